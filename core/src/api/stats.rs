@@ -1,0 +1,68 @@
+//! Counters a program can read.
+
+use std::collections::BTreeMap;
+
+pub use crate::proto::inbox::Depth;
+
+use crate::error::Code;
+use crate::proto::channel::Channel;
+
+/// What a connection did so far. Counters only grow; they start when the handshake ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// One entry per agreed channel, in handshake order.
+    pub channels: Vec<ChannelStats>,
+    /// Received messages that wait for the application, bounded by
+    /// [`RECV_QUEUE`](crate::limits::RECV_QUEUE) plus one message.
+    pub receive_queue: Depth,
+    /// Frames that wait for the carrier, bounded by [`SEND_QUEUE`](crate::limits::SEND_QUEUE) plus
+    /// one message.
+    pub send_queue: Depth,
+    /// Calls put on the wire by this side.
+    pub calls: u64,
+    /// Operations pending now.
+    pub pending_operations: usize,
+}
+
+/// Counters of one channel. Bytes are payload bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelStats {
+    /// The channel.
+    pub channel: Channel,
+    /// Messages accepted for sending.
+    pub messages_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Messages that arrived, replies among them.
+    pub messages_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Messages that wait for the application now.
+    pub queued: usize,
+}
+
+impl ChannelStats {
+    pub(crate) fn new(channel: Channel) -> ChannelStats {
+        ChannelStats { channel, messages_sent: 0, bytes_sent: 0, messages_received: 0, bytes_received: 0, queued: 0 }
+    }
+}
+
+/// What a listener did so far, and what it holds now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerStats {
+    /// Connections taken from the kernel.
+    pub connections: u64,
+    /// Handshakes that ended well.
+    pub accepted: u64,
+    /// Handshakes refused, by reason.
+    pub refused: BTreeMap<Code, u64>,
+    /// Handshakes running now, bounded by [`MAX_HALF_OPEN`](crate::limits::MAX_HALF_OPEN).
+    pub half_open: usize,
+    /// Peers ready for `accept` now, bounded by [`MAX_READY`](crate::limits::MAX_READY).
+    pub ready: usize,
+    /// Times accepting paused because descriptors or memory ran out.
+    pub pauses: u64,
+}

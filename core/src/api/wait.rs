@@ -1,0 +1,73 @@
+//! How long a blocking call may wait, and what a signal does to it.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// The bound of a blocking call: a deadline, or for ever, and what happens on a signal.
+///
+/// A [`Duration`] counts from now, an [`Instant`] is the deadline itself; both convert.
+///
+/// ```no_run
+/// # fn main() -> hostlane::Result<()> {
+/// use std::time::Duration;
+/// use hostlane::{Peer, Wait};
+/// let peer = Peer::connect("engine", Duration::from_secs(2))?;
+/// let message = peer.recv(Wait::forever())?;
+/// # Ok(()) }
+/// ```
+#[derive(Default)]
+pub struct Wait<'a> {
+    pub(crate) deadline: Option<Instant>,
+    on_interrupt: Option<Hook<'a>>,
+}
+
+type Hook<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
+
+impl<'a> Wait<'a> {
+    /// No deadline.
+    pub fn forever() -> Wait<'a> {
+        Wait::default()
+    }
+
+    /// Only what is possible at once; `timeout` otherwise.
+    pub fn none() -> Wait<'a> {
+        Wait::from(Instant::now())
+    }
+
+    /// Calls `hook` when a signal handler ran during the wait, on the waiting thread, with no lock
+    /// held. `Break` ends the call with `interrupted`; a message that arrived meanwhile is not lost.
+    /// A call that was already sent is given up by that, which closes a level-0 connection.
+    /// Without a hook the wait goes on.
+    pub fn on_interrupt(mut self, hook: &'a mut dyn FnMut() -> ControlFlow<()>) -> Wait<'a> {
+        self.on_interrupt = Some(hook);
+        self
+    }
+
+    /// Asks the hook, if there is one.
+    pub(crate) fn interrupted(&mut self) -> ControlFlow<()> {
+        match &mut self.on_interrupt {
+            Some(hook) => hook(),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl From<Duration> for Wait<'_> {
+    /// A duration too long for the clock means for ever.
+    fn from(limit: Duration) -> Self {
+        Wait { deadline: Instant::now().checked_add(limit), on_interrupt: None }
+    }
+}
+
+impl From<Instant> for Wait<'_> {
+    fn from(deadline: Instant) -> Self {
+        Wait { deadline: Some(deadline), on_interrupt: None }
+    }
+}
+
+impl fmt::Debug for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,419 @@
+//! Accepting connections without ever waiting for one client: handshakes run side by side, each
+//! under its own total deadline, and only finished ones reach the application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use crate::addr::Address;
+use crate::api::info::Credentials;
+use crate::api::listener::Refusal;
+use crate::api::options::{Common, ListenOptions};
+use crate::api::stats::ListenerStats;
+use crate::api::wait::Wait;
+use crate::driver::hub::{Hub, Seat};
+use crate::driver::lane::Made;
+use crate::driver::turn::{self, Shared, Turn};
+use crate::driver::{carry, lock};
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::os::poller::{Bell, Epoll, Interest, READ, WRITE};
+use crate::os::socket::{self, ListenSocket};
+use crate::os::{credentials, fork};
+use crate::proto::OpId;
+use crate::proto::conn::{Config, Conn, Role};
+
+const LISTEN: u64 = 0;
+const BELL: u64 = 1;
+const FIRST_CLIENT: u64 = 2;
+
+/// Descriptors looked at in one turn.
+const READY_BATCH: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    address: Address,
+    stamp: fork::Stamp,
+    epoll: Arc<Epoll>,
+    /// Wakes whoever polls when the listener is closed.
+    bell: Bell,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    epoll: Arc<Epoll>,
+    address: String,
+    options: Common,
+    allowed: Option<Vec<u32>>,
+    /// `None` once closed.
+    socket: Option<ListenSocket>,
+    /// What is watched on the listening socket.
+    watched: Interest,
+    /// Accepting pauses until then.
+    resume_at: Option<Instant>,
+    half_open: BTreeMap<u64, HalfOpen>,
+    last_token: u64,
+    ready: VecDeque<Made>,
+    waiting: VecDeque<(OpId, Option<Instant>)>,
+    driver: Option<Driver>,
+    refusals: VecDeque<Refusal>,
+    stats: ListenerStats,
+}
+
+#[derive(Debug)]
+enum Driver {
+    Direct(Turn<Made>),
+    Seated(Seat),
+}
+
+#[derive(Debug)]
+struct HalfOpen {
+    sock: OwnedFd,
+    conn: Conn,
+    credentials: Option<Credentials>,
+    watched: Interest,
+}
+
+impl Acceptor {
+    pub(crate) fn bind(address: &Address, options: &ListenOptions) -> Result<Acceptor> {
+        let socket = ListenSocket::bind(address, &options.common, options.backlog)?;
+        let epoll = Arc::new(Epoll::new()?);
+        let bell = Bell::new()?;
+        epoll.set(socket.as_fd(), LISTEN, Interest::empty(), READ)?;
+        epoll.set(bell.as_fd(), BELL, Interest::empty(), READ)?;
+        Ok(Acceptor {
+            address: address.clone(),
+            stamp: fork::Stamp::now(),
+            bell,
+            state: Mutex::new(State {
+                epoll: epoll.clone(),
+                address: address.to_string(),
+                allowed: socket::allowed_uids(address, &options.common),
+                options: options.common.clone(),
+                socket: Some(socket),
+                watched: READ,
+                resume_at: None,
+                half_open: BTreeMap::new(),
+                last_token: FIRST_CLIENT,
+                ready: VecDeque::new(),
+                waiting: VecDeque::new(),
+                driver: None,
+                refusals: VecDeque::new(),
+                stats: ListenerStats::default(),
+            }),
+            epoll,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A blocking accept.
+    pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
+        self.stamp.check()?;
+        let op = {
+            let mut state = lock(&self.state);
+            if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Turn::default())) {
+                return Err(Error::new(Code::WrongDriver, "a context drives this listener: use its accept"));
+            }
+            state.check_open()?;
+            if let Some(made) = state.take_ready() {
+                return Ok(made);
+            }
+            let turn = state.turn();
+            let op = turn.new_op();
+            turn.expect(op);
+            state.waiting.push_back((op, None));
+            op
+        };
+        turn::wait(&self.state, self.epoll.as_fd(), op, &mut wait)
+    }
+
+    /// An accept driven by a context, which the listener joins with its first.
+    pub(crate) fn submit_accept(self: &Arc<Acceptor>, hub: &Arc<Hub>, deadline: Option<Instant>) -> Result<OpId> {
+        self.stamp.check()?;
+        let mut state = lock(&self.state);
+        state.check_open()?;
+        if state.driver.is_none() {
+            let mut seat = hub.seat_acceptor(self);
+            seat.watch(self.epoll.as_fd(), READ);
+            state.driver = Some(Driver::Seated(seat));
+        }
+        match &state.driver {
+            Some(Driver::Seated(seat)) => seat.check(hub)?,
+            _ => return Err(Error::new(Code::WrongDriver, "this listener is used with blocking accepts")),
+        }
+        let op = hub.new_op();
+        if let Some(Driver::Seated(seat)) = &state.driver {
+            seat.expect(op);
+        }
+        state.waiting.push_back((op, deadline));
+        state.settle();
+        Ok(op)
+    }
+
+    /// Something is ready, or time has come.
+    pub(crate) fn pump(&self, alarm: bool) {
+        let mut state = lock(&self.state);
+        if alarm && let Some(Driver::Seated(seat)) = &mut state.driver {
+            seat.alarm_rang();
+        }
+        state.pump(self.epoll.as_fd(), Instant::now());
+    }
+
+    pub(crate) fn cancel(&self, op: OpId) {
+        lock(&self.state).end_accept(op, Code::Cancelled);
+    }
+
+    pub(crate) fn close(&self) {
+        if !self.stamp.current() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        // Frees the path and the lock at once; clients in the backlog are turned away by the kernel.
+        state.socket = None;
+        state.half_open.clear();
+        state.ready.clear();
+        self.bell.ring();
+        let waiting: Vec<OpId> = state.waiting.iter().map(|&(op, _)| op).collect();
+        for op in waiting {
+            state.end_accept(op, Code::Closed);
+        }
+        if let Some(Driver::Seated(seat)) = &mut state.driver {
+            seat.watch(self.epoll.as_fd(), Interest::empty());
+            seat.leave();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Result<ListenerStats> {
+        self.stamp.check()?;
+        let state = lock(&self.state);
+        Ok(ListenerStats { half_open: state.half_open.len(), ready: state.ready.len(), ..state.stats.clone() })
+    }
+
+    pub(crate) fn take_refusals(&self) -> Result<Vec<Refusal>> {
+        self.stamp.check()?;
+        Ok(lock(&self.state).refusals.drain(..).collect())
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<()> {
+        match self.socket {
+            Some(_) => Ok(()),
+            None => Err(closed()),
+        }
+    }
+
+    fn take_ready(&mut self) -> Option<Made> {
+        let made = self.ready.pop_front()?;
+        self.watch_listener();
+        Some(made)
+    }
+
+    /// Listens unless there is a reason not to.
+    fn watch_listener(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let listening = self.resume_at.is_none() && self.ready.len() < limits::MAX_READY;
+        let wanted = if listening { READ } else { Interest::empty() };
+        if wanted != self.watched && self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted).is_ok() {
+            self.watched = wanted;
+        }
+    }
+
+    fn accept_batch(&mut self, now: Instant) {
+        for _ in 0..limits::ACCEPT_BATCH {
+            let Some(socket) = &self.socket else { return };
+            match socket.accept() {
+                Ok(sock) => self.greet(sock, now),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    // The client stays in the backlog and is served once something was freed.
+                    self.stats.pauses += 1;
+                    self.resume_at = Some(now + limits::ACCEPT_BACKOFF);
+                    return;
+                }
+                // A client that left again, or a passing condition: the next one may be fine.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Starts the handshake with a new client.
+    fn greet(&mut self, sock: OwnedFd, now: Instant) {
+        self.stats.connections += 1;
+        if self.half_open.len() >= limits::MAX_HALF_OPEN
+            && let Some(&oldest) = self.half_open.keys().next()
+        {
+            self.refuse(oldest, Error::new(Code::TooManyHandshakes, "newer connections needed the place"));
+        }
+        let config = Config {
+            role: Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) },
+            channels: self.options.channels.clone(),
+            auth_token: self.options.auth_token.clone(),
+            max_message: self.options.max_message,
+            handshake_timeout: self.options.handshake_timeout,
+        };
+        let identity = credentials::of_peer(&sock);
+        let verdict = identity.clone().and_then(|c| credentials::check(c, self.allowed.as_deref()));
+        self.last_token += 1;
+        let token = self.last_token;
+        let watched = match self.epoll.set(sock.as_fd(), token, Interest::empty(), READ) {
+            Ok(()) => READ,
+            Err(_) => Interest::empty(),
+        };
+        let conn = Conn::new(config, now);
+        self.half_open.insert(token, HalfOpen { sock, conn, credentials: identity.ok(), watched });
+        match verdict {
+            Ok(()) => self.advance(token, now),
+            Err(error) => self.refuse(token, error),
+        }
+    }
+
+    fn refuse(&mut self, token: u64, error: Error) {
+        if let Some(client) = self.half_open.get_mut(&token) {
+            client.conn.refuse(error);
+            self.finish(token);
+        }
+    }
+
+    /// Reads what the client sent and moves it on.
+    fn advance(&mut self, token: u64, now: Instant) {
+        if let Some(client) = self.half_open.get_mut(&token) {
+            carry::fill(&mut client.conn, client.sock.as_fd(), now);
+            self.finish(token);
+        }
+    }
+
+    /// Takes a client out of the half-open ones if its handshake ended, well or not.
+    fn finish(&mut self, token: u64) {
+        let Some(client) = self.half_open.get_mut(&token) else { return };
+        carry::flush(&mut client.conn, client.sock.as_fd());
+        let failure = client.conn.end_error().cloned();
+        if failure.is_none() && !client.conn.is_open() {
+            let wanted = if client.conn.wants_write() { READ | WRITE } else { READ };
+            if wanted != client.watched && self.epoll.set(client.sock.as_fd(), token, client.watched, wanted).is_ok() {
+                client.watched = wanted;
+            }
+            return;
+        }
+        let Some(client) = self.half_open.remove(&token) else { return };
+        // Closing would take it out too, unless the application keeps the descriptor.
+        let _ = self.epoll.set(client.sock.as_fd(), token, client.watched, Interest::empty());
+        match (failure, client.credentials) {
+            (None, Some(credentials)) => {
+                self.stats.accepted += 1;
+                self.ready.push_back(Made {
+                    sock: client.sock,
+                    conn: client.conn,
+                    credentials,
+                    address: self.address.clone(),
+                    max_message: self.options.max_message,
+                });
+            }
+            (failure, credentials) => {
+                let error = failure.unwrap_or_else(|| Error::new(Code::PermissionDenied, "the client is unknown"));
+                *self.stats.refused.entry(error.code()).or_default() += 1;
+                if self.refusals.len() == limits::MAX_REFUSALS {
+                    self.refusals.pop_front();
+                }
+                self.refusals.push_back(Refusal { error, credentials });
+            }
+        }
+    }
+
+    /// Matches finished handshakes with accepts, and hands the accepts over.
+    fn settle(&mut self) {
+        let mut finished = Vec::new();
+        while !self.ready.is_empty()
+            && let Some((op, _)) = self.waiting.pop_front()
+            && let Some(made) = self.ready.pop_front()
+        {
+            finished.push((op, Ok(made)));
+        }
+        self.hand_over(finished);
+        self.watch_listener();
+        let timeout = self.next_timeout();
+        if let Some(Driver::Seated(seat)) = &mut self.driver {
+            seat.set_alarm(timeout);
+        }
+    }
+
+    fn hand_over(&mut self, finished: Vec<(OpId, Result<Made>)>) {
+        match &mut self.driver {
+            Some(Driver::Direct(turn)) => finished.into_iter().for_each(|(op, result)| turn.finish(op, result)),
+            Some(Driver::Seated(seat)) if !finished.is_empty() => seat.deliver_accepted(finished),
+            _ => {}
+        }
+    }
+
+    fn end_accept(&mut self, op: OpId, code: Code) {
+        let Some(at) = self.waiting.iter().position(|&(o, _)| o == op) else { return };
+        self.waiting.remove(at);
+        let error = if code == Code::Closed { closed() } else { turn::given_up(code) };
+        self.hand_over(vec![(op, Err(error))]);
+    }
+}
+
+impl Shared for State {
+    type Out = Made;
+
+    fn turn(&mut self) -> &mut Turn<Made> {
+        match &mut self.driver {
+            Some(Driver::Direct(turn)) => turn,
+            _ => unreachable!("a blocking accept makes the listener direct before it takes a turn"),
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        if self.socket.is_some() { READ } else { Interest::empty() }
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        let handshakes = self.half_open.values_mut().filter_map(|c| c.conn.next_timeout());
+        let accepts = self.waiting.iter().filter_map(|&(_, deadline)| deadline);
+        handshakes.chain(accepts).chain(self.resume_at).min()
+    }
+
+    fn pump(&mut self, _: BorrowedFd<'_>, now: Instant) {
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = None;
+            self.watch_listener();
+        }
+        for token in self.epoll.ready(READY_BATCH) {
+            match token {
+                LISTEN => self.accept_batch(now),
+                // Stays rung: a closed listener is ready for ever, and nobody polls it twice.
+                BELL => {}
+                token => self.advance(token, now),
+            }
+        }
+        let late = |c: &mut HalfOpen| c.conn.next_timeout().is_some_and(|at| at <= now);
+        let overdue: Vec<u64> = self.half_open.iter_mut().filter_map(|(&t, c)| late(c).then_some(t)).collect();
+        for token in overdue {
+            if let Some(client) = self.half_open.get_mut(&token) {
+                client.conn.handle_timeout(now);
+                self.finish(token);
+            }
+        }
+        let expired: Vec<OpId> =
+            self.waiting.iter().filter(|(_, d)| d.is_some_and(|d| d <= now)).map(|&(op, _)| op).collect();
+        self.settle();
+        for op in expired {
+            self.end_accept(op, Code::Timeout);
+        }
+    }
+
+    fn give_up(&mut self, op: OpId, code: Code, _: BorrowedFd<'_>) {
+        self.end_accept(op, code);
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the listener was closed")
+}

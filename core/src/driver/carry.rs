@@ -1,0 +1,63 @@
+//! Moving bytes between one socket and one connection, never waiting.
+
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::os::socket;
+use crate::proto::conn::Conn;
+
+/// Reads in one turn, so that one busy connection cannot starve the others.
+const READS_PER_TURN: usize = 16;
+
+/// Reads what has arrived, as far as the connection wants it.
+pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) {
+    for _ in 0..READS_PER_TURN {
+        if !conn.wants_read() {
+            return;
+        }
+        let buffer = conn.read_buffer();
+        let offered = buffer.capacity() - buffer.len();
+        match socket::read(sock, buffer) {
+            Ok(0) => return conn.hung_up(),
+            Ok(n) => {
+                conn.received(n, offered, now);
+                // A short read emptied the socket; asking again would cost a call to hear so.
+                if n < offered {
+                    return;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return,
+            Err(e) => return conn.read_failed(Error::os("the connection ended", e)),
+        }
+    }
+}
+
+/// Writes what is queued, as far as the socket takes it.
+pub(crate) fn flush(conn: &mut Conn, sock: BorrowedFd<'_>) {
+    while conn.wants_write() {
+        let mut slices = Vec::with_capacity(8);
+        conn.slices(&mut slices);
+        match write(sock, &slices) {
+            Ok(0) => return,
+            Ok(n) => conn.transmitted(n),
+            Err(error) => return conn.write_failed(error),
+        }
+    }
+}
+
+/// Bytes the socket took at once; 0 when it is full.
+pub(crate) fn write(sock: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<usize, Error> {
+    loop {
+        match socket::write(sock, slices) {
+            Ok(n) => return Ok(n),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(0),
+            Err(e) => return Err(Error::os("sending", e)),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The context: many connections and listeners behind one pollable descriptor, for event loops.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::addr::Address;
+use crate::api::listener::Listener;
+use crate::api::message::Message;
+use crate::api::options::ConnectOptions;
+use crate::api::payload::Payload;
+use crate::api::peer::Peer;
+use crate::api::wait::Wait;
+use crate::driver::hub::{self, Hub, Request};
+use crate::error::{Code, Result};
+use crate::os::poller::{self, READ};
+use crate::os::socket::{self, Dial};
+use crate::proto::channel::Channel;
+use crate::proto::conn::Conn;
+use crate::proto::{OpId, Step};
+
+/// Drives peers and listeners for an event loop. No call waits, except [`next`](Context::next), and no
+/// thread is started.
+///
+/// An operation is started by one of the methods below. It is either finished at once or gets an id,
+/// which comes back exactly once as a [`Completion`] of [`process`](Context::process). The descriptor
+/// of [`fd`](Context::fd) is readable, level-triggered, whenever `process` has something to do, so
+/// a loop polls it, calls `process` until it answers [`Progress::Wait`], and polls again.
+///
+/// Peers made here, and listeners from their first [`accept`](Context::accept) on, are used through
+/// this context only: blocking calls on them give `wrong_driver`. All methods may be called from any
+/// thread. Clones are the same context; the last one dropped closes everything it drives.
+#[derive(Debug, Clone)]
+pub struct Context(Arc<Handle>);
+
+/// Closes the hub when the last context handle goes.
+#[derive(Debug)]
+struct Handle(Arc<Hub>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What [`Context::process`] leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing to do until the descriptor is readable.
+    Wait,
+    /// The budget ran out; the descriptor stays readable.
+    More,
+}
+
+/// The answer to starting an operation.
+#[derive(Debug)]
+pub enum Started {
+    /// It is finished.
+    Done(Outcome),
+    /// Its [`Completion`] will have this id: never 0, never used again by this context.
+    Pending(u64),
+}
+
+/// The end of a pending operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The id from [`Started::Pending`].
+    pub op: u64,
+    /// How it ended.
+    pub result: Result<Outcome>,
+}
+
+/// How an operation ended well.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Of [`connect`](Context::connect).
+    Connected(Peer),
+    /// Of [`accept`](Context::accept).
+    Accepted(Peer),
+    /// Of [`recv`](Context::recv).
+    Message(Message),
+    /// Of [`request`](Context::request).
+    Reply(Message),
+    /// Of [`send`](Context::send) and [`reply`](Context::reply): the carrier took all of it.
+    Sent,
+    /// Of [`ping`](Context::ping): the round trip.
+    Pong(Duration),
+    /// Of [`drain`](Context::drain).
+    Drained,
+}
+
+impl Context {
+    /// A context that drives nothing yet. `too_many_files` when descriptors ran out; it needs three.
+    pub fn new() -> Result<Context> {
+        Ok(Context(Arc::new(Handle(Hub::new()?))))
+    }
+
+    /// The descriptor to poll for readability. It lives as long as the context; only poll it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.hub().fd()
+    }
+
+    /// Moves bytes and appends at most `budget` completions to `out`. Never waits. `forked` in a child.
+    pub fn process(&self, budget: usize, out: &mut Vec<Completion>) -> Result<Progress> {
+        self.hub().process(budget, out)
+    }
+
+    /// Waits for the next completion. `timeout`, `interrupted`.
+    pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Completion> {
+        let mut wait = wait.into();
+        let mut out = Vec::with_capacity(1);
+        loop {
+            self.process(1, &mut out)?;
+            if let Some(completion) = out.pop() {
+                return Ok(completion);
+            }
+            if wait.deadline.is_some_and(|d| d <= Instant::now()) {
+                return Err(crate::driver::turn::given_up(Code::Timeout));
+            }
+            if poller::wait_one(self.fd(), READ, wait.deadline) == Err(Errno::INTR) && wait.interrupted().is_break() {
+                return Err(crate::driver::turn::given_up(Code::Interrupted));
+            }
+        }
+    }
+
+    /// Connects; errors as of [`Peer::connect_with`], at once or in the completion.
+    pub fn connect(&self, address: &Address, options: &ConnectOptions, deadline: Option<Instant>) -> Result<Started> {
+        self.hub().check()?;
+        let dial = Dial::new(address, &options.common)?;
+        let request = Request {
+            address: address.to_string(),
+            allowed: socket::allowed_uids(address, &options.common),
+            options: options.common.clone(),
+        };
+        self.hub().connect(dial, request, deadline).map(Started::Pending)
+    }
+
+    /// Takes the next peer of `listener`. Until it is called again, finished handshakes wait, at most
+    /// [`MAX_READY`](crate::limits::MAX_READY).
+    pub fn accept(&self, listener: &Listener, deadline: Option<Instant>) -> Result<Started> {
+        self.hub().check()?;
+        listener.acceptor().submit_accept(self.hub(), deadline).map(Started::Pending)
+    }
+
+    /// Receives the oldest message of `channel`, or of any; errors as of [`Peer::recv`].
+    pub fn recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
+        self.start(peer, |conn, op| conn.recv(op, channel, deadline))
+    }
+
+    /// Sends a message; errors as of [`Peer::send`].
+    pub fn send(
+        &self,
+        peer: &Peer,
+        channel: Channel,
+        payload: impl Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        self.start_frame(peer, channel, payload, false, deadline)
+    }
+
+    /// Calls the other side; errors as of [`Peer::request`] and [`Call::wait`](crate::Call::wait).
+    pub fn request(&self, peer: &Peer, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
+        self.start_frame(peer, Channel::COMMAND, payload, true, deadline)
+    }
+
+    /// Answers `message` on its channel; errors as of [`Peer::send`].
+    pub fn reply(&self, message: &Message, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
+        let op = self.hub().new_op();
+        let lane = message.lane();
+        lane.check_seat(self.hub())?;
+        let step = lane.submit_frame(op, message.channel(), payload, false, deadline)?;
+        started(lane, op, step)
+    }
+
+    /// Measures a round trip; errors as of [`Peer::ping`].
+    pub fn ping(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
+        let now = Instant::now();
+        self.start(peer, |conn, op| conn.ping(op, now, deadline))
+    }
+
+    /// Ends the connection in order; errors as of [`Peer::drain`].
+    pub fn drain(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
+        self.start(peer, |conn, op| conn.drain(op, deadline))
+    }
+
+    /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call
+    /// that was already sent closes its level-0 connection, since a late reply could answer the next.
+    pub fn cancel(&self, op: u64) {
+        self.hub().cancel(op);
+    }
+
+    /// Closes everything this context drives; pending operations complete with `closed`. Idempotent.
+    pub fn close(&self) {
+        self.hub().close();
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        &self.0.0
+    }
+
+    fn start(&self, peer: &Peer, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Started> {
+        let op = self.hub().new_op();
+        peer.lane().check_seat(self.hub())?;
+        let step = peer.lane().submit(op, |conn| start(conn, op))?;
+        started(peer.lane(), op, step)
+    }
+
+    fn start_frame(
+        &self,
+        peer: &Peer,
+        channel: Channel,
+        payload: impl Payload,
+        call: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        let op = self.hub().new_op();
+        peer.lane().check_seat(self.hub())?;
+        let step = peer.lane().submit_frame(op, channel, payload, call, deadline)?;
+        started(peer.lane(), op, step)
+    }
+}
+
+impl AsFd for Context {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
+fn started(lane: &Arc<crate::driver::lane::Lane>, op: OpId, step: Step) -> Result<Started> {
+    match step {
+        None => Ok(Started::Pending(op)),
+        Some(result) => result.map(|outcome| Started::Done(hub::outcome(lane, outcome))),
+    }
+}

@@ -1,0 +1,440 @@
+//! The inside of a context: everything it drives, behind one pollable descriptor.
+//!
+//! Locks are taken in the order member, hub, queue; `process` holds none of the hub's while it runs
+//! a member.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::api::message::Message;
+use crate::api::peer::Peer;
+use crate::driver::acceptor::Acceptor;
+use crate::driver::context::{Completion, Outcome, Progress};
+use crate::driver::lane::{self, Driver, Lane, Made};
+use crate::driver::lock;
+use crate::error::{Code, Error, Result};
+use crate::os::fork;
+use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ};
+use crate::os::socket::Dial;
+use crate::proto::{self, OpId};
+
+const BELL: u64 = 0;
+const ALARM: u64 = 1;
+const FIRST_MEMBER: u64 = 2;
+
+/// Descriptors looked at in one turn.
+const READY_BATCH: usize = 64;
+
+/// A full backlog cannot be polled for, so an attempt is repeated, at most this far apart.
+const DIAL_BACKOFF: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    epoll: Epoll,
+    bell: Bell,
+    alarm: Alarm,
+    stamp: fork::Stamp,
+    /// Held by whoever processes.
+    turn: Mutex<()>,
+    state: Mutex<State>,
+    queue: Mutex<Queue>,
+    last_op: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    members: HashMap<u64, Member>,
+    last_token: u64,
+    timers: BinaryHeap<Reverse<(Instant, u64)>>,
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Member {
+    Lane(Arc<Lane>),
+    Acceptor(Arc<Acceptor>),
+    Dial(Arc<Dialling>),
+}
+
+/// A connect that found the server's backlog full.
+#[derive(Debug)]
+struct Dialling {
+    op: OpId,
+    deadline: Option<Instant>,
+    dial: Mutex<Option<(Dial, Request)>>,
+}
+
+/// What a dial becomes a connection with.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) address: String,
+    pub(crate) options: crate::api::options::Common,
+    pub(crate) allowed: Option<Vec<u32>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    done: VecDeque<Completion>,
+    /// Which member a pending operation is at.
+    owners: HashMap<OpId, u64>,
+    processing: bool,
+    rung: bool,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Result<Arc<Hub>> {
+        let hub = Hub {
+            epoll: Epoll::new()?,
+            bell: Bell::new()?,
+            alarm: Alarm::new()?,
+            stamp: fork::Stamp::now(),
+            turn: Mutex::default(),
+            state: Mutex::new(State {
+                members: HashMap::new(),
+                last_token: FIRST_MEMBER,
+                timers: BinaryHeap::new(),
+                armed: None,
+                closed: false,
+            }),
+            queue: Mutex::default(),
+            last_op: AtomicU64::new(0),
+        };
+        hub.epoll.set(hub.bell.as_fd(), BELL, Interest::empty(), READ)?;
+        hub.epoll.set(hub.alarm.as_fd(), ALARM, Interest::empty(), READ)?;
+        Ok(Arc::new(hub))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.stamp.check()?;
+        match lock(&self.state).closed {
+            true => Err(Error::new(Code::Closed, "the context was closed")),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    pub(crate) fn new_op(&self) -> OpId {
+        self.last_op.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn process(self: &Arc<Hub>, budget: usize, out: &mut Vec<Completion>) -> Result<Progress> {
+        self.stamp.check()?;
+        let _turn = lock(&self.turn);
+        let queued = {
+            let mut queue = lock(&self.queue);
+            queue.processing = true;
+            if std::mem::take(&mut queue.rung) {
+                self.bell.clear();
+            }
+            queue.done.len()
+        };
+        // What is finished already goes out first; more is gathered only while there is room for it.
+        if queued < budget {
+            for token in self.epoll.ready(READY_BATCH) {
+                match token {
+                    BELL => self.bell.clear(),
+                    ALARM => self.alarm_rang(),
+                    token => self.pump(token, false),
+                }
+            }
+        }
+        let mut queue = lock(&self.queue);
+        let n = budget.min(queue.done.len());
+        out.extend(queue.done.drain(..n));
+        queue.processing = false;
+        if queue.done.is_empty() {
+            return Ok(Progress::Wait);
+        }
+        self.ring(&mut queue);
+        Ok(Progress::More)
+    }
+
+    fn ring(&self, queue: &mut Queue) {
+        if !queue.processing && !std::mem::replace(&mut queue.rung, true) {
+            self.bell.ring();
+        }
+    }
+
+    fn pump(self: &Arc<Hub>, token: u64, alarm: bool) {
+        let member = lock(&self.state).members.get(&token).cloned();
+        match member {
+            Some(Member::Lane(lane)) => lane.pump(alarm),
+            Some(Member::Acceptor(acceptor)) => acceptor.pump(alarm),
+            Some(Member::Dial(dialling)) => self.dial_again(token, &dialling),
+            None => {}
+        }
+    }
+
+    fn alarm_rang(self: &Arc<Hub>) {
+        self.alarm.clear();
+        let now = Instant::now();
+        loop {
+            let due = {
+                let mut state = lock(&self.state);
+                state.armed = None;
+                match state.timers.peek() {
+                    Some(&Reverse((at, token))) if at <= now => {
+                        state.timers.pop();
+                        token
+                    }
+                    Some(&Reverse((at, _))) => return state.arm(&self.alarm, at),
+                    None => return,
+                }
+            };
+            self.pump(due, true);
+        }
+    }
+
+    /// Puts `finished` operations into the queue and makes the descriptor readable.
+    fn complete(&self, finished: impl Iterator<Item = Completion>) {
+        let mut queue = lock(&self.queue);
+        let before = queue.done.len();
+        for completion in finished {
+            queue.owners.remove(&completion.op);
+            queue.done.push_back(completion);
+        }
+        if queue.done.len() > before {
+            self.ring(&mut queue);
+        }
+    }
+
+    fn join(&self, member: impl FnOnce(u64) -> Member) -> u64 {
+        let mut state = lock(&self.state);
+        state.last_token += 1;
+        let token = state.last_token;
+        let member = member(token);
+        state.members.insert(token, member);
+        token
+    }
+
+    /// Makes `made` a connection driven by this context.
+    pub(crate) fn seat(self: &Arc<Hub>, made: Made) -> Arc<Lane> {
+        let mut seated = None;
+        self.join(|token| {
+            let lane = Lane::new(made, |lane| Driver::Seated(Seat::new(self, token, Some(lane.clone()))));
+            seated = Some(lane.clone());
+            Member::Lane(lane)
+        });
+        // `join` always calls its argument.
+        seated.expect("a member was just made")
+    }
+
+    /// Gives a listener its place.
+    pub(crate) fn seat_acceptor(self: &Arc<Hub>, acceptor: &Arc<Acceptor>) -> Seat {
+        let token = self.join(|_| Member::Acceptor(acceptor.clone()));
+        Seat::new(self, token, None)
+    }
+
+    // --- connecting ------------------------------------------------------------------------------
+
+    pub(crate) fn connect(self: &Arc<Hub>, dial: Dial, request: Request, deadline: Option<Instant>) -> Result<OpId> {
+        let op = self.new_op();
+        if dial.attempt()? {
+            self.open(op, dial, request, deadline)?;
+            return Ok(op);
+        }
+        let dialling = Dialling { op, deadline, dial: Mutex::new(Some((dial, request))) };
+        let token = self.join(|_| Member::Dial(Arc::new(dialling)));
+        lock(&self.queue).owners.insert(op, token);
+        self.schedule(token, Instant::now() + DIAL_BACKOFF / 4);
+        Ok(op)
+    }
+
+    fn open(self: &Arc<Hub>, op: OpId, dial: Dial, request: Request, deadline: Option<Instant>) -> Result<()> {
+        let made = lane::connected(dial.into_socket(), request.address, &request.options, request.allowed.as_deref())?;
+        let lane = self.seat(made);
+        match lane.submit(op, |conn| conn.open(op, deadline))? {
+            None => Ok(()),
+            Some(done) => done.map(drop),
+        }
+    }
+
+    fn dial_again(self: &Arc<Hub>, token: u64, dialling: &Dialling) {
+        let mut dial = lock(&dialling.dial);
+        let Some((attempt, request)) = dial.take() else { return };
+        let now = Instant::now();
+        let result = match attempt.attempt() {
+            Ok(true) => self.open(dialling.op, attempt, request, dialling.deadline),
+            Err(error) => Err(error),
+            Ok(false) if dialling.deadline.is_some_and(|d| d <= now) => {
+                Err(Error::new(Code::Timeout, "the deadline passed while the server's backlog was full"))
+            }
+            Ok(false) => {
+                *dial = Some((attempt, request));
+                let next = now + DIAL_BACKOFF;
+                return self.schedule(token, dialling.deadline.map_or(next, |d| d.min(next)));
+            }
+        };
+        lock(&self.state).members.remove(&token);
+        if let Err(error) = result {
+            self.complete(std::iter::once(Completion { op: dialling.op, result: Err(error) }));
+        }
+    }
+
+    // --- the end -----------------------------------------------------------------------------------
+
+    pub(crate) fn cancel(&self, op: OpId) {
+        let member = {
+            let owner = lock(&self.queue).owners.get(&op).copied();
+            owner.and_then(|token| lock(&self.state).members.get(&token).cloned())
+        };
+        match member {
+            Some(Member::Lane(lane)) => lane.cancel(op),
+            Some(Member::Acceptor(acceptor)) => acceptor.cancel(op),
+            Some(Member::Dial(dialling)) if lock(&dialling.dial).take().is_some() => {
+                let error = Error::new(Code::Cancelled, "the operation was given up by its caller");
+                self.complete(std::iter::once(Completion { op, result: Err(error) }));
+            }
+            _ => {}
+        }
+    }
+
+    /// Closes everything driven here. Pending operations complete with `closed`.
+    pub(crate) fn close(&self) {
+        if !self.stamp.current() {
+            return;
+        }
+        let members: Vec<Member> = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.members.values().cloned().collect()
+        };
+        for member in members {
+            match member {
+                Member::Lane(lane) => lane.close(),
+                Member::Acceptor(acceptor) => acceptor.close(),
+                Member::Dial(dialling) => self.cancel(dialling.op),
+            }
+        }
+    }
+
+    fn schedule(&self, token: u64, at: Instant) {
+        let mut state = lock(&self.state);
+        state.timers.push(Reverse((at, token)));
+        state.arm(&self.alarm, at);
+    }
+}
+
+impl State {
+    fn arm(&mut self, alarm: &Alarm, at: Instant) {
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            alarm.set(at);
+        }
+    }
+}
+
+/// A member's place in its context: how it is watched, woken, and hands over what is finished.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    hub: Weak<Hub>,
+    token: u64,
+    /// The lane that sits here; none for a listener.
+    lane: Option<Weak<Lane>>,
+    watched: Interest,
+    alarm: Option<Instant>,
+}
+
+impl Seat {
+    fn new(hub: &Arc<Hub>, token: u64, lane: Option<Weak<Lane>>) -> Seat {
+        Seat { hub: Arc::downgrade(hub), token, lane, watched: Interest::empty(), alarm: None }
+    }
+
+    /// `wrong_driver` unless this seat is in `hub`.
+    pub(crate) fn check(&self, hub: &Arc<Hub>) -> Result<()> {
+        if std::ptr::eq(self.hub.as_ptr(), Arc::as_ptr(hub)) {
+            return Ok(());
+        }
+        Err(Error::new(Code::WrongDriver, "another context drives this object"))
+    }
+
+    pub(crate) fn expect(&self, op: OpId) {
+        if let Some(hub) = self.hub.upgrade() {
+            lock(&hub.queue).owners.insert(op, self.token);
+        }
+    }
+
+    /// Hands finished operations of a connection to the context.
+    pub(crate) fn deliver(&self, finished: impl Iterator<Item = (OpId, Result<proto::Outcome>)>) {
+        let mut finished = finished.peekable();
+        if finished.peek().is_none() {
+            return;
+        }
+        let lane = self.lane.as_ref().and_then(Weak::upgrade);
+        let (Some(hub), Some(lane)) = (self.hub.upgrade(), lane) else {
+            return finished.for_each(drop);
+        };
+        hub.complete(finished.map(|(op, result)| Completion { op, result: result.map(|o| outcome(&lane, o)) }));
+    }
+
+    /// Hands a listener's finished accepts to the context.
+    pub(crate) fn deliver_accepted(&self, finished: Vec<(OpId, Result<Made>)>) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        let completions: Vec<Completion> = finished
+            .into_iter()
+            .map(|(op, result)| {
+                let accepted = result.map(|made| {
+                    let lane = hub.seat(made);
+                    // Frames may have arrived behind the handshake, before anybody watched.
+                    lane.pump(false);
+                    Outcome::Accepted(Peer::of(lane))
+                });
+                Completion { op, result: accepted }
+            })
+            .collect();
+        hub.complete(completions.into_iter());
+    }
+
+    pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>, interest: Interest) {
+        if interest == self.watched {
+            return;
+        }
+        if let Some(hub) = self.hub.upgrade() {
+            // It fails when the kernel is out of memory: then the next operation tries again.
+            if hub.epoll.set(fd, self.token, self.watched, interest).is_ok() {
+                self.watched = interest;
+            }
+        }
+    }
+
+    /// Has the member pumped at `at` at the latest.
+    pub(crate) fn set_alarm(&mut self, at: Option<Instant>) {
+        let Some(at) = at.filter(|at| self.alarm.is_none_or(|alarm| *at < alarm)) else { return };
+        if let Some(hub) = self.hub.upgrade() {
+            self.alarm = Some(at);
+            hub.schedule(self.token, at);
+        }
+    }
+
+    pub(crate) fn alarm_rang(&mut self) {
+        self.alarm = None;
+    }
+
+    /// The member is finished and wants no more turns.
+    pub(crate) fn leave(&self) {
+        let member = self.hub.upgrade().and_then(|hub| lock(&hub.state).members.remove(&self.token));
+        drop(member);
+    }
+}
+
+/// What a finished operation means to the application.
+pub(crate) fn outcome(lane: &Arc<Lane>, outcome: proto::Outcome) -> Outcome {
+    match outcome {
+        proto::Outcome::Opened => Outcome::Connected(Peer::of(lane.clone())),
+        proto::Outcome::Message(channel, payload) => Outcome::Message(Message::new(channel, payload, lane.clone())),
+        proto::Outcome::Reply(payload) => {
+            Outcome::Reply(Message::new(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
+        }
+        proto::Outcome::Sent => Outcome::Sent,
+        proto::Outcome::Pong(rtt) => Outcome::Pong(rtt),
+        proto::Outcome::Drained => Outcome::Drained,
+    }
+}

@@ -1,0 +1,400 @@
+//! One open connection: a socket, its protocol state, and who drives it.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Instant;
+
+use crate::api::info::{Credentials, Info};
+use crate::api::options::Common;
+use crate::api::payload::Payload;
+use crate::api::stats::Stats;
+use crate::api::wait::Wait;
+use crate::driver::hub::{Hub, Seat};
+use crate::driver::turn::{self, Shared, Turn};
+use crate::driver::{carry, lock};
+use crate::error::{Code, Error, Result};
+use crate::os::poller::{Interest, READ, WRITE};
+use crate::os::{credentials, fork, random, socket};
+use crate::proto::channel::Channel;
+use crate::proto::conn::{Config, Conn, Inline, Role};
+use crate::proto::{OpId, Outcome, Step};
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    sock: OwnedFd,
+    stamp: fork::Stamp,
+    credentials: Credentials,
+    address: String,
+    max_message: usize,
+    info: OnceLock<Info>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    conn: Conn,
+    driver: Driver,
+    /// The socket was shut down; nothing is polled any more.
+    shut: bool,
+}
+
+/// Who moves this connection's bytes. Chosen when it is made, for its whole life.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    /// Blocking callers, by turns.
+    Direct(Turn<Outcome>),
+    /// A context.
+    Seated(Seat),
+}
+
+/// What connecting and accepting know about a connection.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) sock: OwnedFd,
+    pub(crate) conn: Conn,
+    pub(crate) credentials: Credentials,
+    pub(crate) address: String,
+    pub(crate) max_message: usize,
+}
+
+/// The connecting side's half of [`Made`], its request ready to be sent.
+pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
+    let credentials = credentials::of_peer(&sock)?;
+    credentials::check(credentials, allowed)?;
+    let config = Config {
+        role: Role::Connector { instance: random::instance()? },
+        channels: options.channels.clone(),
+        auth_token: options.auth_token.clone(),
+        max_message: options.max_message,
+        handshake_timeout: options.handshake_timeout,
+    };
+    let conn = Conn::new(config, Instant::now());
+    Ok(Made { sock, conn, credentials, address, max_message: options.max_message })
+}
+
+impl Lane {
+    pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
+        Arc::new_cyclic(|lane| Lane {
+            sock: made.sock,
+            stamp: fork::Stamp::now(),
+            credentials: made.credentials,
+            address: made.address,
+            max_message: made.max_message,
+            info: OnceLock::new(),
+            state: Mutex::new(State { conn: made.conn, driver: driver(lane), shut: false }),
+        })
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.stamp.check()
+    }
+
+    pub(crate) fn info(&self) -> Result<Info> {
+        self.check()?;
+        let instance = random::instance()?;
+        Ok(self
+            .info
+            .get_or_init(|| {
+                let state = lock(&self.state);
+                let agreed = state.conn.agreed();
+                Info {
+                    peer_id: agreed.peer_id.clone(),
+                    level: 0,
+                    features: Vec::new(),
+                    channels: agreed.channels.as_slice().to_vec(),
+                    instance,
+                    peer_instance: agreed.instance.clone(),
+                    credentials: self.credentials,
+                    carrier: "unix",
+                    address: self.address.clone(),
+                    max_message: self.max_message,
+                }
+            })
+            .clone())
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        self.check()?;
+        Ok(lock(&self.state).conn.stats())
+    }
+
+    /// Ends the connection for this process. In a forked child the parent's connection is left alone.
+    pub(crate) fn close(&self) {
+        if !self.stamp.current() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.conn.close();
+        state.settle(self.fd());
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.sock.as_fd()
+    }
+
+    // --- blocking callers ------------------------------------------------------------------------
+
+    /// Starts an operation and waits for it.
+    pub(crate) fn run(&self, mut wait: Wait<'_>, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Outcome> {
+        let op = match self.begin(start)? {
+            Ok(outcome) => return outcome,
+            Err(op) => op,
+        };
+        turn::wait(&self.state, self.fd(), op, &mut wait)
+    }
+
+    /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
+    fn begin(&self, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Result<Result<Outcome>, OpId>> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        let op = state.direct()?.new_op();
+        let was_paused = !state.conn.wants_read();
+        let step = start(&mut state.conn, op);
+        Ok(state.started(self.fd(), op, step, was_paused))
+    }
+
+    /// Sends a message or a request straight from the caller's memory where the way is free.
+    fn begin_frame(
+        &self,
+        channel: Channel,
+        payload: impl Payload,
+        call: bool,
+    ) -> Result<Result<Result<Outcome>, OpId>> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        let op = state.direct()?.new_op();
+        let step = state.submit_frame(self.fd(), op, channel, payload, call, None);
+        Ok(state.started(self.fd(), op, step, false))
+    }
+
+    pub(crate) fn send(&self, channel: Channel, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
+        match self.begin_frame(channel, payload, false)? {
+            Ok(outcome) => outcome.map(drop),
+            Err(op) => turn::wait(&self.state, self.fd(), op, &mut wait).map(drop),
+        }
+    }
+
+    pub(crate) fn start_call(&self, payload: impl Payload) -> Result<OpId> {
+        match self.begin_frame(Channel::COMMAND, payload, true)? {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(_)) => Err(Error::new(Code::Internal, "a call ended before it was waited for")),
+            Err(op) => Ok(op),
+        }
+    }
+
+    pub(crate) fn finish(&self, op: OpId, mut wait: Wait<'_>) -> Result<Outcome> {
+        self.check()?;
+        turn::wait(&self.state, self.fd(), op, &mut wait)
+    }
+
+    pub(crate) fn abandon(&self, op: OpId) {
+        if !self.stamp.current() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.conn.cancel(op);
+        state.settle(self.fd());
+        if let Driver::Direct(turn) = &mut state.driver {
+            turn.forget(op);
+        }
+    }
+
+    // --- a context -------------------------------------------------------------------------------
+
+    /// Starts an operation under the context's id.
+    pub(crate) fn submit(&self, op: OpId, start: impl FnOnce(&mut Conn) -> Step) -> Result<Step> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        state.seated()?;
+        let step = start(&mut state.conn);
+        Ok(state.submitted(self.fd(), op, step))
+    }
+
+    /// Sends a message or a request under the context's id.
+    pub(crate) fn submit_frame(
+        &self,
+        op: OpId,
+        channel: Channel,
+        payload: impl Payload,
+        call: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Step> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        state.seated()?;
+        let step = state.submit_frame(self.fd(), op, channel, payload, call, deadline);
+        Ok(state.submitted(self.fd(), op, step))
+    }
+
+    /// The socket is ready, or time has come.
+    pub(crate) fn pump(&self, alarm: bool) {
+        let mut state = lock(&self.state);
+        if alarm && let Driver::Seated(seat) = &mut state.driver {
+            seat.alarm_rang();
+        }
+        state.pump(self.fd(), Instant::now());
+    }
+
+    pub(crate) fn cancel(&self, op: OpId) {
+        let mut state = lock(&self.state);
+        state.conn.cancel(op);
+        state.settle(self.fd());
+    }
+
+    /// `wrong_driver` unless `hub` drives this lane.
+    pub(crate) fn check_seat(&self, hub: &Arc<Hub>) -> Result<()> {
+        lock(&self.state).seated()?.check(hub)
+    }
+}
+
+impl State {
+    fn direct(&mut self) -> Result<&mut Turn<Outcome>> {
+        match &mut self.driver {
+            Driver::Direct(turn) => Ok(turn),
+            Driver::Seated(_) => {
+                Err(Error::new(Code::WrongDriver, "a context drives this peer: use the context's calls"))
+            }
+        }
+    }
+
+    fn seated(&mut self) -> Result<&mut Seat> {
+        match &mut self.driver {
+            Driver::Seated(seat) => Ok(seat),
+            Driver::Direct(_) => {
+                Err(Error::new(Code::WrongDriver, "this peer was made for blocking calls, not by a context"))
+            }
+        }
+    }
+
+    /// Writes a frame from the caller's memory if nothing is queued before it, else queues it.
+    fn submit_frame(
+        &mut self,
+        sock: BorrowedFd<'_>,
+        op: OpId,
+        channel: Channel,
+        payload: impl Payload,
+        call: bool,
+        deadline: Option<Instant>,
+    ) -> Step {
+        let bytes = payload.as_slice();
+        match self.conn.inline_header(channel, bytes.len(), call) {
+            Err(error) => Some(Err(error)),
+            Ok(None) if call => self.conn.call(op, payload.into_bytes(), deadline),
+            Ok(None) => self.conn.send(op, channel, payload.into_bytes(), deadline),
+            Ok(Some(header)) => {
+                let slices = [IoSlice::new(&header), IoSlice::new(bytes)];
+                match carry::write(sock, &slices) {
+                    Ok(taken) => {
+                        let frame = Inline { header, channel, len: bytes.len(), call };
+                        self.conn.wrote(op, frame, taken, || payload.into_bytes(), deadline)
+                    }
+                    Err(error) => {
+                        self.conn.write_failed(error.clone());
+                        Some(Err(error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// After a blocking caller started an operation: its result, or its id if it has to be waited for.
+    fn started(
+        &mut self,
+        sock: BorrowedFd<'_>,
+        op: OpId,
+        step: Step,
+        was_paused: bool,
+    ) -> Result<Result<Outcome>, OpId> {
+        let resumed = was_paused && self.conn.wants_read();
+        if let Driver::Direct(turn) = &mut self.driver {
+            if step.is_none() {
+                turn.expect(op);
+            }
+            if resumed {
+                turn.rouse();
+            }
+        }
+        carry::flush(&mut self.conn, sock);
+        self.settle(sock);
+        step.ok_or(op)
+    }
+
+    /// After a context's caller started an operation.
+    fn submitted(&mut self, sock: BorrowedFd<'_>, op: OpId, step: Step) -> Step {
+        if step.is_none()
+            && let Driver::Seated(seat) = &mut self.driver
+        {
+            seat.expect(op);
+        }
+        carry::flush(&mut self.conn, sock);
+        self.settle(sock);
+        step
+    }
+
+    /// Hands finished operations over, and lets the socket go once the connection is finished.
+    fn settle(&mut self, sock: BorrowedFd<'_>) {
+        match &mut self.driver {
+            Driver::Direct(turn) => {
+                while let Some((op, result)) = self.conn.poll_done() {
+                    turn.finish(op, result);
+                }
+            }
+            Driver::Seated(seat) => seat.deliver(std::iter::from_fn(|| self.conn.poll_done())),
+        }
+        if self.conn.finished() && !self.shut {
+            self.shut = true;
+            socket::shut(sock);
+            if let Driver::Direct(turn) = &mut self.driver {
+                turn.rouse();
+            }
+        }
+        let interest = self.interest();
+        let timeout = self.conn.next_timeout();
+        if let Driver::Seated(seat) = &mut self.driver {
+            seat.watch(sock, interest);
+            seat.set_alarm(timeout);
+            if self.shut {
+                seat.leave();
+            }
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        let mut interest = Interest::empty();
+        interest.set(READ, self.conn.wants_read());
+        interest.set(WRITE, self.conn.wants_write());
+        if self.shut { Interest::empty() } else { interest }
+    }
+}
+
+impl Shared for State {
+    type Out = Outcome;
+
+    fn turn(&mut self) -> &mut Turn<Outcome> {
+        match &mut self.driver {
+            Driver::Direct(turn) => turn,
+            Driver::Seated(_) => unreachable!("blocking calls are refused before they take a turn"),
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        State::interest(self)
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        self.conn.next_timeout()
+    }
+
+    fn pump(&mut self, sock: BorrowedFd<'_>, now: Instant) {
+        carry::fill(&mut self.conn, sock, now);
+        self.conn.handle_timeout(now);
+        carry::flush(&mut self.conn, sock);
+        self.settle(sock);
+    }
+
+    fn give_up(&mut self, op: OpId, code: Code, sock: BorrowedFd<'_>) {
+        self.conn.give_up(op, &turn::given_up(code));
+        self.settle(sock);
+    }
+}

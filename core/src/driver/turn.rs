@@ -1,0 +1,184 @@
+//! Blocking callers who share one descriptor take turns at it.
+//!
+//! One caller leads: it polls the descriptor with no lock held, then moves bytes and hands finished
+//! operations to their owners. The others sleep, each on its own word, and are woken one by one: by
+//! the leader when their operation finished, or by whoever leaves while nobody leads. Leaving and
+//! naming a successor happen under the lock, so there is always somebody at the descriptor as long
+//! as somebody waits.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use crate::api::wait::Wait;
+use crate::driver::lock;
+use crate::error::{Code, Error, Result};
+use crate::os::park::{Interrupted, Parker};
+use crate::os::poller::{self, Interest, WRITE};
+use crate::proto::OpId;
+
+/// The waiting callers of one object.
+#[derive(Debug)]
+pub(crate) struct Turn<T> {
+    last_op: OpId,
+    /// Somebody polls the descriptor for everything.
+    leading: bool,
+    /// Somebody else polls it for room to write, since the leader may not know it is needed.
+    writing: bool,
+    waiting: HashMap<OpId, Waiter<T>>,
+}
+
+#[derive(Debug)]
+struct Waiter<T> {
+    result: Option<Result<T>>,
+    parker: Option<Arc<Parker>>,
+}
+
+impl<T> Default for Turn<T> {
+    fn default() -> Turn<T> {
+        Turn { last_op: 0, leading: false, writing: false, waiting: HashMap::new() }
+    }
+}
+
+impl<T> Turn<T> {
+    pub(crate) fn new_op(&mut self) -> OpId {
+        self.last_op += 1;
+        self.last_op
+    }
+
+    /// From now on `op` is waited for.
+    pub(crate) fn expect(&mut self, op: OpId) {
+        self.waiting.insert(op, Waiter { result: None, parker: None });
+    }
+
+    /// `op` ended.
+    pub(crate) fn finish(&mut self, op: OpId, result: Result<T>) {
+        if let Some(waiter) = self.waiting.get_mut(&op) {
+            waiter.result = Some(result);
+            waiter.parker.iter().for_each(|p| p.unpark());
+        }
+    }
+
+    /// Nobody waits for `op` any more.
+    pub(crate) fn forget(&mut self, op: OpId) {
+        self.waiting.remove(&op);
+        self.pass_on();
+    }
+
+    /// Wakes everybody to look anew, since what they may poll for has changed.
+    pub(crate) fn rouse(&mut self) {
+        self.waiting.values().filter_map(|w| w.parker.as_ref()).for_each(|p| p.unpark());
+    }
+
+    fn take(&mut self, op: OpId) -> Option<Result<T>> {
+        self.waiting.get(&op)?.result.as_ref()?;
+        self.waiting.remove(&op)?.result
+    }
+
+    /// If nobody leads, wakes one who can: the newest, whose processor is warmest.
+    fn pass_on(&mut self) {
+        if !self.leading
+            && let Some((_, waiter)) =
+                self.waiting.iter().filter(|(_, w)| w.parker.is_some()).max_by_key(|(op, _)| **op)
+        {
+            waiter.parker.iter().for_each(|p| p.unpark());
+        }
+    }
+}
+
+/// What takes turns: an object behind a lock and a descriptor.
+pub(crate) trait Shared {
+    /// What an operation ends with.
+    type Out;
+    fn turn(&mut self) -> &mut Turn<Self::Out>;
+    /// What to poll the descriptor for; empty when polling would tell nothing now.
+    fn interest(&self) -> Interest;
+    /// When `pump` has to run at the latest.
+    fn next_timeout(&mut self) -> Option<Instant>;
+    /// Moves bytes, without waiting, and hands finished operations to their waiters.
+    fn pump(&mut self, fd: BorrowedFd<'_>, now: Instant);
+    /// Gives `op` up for the reason `code` and hands it to its waiter.
+    fn give_up(&mut self, op: OpId, code: Code, fd: BorrowedFd<'_>);
+}
+
+enum Place {
+    Lead(Interest, Option<Instant>),
+    Write,
+    Sleep(Arc<Parker>),
+}
+
+/// Waits for `op`, which is expected in `shared`'s turn.
+pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, fd: BorrowedFd<'_>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let mut state = lock(shared);
+    // Even a deadline that has passed gets one look at the descriptor.
+    let mut looked = false;
+    loop {
+        if let Some(result) = state.turn().take(op) {
+            state.turn().pass_on();
+            return result;
+        }
+        let expired = wait.deadline.is_some_and(|d| d <= Instant::now());
+        if expired && (looked || state.turn().leading) {
+            state.give_up(op, Code::Timeout, fd);
+            continue;
+        }
+        let place = place(&mut *state, op, wait.deadline);
+        match place {
+            Place::Lead(..) => state.turn().leading = true,
+            Place::Write => state.turn().writing = true,
+            Place::Sleep(_) => {}
+        }
+        drop(state);
+        let slept = match &place {
+            Place::Lead(interest, until) => poller::wait_one(fd, *interest, *until),
+            Place::Write => poller::wait_one(fd, WRITE, wait.deadline),
+            Place::Sleep(parker) => parker.park(wait.deadline).map_err(|Interrupted| Errno::INTR),
+        };
+        let interrupted = slept == Err(Errno::INTR) && wait.interrupted() == ControlFlow::Break(());
+        state = lock(shared);
+        if !matches!(place, Place::Sleep(_)) {
+            match place {
+                Place::Lead(..) => state.turn().leading = false,
+                _ => state.turn().writing = false,
+            }
+            state.pump(fd, Instant::now());
+        }
+        looked = true;
+        if interrupted && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
+            state.give_up(op, Code::Interrupted, fd);
+        }
+    }
+}
+
+fn place<S: Shared>(state: &mut S, op: OpId, deadline: Option<Instant>) -> Place {
+    let interest = state.interest();
+    let turn = state.turn();
+    if !turn.leading && !interest.is_empty() {
+        let until = [deadline, state.next_timeout()].into_iter().flatten().min();
+        return Place::Lead(interest, until);
+    }
+    if interest.contains(WRITE) && !turn.writing {
+        return Place::Write;
+    }
+    let parker = Arc::new(Parker::default());
+    if let Some(waiter) = turn.waiting.get_mut(&op) {
+        waiter.parker = Some(parker.clone());
+    }
+    Place::Sleep(parker)
+}
+
+/// The error of an operation given up for `code`.
+pub(crate) fn given_up(code: Code) -> Error {
+    Error::new(
+        code,
+        match code {
+            Code::Timeout => "the deadline passed",
+            Code::Interrupted => "a signal handler ran during the wait",
+            _ => "the operation was given up by its caller",
+        },
+    )
+}

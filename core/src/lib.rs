@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+pub mod limits;
+
+mod addr;
+mod api;
+mod driver;
+mod error;
+mod os;
+mod proto;
+#[cfg(feature = "schema")]
+pub mod schema;
+
+pub use addr::Address;
+pub use api::call::Call;
+pub use api::info::{Credentials, Info};
+pub use api::listener::{Listener, Refusal};
+pub use api::message::Message;
+pub use api::options::{ConnectOptions, ListenOptions};
+pub use api::payload::Payload;
+pub use api::peer::Peer;
+pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};
+pub use api::wait::Wait;
+pub use driver::context::{Completion, Context, Outcome, Progress, Started};
+pub use error::{Code, Error, Result, Sent};
+pub use proto::Secret;
+pub use proto::channel::Channel;
+
+/// Reference-counted bytes, as payloads arrive.
+pub use bytes::Bytes;

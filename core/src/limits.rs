@@ -1,0 +1,74 @@
+//! Every limit, a named number, once.
+//!
+//! A limit is checked before memory is allocated for what it limits. The limits a program may
+//! change are the defaults of [`ConnectOptions`](crate::ConnectOptions) and
+//! [`ListenOptions`](crate::ListenOptions); the others are fixed.
+
+use std::time::Duration;
+
+/// Largest payload of one message, in bytes, inclusive (16 MiB). A smaller value can be set per
+/// connection; a larger one cannot, since a stock level-0 peer would refuse it.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Largest payload of a handshake message, in bytes, inclusive (protocol.md, "Handshake").
+pub const MAX_HANDSHAKE: usize = 16 * 1024;
+
+/// Most channel entries in one handshake message, counted before duplicates are dropped.
+pub const MAX_CHANNELS: usize = 256;
+
+/// Longest `peer_id`, in bytes.
+pub const MAX_PEER_ID: usize = 128;
+
+/// Longest shared secret, in bytes.
+pub const MAX_AUTH_TOKEN: usize = 4096;
+
+/// Total time a handshake may take, from accept or connect to the last byte.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Unfinished handshakes per listener. One more drops the oldest.
+pub const MAX_HALF_OPEN: usize = 256;
+
+/// Finished handshakes that wait for an `accept`. At this number the listener stops taking
+/// connections from the kernel's backlog.
+pub const MAX_READY: usize = 128;
+
+/// Refusals a listener remembers until [`Listener::take_refusals`](crate::Listener::take_refusals).
+pub const MAX_REFUSALS: usize = 64;
+
+/// Connections the kernel holds for a listener before `accept`.
+pub const LISTEN_BACKLOG: i32 = 1024;
+
+/// Connections taken from the backlog in one turn, so that a flood cannot starve handshakes.
+pub const ACCEPT_BATCH: usize = 64;
+
+/// How long a listener stops accepting after the process ran out of descriptors or memory.
+pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Received bytes that may wait for the application, per connection. At this bound reading
+/// pauses; it goes on at half. The true bound is this plus one message.
+pub const RECV_QUEUE: usize = 8 * 1024 * 1024;
+
+/// Bytes that may wait to be sent, per connection. Above it a sender waits its turn.
+pub const SEND_QUEUE: usize = 8 * 1024 * 1024;
+
+/// What a queued message is charged beside its payload, so that empty messages are bounded too.
+pub const MESSAGE_OVERHEAD: usize = 64;
+
+/// Calls that may wait for their turn on a level-0 connection, and pings without an answer.
+pub const MAX_CALLS: usize = 1024;
+
+/// Operations (receives, sends, calls, …) that may be pending on one connection.
+pub const MAX_OPS: usize = 16 * 1024;
+
+/// Control messages accepted from the other side in one second; one more ends the connection.
+pub const CONTROL_RATE: u32 = 1000;
+
+/// Pings this side starts in one second; half of [`CONTROL_RATE`], so that an answering peer with
+/// the same limit never takes honest pings for a flood.
+pub const PING_RATE: u32 = CONTROL_RATE / 2;
+
+/// Longest socket path, in bytes. Every supported system takes at least this much.
+pub const MAX_SOCKET_PATH: usize = 100;
+
+/// Longest per-user name, in bytes.
+pub const MAX_NAME: usize = 64;

@@ -1,0 +1,10 @@
+//! What talks to the operating system. The only part of the crate where `unsafe` may stand.
+
+pub(crate) mod credentials;
+pub(crate) mod fork;
+pub(crate) mod park;
+pub(crate) mod poller;
+pub(crate) mod random;
+pub(crate) mod rundir;
+pub(crate) mod socket;
+pub(crate) mod socket_file;

@@ -1,0 +1,95 @@
+//! Channel numbers and the set of channels a handshake agreed on.
+
+use std::fmt;
+
+use crate::error::{Code, Error, Result};
+
+/// A numbered lane inside a connection. Order is kept within a channel.
+///
+/// 1 to 4 have fixed names, 256 and above belong to the program (protocol.md, "Channels").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Channel(u16);
+
+impl Channel {
+    /// 1: calls and their replies.
+    pub const COMMAND: Channel = Channel(1);
+    /// 2: one-way messages.
+    pub const DATA: Channel = Channel(2);
+    /// 3: measurements and events.
+    pub const TELEMETRY: Channel = Channel(3);
+    /// 4: errors of the program on the other side, by convention JSON.
+    pub const ERROR: Channel = Channel(4);
+
+    /// 0: the protocol's own messages; never carries a program's data.
+    pub(crate) const CONTROL: Channel = Channel(0);
+
+    /// The channels used when a program names none: 1 to 4.
+    pub const DEFAULT: [Channel; 4] = [Channel::COMMAND, Channel::DATA, Channel::TELEMETRY, Channel::ERROR];
+
+    /// The channel with this number. `invalid_channel` for 0 (the protocol's own) and 5 to 255
+    /// (reserved).
+    pub fn new(number: u16) -> Result<Channel> {
+        match number {
+            1..=4 | 256.. => Ok(Channel(number)),
+            0 => Err(Error::new(Code::InvalidChannel, "channel 0 carries the protocol's own messages")),
+            _ => Err(Error::new(Code::InvalidChannel, format!("channel {number} is reserved (5 to 255)"))),
+        }
+    }
+
+    /// As read from the wire, reserved numbers included.
+    pub(crate) const fn from_wire(number: u16) -> Channel {
+        Channel(number)
+    }
+
+    /// The number on the wire.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The fixed name, or `None` for a channel of the program.
+    pub const fn name(self) -> Option<&'static str> {
+        match self.0 {
+            0 => Some("CONTROL"),
+            1 => Some("COMMAND"),
+            2 => Some("DATA"),
+            3 => Some("TELEMETRY"),
+            4 => Some("ERROR"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// The agreed channels, in handshake order, found by number in a few steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChannelSet {
+    ordered: Vec<Channel>,
+    /// (channel, position in `ordered`), sorted by channel.
+    sorted: Vec<(Channel, usize)>,
+}
+
+impl ChannelSet {
+    pub(crate) fn new(ordered: Vec<Channel>) -> ChannelSet {
+        let mut sorted: Vec<_> = ordered.iter().copied().enumerate().map(|(at, c)| (c, at)).collect();
+        sorted.sort_unstable();
+        ChannelSet { ordered, sorted }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Channel] {
+        &self.ordered
+    }
+
+    /// Position of `channel`, the index of its queue and counters.
+    pub(crate) fn position(&self, channel: Channel) -> Option<usize> {
+        let at = self.sorted.binary_search_by_key(&channel, |&(c, _)| c).ok()?;
+        Some(self.sorted[at].1)
+    }
+}

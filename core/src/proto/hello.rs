@@ -1,0 +1,303 @@
+//! The JSON handshake: one message each way on channel 0 (protocol.md, "Handshake").
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::proto::Secret;
+use crate::proto::channel::Channel;
+
+pub(crate) const PROTOCOL: &str = "ipcprims";
+pub(crate) const VERSION: &str = "1.0";
+/// The major number of [`VERSION`].
+const MAJOR: u16 = 1;
+
+/// The member a level-0 peer ignores; it carries what only hostlane understands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Extra {
+    /// Wire levels above 0 the connector speaks.
+    #[serde(default)]
+    versions: Vec<u16>,
+    /// Random id of the connecting process instance, 32 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawRequest {
+    protocol: String,
+    version: String,
+    channels: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth_token: Option<String>,
+    /// Kept as a value: nothing in it may spoil a handshake that level 0 accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hostlane: Option<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawResponse {
+    protocol: String,
+    version: String,
+    channels: Vec<u16>,
+    peer_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawRefusal {
+    protocol: String,
+    version: String,
+    error: RawReason,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawReason {
+    code: i32,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// What the acceptor learnt and granted.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) instance: Option<String>,
+}
+
+/// What the connector was granted.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) peer_id: String,
+}
+
+/// The connector's first message.
+pub(crate) fn request(channels: &[Channel], token: Option<&Secret>, instance: &str) -> Vec<u8> {
+    let extra = Extra { versions: Vec::new(), instance: Some(instance.to_owned()) };
+    to_json(&RawRequest {
+        protocol: PROTOCOL.to_owned(),
+        version: VERSION.to_owned(),
+        channels: channels.iter().map(|c| c.number()).collect(),
+        auth_token: token.map(|t| t.expose().to_owned()),
+        hostlane: Some(serde_json::to_value(extra).unwrap_or_default()),
+    })
+}
+
+/// Judges a request: the grant, or the reason to refuse.
+pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) -> Result<Granted> {
+    let raw: RawRequest = serde_json::from_slice(payload)
+        .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake request is not understood: {e}")))?;
+    check_protocol(&raw.protocol)?;
+    let (major, _) = parse_version(&raw.version)?;
+    // A connector's minor must not be below ours, which 0 never is.
+    if major != MAJOR {
+        return Err(version_mismatch(&raw.version));
+    }
+    if raw.channels.len() > limits::MAX_CHANNELS {
+        return Err(bad(format!("{} channels are listed, the limit is {}", raw.channels.len(), limits::MAX_CHANNELS)));
+    }
+    if raw.channels.contains(&0) {
+        return Err(bad("channel 0 is listed"));
+    }
+    if let Some(given) = &raw.auth_token
+        && (given.is_empty() || given.len() > limits::MAX_AUTH_TOKEN)
+    {
+        return Err(bad(format!("auth_token must have 1 to {} bytes", limits::MAX_AUTH_TOKEN)));
+    }
+    if let Some(expected) = token
+        && !raw.auth_token.as_deref().is_some_and(|given| expected.matches(given))
+    {
+        return Err(Error::new(Code::AuthenticationFailed, "the auth_token is missing or wrong"));
+    }
+    let mut channels: Vec<Channel> = Vec::new();
+    for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
+        if served.contains(&channel) && !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    if channels.is_empty() {
+        return Err(Error::new(Code::NoCommonChannel, "no requested channel is served here"));
+    }
+    let extra = raw.hostlane.and_then(|v| serde_json::from_value::<Extra>(v).ok());
+    let instance = extra.and_then(|e| e.instance).filter(|i| i.len() == 32 && i.bytes().all(|b| b.is_ascii_hexdigit()));
+    Ok(Granted { channels, instance })
+}
+
+/// The acceptor's answer to a good request.
+pub(crate) fn response(channels: &[Channel], peer_id: &str) -> Vec<u8> {
+    to_json(&RawResponse {
+        protocol: PROTOCOL.to_owned(),
+        version: VERSION.to_owned(),
+        channels: channels.iter().map(|c| c.number()).collect(),
+        peer_id: peer_id.to_owned(),
+    })
+}
+
+/// The acceptor's answer to a bad one. It has neither `channels` nor `peer_id`, so that no stock
+/// client can take it for success.
+pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
+    to_json(&RawRefusal {
+        protocol: PROTOCOL.to_owned(),
+        version: VERSION.to_owned(),
+        error: RawReason {
+            code: reason.code().number(),
+            name: reason.code().name().to_owned(),
+            message: reason.message().to_owned(),
+        },
+    })
+}
+
+/// Reads the acceptor's answer on the connector's side.
+pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
+    if let Ok(refusal) = serde_json::from_slice::<RawRefusal>(payload) {
+        let text = refusal.error.message;
+        return Err(match Code::from_number(refusal.error.code) {
+            Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
+            None => Error::new(
+                Code::Refused,
+                format!("the server refused the handshake with the unknown code {}: {text}", refusal.error.code),
+            ),
+        });
+    }
+    let raw: RawResponse = serde_json::from_slice(payload)
+        .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake response is not understood: {e}")))?;
+    check_protocol(&raw.protocol)?;
+    let (major, _) = parse_version(&raw.version)?;
+    if major != MAJOR {
+        return Err(version_mismatch(&raw.version));
+    }
+    if raw.peer_id.is_empty() || raw.peer_id.len() > limits::MAX_PEER_ID {
+        return Err(bad(format!("peer_id must have 1 to {} bytes", limits::MAX_PEER_ID)));
+    }
+    let mut channels: Vec<Channel> = Vec::new();
+    for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
+        if !asked.contains(&channel) {
+            return Err(bad(format!("the server granted channel {}, which was not asked for", channel.number())));
+        }
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    if channels.is_empty() {
+        return Err(Error::new(Code::NoCommonChannel, "the server granted no channel"));
+    }
+    Ok(Welcome { channels, peer_id: raw.peer_id })
+}
+
+fn check_protocol(protocol: &str) -> Result<()> {
+    if protocol.is_empty() || protocol.len() > 32 {
+        return Err(bad("protocol must have 1 to 32 bytes"));
+    }
+    if protocol != PROTOCOL {
+        return Err(Error::new(Code::ProtocolMismatch, format!("the protocol is {protocol:?}, expected {PROTOCOL:?}")));
+    }
+    Ok(())
+}
+
+fn parse_version(version: &str) -> Result<(u16, u16)> {
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<u16>().ok()).flatten();
+    version
+        .split_once('.')
+        .filter(|_| version.len() <= 16)
+        .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
+        .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
+}
+
+fn version_mismatch(theirs: &str) -> Error {
+    Error::new(Code::VersionMismatch, format!("the other side speaks version {theirs}, this side {VERSION}"))
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(Code::BadHandshake, message)
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    // Plain structs of strings and numbers cannot fail to serialise.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(text: &str) -> Code {
+        judge(text.as_bytes(), &Channel::DEFAULT, None).unwrap_err().code()
+    }
+
+    #[test]
+    fn a_request_is_stock_plus_one_member() {
+        let bytes = request(&Channel::DEFAULT, None, "00112233445566778899aabbccddeeff");
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"hostlane":{"instance":"00112233445566778899aabbccddeeff","versions":[]}}"#
+        );
+        let granted = judge(&bytes, &Channel::DEFAULT, None).unwrap();
+        assert_eq!(granted.channels, Channel::DEFAULT);
+        assert_eq!(granted.instance.as_deref(), Some("00112233445566778899aabbccddeeff"));
+    }
+
+    #[test]
+    fn grants_keep_the_client_order_and_drop_duplicates_and_reserved() {
+        let text =
+            r#"{"protocol":"ipcprims","version":"1.7","channels":[300,4,9,4,1,300,77],"x":[],"auth_token":null}"#;
+        let served = [Channel::COMMAND, Channel::ERROR, Channel::new(300).unwrap()];
+        let granted = judge(text.as_bytes(), &served, None).unwrap();
+        assert_eq!(granted.channels.iter().map(|c| c.number()).collect::<Vec<_>>(), [300, 4, 1]);
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        let base = |p: &str, v: &str, c: &str| format!(r#"{{"protocol":"{p}","version":"{v}","channels":[{c}]}}"#);
+        assert_eq!(verdict("{"), Code::BadHandshake);
+        assert_eq!(verdict(&(base("ipcprims", "1.0", "1") + "x")), Code::BadHandshake);
+        assert_eq!(verdict(&base("other", "1.0", "1")), Code::ProtocolMismatch);
+        assert_eq!(verdict(&base("", "1.0", "1")), Code::BadHandshake);
+        assert_eq!(verdict(&base("ipcprims", "2.0", "1")), Code::VersionMismatch);
+        for version in ["1", "1.", ".0", "1.0.0", "1.+1", "65536.0", "1.00000000000000000", "a.b"] {
+            assert_eq!(verdict(&base("ipcprims", version, "1")), Code::BadHandshake, "{version}");
+        }
+        assert_eq!(verdict(&base("ipcprims", "1.0", "0,1")), Code::BadHandshake);
+        assert_eq!(verdict(&base("ipcprims", "1.0", "70000")), Code::BadHandshake);
+        assert_eq!(verdict(&base("ipcprims", "1.0", "")), Code::NoCommonChannel);
+        assert_eq!(verdict(&base("ipcprims", "1.0", "9")), Code::NoCommonChannel);
+        assert_eq!(verdict(&base("ipcprims", "1.0", &["1"; 257].join(","))), Code::BadHandshake);
+        assert!(judge(base("ipcprims", "1.0", &["1"; 256].join(",")).as_bytes(), &Channel::DEFAULT, None).is_ok());
+    }
+
+    #[test]
+    fn a_secret_is_needed_where_one_is_set() {
+        let secret = Secret::new("s3cret").unwrap();
+        let bytes = request(&Channel::DEFAULT, Some(&secret), "0");
+        assert!(judge(&bytes, &Channel::DEFAULT, Some(&secret)).is_ok());
+        let other = Secret::new("s3cres").unwrap();
+        for bytes in [request(&Channel::DEFAULT, Some(&other), "0"), request(&Channel::DEFAULT, None, "0")] {
+            let error = judge(&bytes, &Channel::DEFAULT, Some(&secret)).unwrap_err();
+            assert_eq!(error.code(), Code::AuthenticationFailed);
+            assert!(!error.message().contains("s3cre"));
+        }
+    }
+
+    #[test]
+    fn a_refusal_reaches_the_connector_as_the_same_code() {
+        let reason = Error::new(Code::VersionMismatch, "too old");
+        let error = welcome(&refusal(&reason), &Channel::DEFAULT).unwrap_err();
+        assert_eq!(error.code(), Code::VersionMismatch);
+        assert!(error.message().contains("too old"));
+        let unknown = br#"{"protocol":"ipcprims","version":"1.0","error":{"code":7}}"#;
+        assert_eq!(welcome(unknown, &Channel::DEFAULT).unwrap_err().code(), Code::Refused);
+    }
+
+    #[test]
+    fn a_bad_welcome_is_refused() {
+        let ok = response(&[Channel::DATA], "peer-1");
+        let welcome_ok = welcome(&ok, &Channel::DEFAULT).unwrap();
+        assert_eq!(welcome_ok.peer_id, "peer-1");
+        assert_eq!(welcome(&ok, &[Channel::COMMAND]).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(welcome(&response(&[], "p"), &Channel::DEFAULT).unwrap_err().code(), Code::NoCommonChannel);
+        assert_eq!(welcome(&response(&[Channel::DATA], ""), &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(welcome(b"{}", &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+    }
+}

@@ -1,0 +1,110 @@
+//! Received messages on their way to the application: one bounded queue per channel, and the
+//! operations that wait for one.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::limits;
+use crate::proto::OpId;
+
+/// A queued message: (arrival number, payload).
+type Queued = (u64, Bytes);
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// One queue per agreed channel, by its position.
+    queues: Vec<VecDeque<Queued>>,
+    waiting: VecDeque<(OpId, Option<usize>)>,
+    arrivals: u64,
+    depth: Depth,
+    paused: bool,
+}
+
+/// How full a bounded queue is and was, in messages and charged bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages queued now.
+    pub messages: usize,
+    /// Bytes charged now: payloads plus [`MESSAGE_OVERHEAD`](limits::MESSAGE_OVERHEAD) each.
+    pub bytes: usize,
+    /// Most bytes ever charged at once.
+    pub peak_bytes: usize,
+}
+
+impl Depth {
+    pub(crate) fn add(&mut self, payload: usize) {
+        self.messages += 1;
+        self.bytes += payload + limits::MESSAGE_OVERHEAD;
+        self.peak_bytes = self.peak_bytes.max(self.bytes);
+    }
+
+    pub(crate) fn remove(&mut self, payload: usize) {
+        self.messages -= 1;
+        self.bytes -= payload + limits::MESSAGE_OVERHEAD;
+    }
+}
+
+impl Inbox {
+    pub(crate) fn open(&mut self, channels: usize) {
+        self.queues.resize_with(channels, VecDeque::new);
+    }
+
+    /// A message arrived: the operation that gets it, or `None` when it was queued.
+    pub(crate) fn arrive(&mut self, channel: usize, payload: Bytes) -> Option<(OpId, Bytes)> {
+        let taker = self.waiting.iter().position(|&(_, wants)| wants.is_none_or(|w| w == channel));
+        if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
+            return Some((op, payload));
+        }
+        self.depth.add(payload.len());
+        self.paused |= self.depth.bytes >= limits::RECV_QUEUE;
+        self.arrivals += 1;
+        self.queues[channel].push_back((self.arrivals, payload));
+        None
+    }
+
+    /// The oldest message of `channel`, or of all channels.
+    pub(crate) fn take(&mut self, channel: Option<usize>) -> Option<(usize, Bytes)> {
+        if self.depth.messages == 0 {
+            return None;
+        }
+        let channel = match channel {
+            Some(channel) => channel,
+            None => {
+                let heads = self.queues.iter().enumerate();
+                heads.filter_map(|(at, q)| Some((q.front()?.0, at))).min()?.1
+            }
+        };
+        let (_, payload) = self.queues[channel].pop_front()?;
+        self.depth.remove(payload.len());
+        self.paused &= self.depth.bytes > limits::RECV_QUEUE / 2;
+        Some((channel, payload))
+    }
+
+    pub(crate) fn wait(&mut self, op: OpId, channel: Option<usize>) {
+        self.waiting.push_back((op, channel));
+    }
+
+    pub(crate) fn forget(&mut self, op: OpId) {
+        self.waiting.retain(|&(o, _)| o != op);
+    }
+
+    /// Takes all waiting operations, at the end of the connection.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = OpId> {
+        std::mem::take(&mut self.waiting).into_iter().map(|(op, _)| op)
+    }
+
+    /// Whether reading has to wait until the application took messages.
+    pub(crate) fn paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Messages queued on the channel at `position`.
+    pub(crate) fn queued(&self, position: usize) -> usize {
+        self.queues.get(position).map_or(0, VecDeque::len)
+    }
+}

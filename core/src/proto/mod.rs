@@ -1,0 +1,21 @@
+//! The protocol without I/O: bytes and time in, bytes and finished operations out.
+//!
+//! There is no clock, thread, socket or random source in here. A driver owns the socket and calls
+//! [`Conn`](conn::Conn); everything that decides about bytes, deadlines, order and errors is on
+//! this side, so it can be tested without a socket (docs/protocol.md, docs/architecture.md).
+
+pub(crate) mod channel;
+pub(crate) mod conn;
+mod control;
+mod frame;
+pub(crate) mod hello;
+pub(crate) mod inbox;
+mod ops;
+mod outbox;
+mod reader;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use ops::{OpId, Outcome, Step};
+pub use secret::Secret;

@@ -1,0 +1,103 @@
+//! The table of pending operations: what each waits for, and until when.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::proto::channel::Channel;
+
+/// Names a pending operation. Chosen by the driver, unique per connection, never reused.
+pub(crate) type OpId = u64;
+
+/// What an operation waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The end of the handshake.
+    Open,
+    Recv,
+    Send,
+    Call,
+    Ping,
+    Drain,
+}
+
+/// How an operation ended well.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Opened,
+    Message(Channel, Bytes),
+    Reply(Bytes),
+    Sent,
+    Pong(Duration),
+    Drained,
+}
+
+/// The answer to a submitted operation: its result, or `None` while it is pending.
+pub(crate) type Step = Option<Result<Outcome>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Ops {
+    pending: HashMap<OpId, Kind>,
+    deadlines: BinaryHeap<Reverse<(Instant, OpId)>>,
+    done: VecDeque<(OpId, Result<Outcome>)>,
+}
+
+impl Ops {
+    /// Whether one more may become pending.
+    pub(crate) fn admit(&self) -> Result<()> {
+        if self.pending.len() < limits::MAX_OPS {
+            return Ok(());
+        }
+        Err(Error::new(Code::QueueFull, format!("{} operations are pending on this connection", limits::MAX_OPS)))
+    }
+
+    pub(crate) fn insert(&mut self, op: OpId, kind: Kind, deadline: Option<Instant>) {
+        self.pending.insert(op, kind);
+        if let Some(deadline) = deadline {
+            self.deadlines.push(Reverse((deadline, op)));
+        }
+    }
+
+    pub(crate) fn kind(&self, op: OpId) -> Option<Kind> {
+        self.pending.get(&op).copied()
+    }
+
+    /// Ends `op`, once; a second end is without effect.
+    pub(crate) fn finish(&mut self, op: OpId, result: Result<Outcome>) {
+        if self.pending.remove(&op).is_some() {
+            self.done.push_back((op, result));
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<(OpId, Kind)> {
+        self.pending.iter().map(|(&op, &kind)| (op, kind)).collect()
+    }
+
+    pub(crate) fn poll_done(&mut self) -> Option<(OpId, Result<Outcome>)> {
+        self.done.pop_front()
+    }
+
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some(&Reverse((deadline, op))) = self.deadlines.peek() {
+            if self.pending.contains_key(&op) {
+                return Some(deadline);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// The next operation whose deadline is not after `now`.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<OpId> {
+        self.next_deadline().filter(|&deadline| deadline <= now)?;
+        self.deadlines.pop().map(|Reverse((_, op))| op)
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+}
