@@ -5,7 +5,7 @@ use bytes::Bytes;
 /// Bytes to send: borrowed ones are written straight from the caller's memory, owned ones are never
 /// copied. Borrowed bytes are copied only when the carrier cannot take all of them at once.
 ///
-/// Implemented for `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `&str`, `Vec<u8>`, `String`, [`Bytes`] and `&Bytes`;
+/// Implemented for `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `&str`, `&String`, `Vec<u8>`, `String`, [`Bytes`] and `&Bytes`;
 /// sealed.
 pub trait Payload: sealed::Sealed {}
 
@@ -39,6 +39,7 @@ payload! {
     [const N: usize] &[u8; N], |s| *s, |s| Bytes::copy_from_slice(s);
     [] &Vec<u8>, |s| s, |s| Bytes::copy_from_slice(s);
     [] &str, |s| s.as_bytes(), |s| Bytes::copy_from_slice(s.as_bytes());
+    [] &String, |s| s.as_bytes(), |s| Bytes::copy_from_slice(s.as_bytes());
     [] Vec<u8>, |s| s, Bytes::from;
     [] String, |s| s.as_bytes(), Bytes::from;
     [] Bytes, |s| s, |s| s;

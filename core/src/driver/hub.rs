@@ -4,7 +4,7 @@
 //! a member.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -20,6 +20,7 @@ use crate::error::{Code, Error, Result};
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ};
 use crate::os::socket::Dial;
+use crate::proto::ids::IdMap;
 use crate::proto::{self, OpId};
 
 const BELL: u64 = 0;
@@ -47,7 +48,7 @@ pub(crate) struct Hub {
 
 #[derive(Debug)]
 struct State {
-    members: HashMap<u64, Member>,
+    members: IdMap<Member>,
     last_token: u64,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     armed: Option<Instant>,
@@ -81,7 +82,7 @@ pub(crate) struct Request {
 struct Queue {
     done: VecDeque<Completion>,
     /// Which member a pending operation is at.
-    owners: HashMap<OpId, u64>,
+    owners: IdMap<u64>,
     processing: bool,
     rung: bool,
 }
@@ -95,7 +96,7 @@ impl Hub {
             stamp: fork::Stamp::now(),
             turn: Mutex::default(),
             state: Mutex::new(State {
-                members: HashMap::new(),
+                members: IdMap::default(),
                 last_token: FIRST_MEMBER,
                 timers: BinaryHeap::new(),
                 armed: None,

@@ -6,7 +6,6 @@
 //! naming a successor happen under the lock, so there is always somebody at the descriptor as long
 //! as somebody waits.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
@@ -20,6 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::os::park::{Interrupted, Parker};
 use crate::os::poller::{self, Interest, WRITE};
 use crate::proto::OpId;
+use crate::proto::ids::IdMap;
 
 /// The waiting callers of one object.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Turn<T> {
     leading: bool,
     /// Somebody else polls it for room to write, since the leader may not know it is needed.
     writing: bool,
-    waiting: HashMap<OpId, Waiter<T>>,
+    waiting: IdMap<Waiter<T>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Waiter<T> {
 
 impl<T> Default for Turn<T> {
     fn default() -> Turn<T> {
-        Turn { last_op: 0, leading: false, writing: false, waiting: HashMap::new() }
+        Turn { last_op: 0, leading: false, writing: false, waiting: IdMap::default() }
     }
 }
 

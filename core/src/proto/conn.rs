@@ -108,6 +108,9 @@ pub(crate) struct Conn {
     /// A drain was asked for: no new sends or calls.
     draining: bool,
     shutdown_sent: bool,
+    shutdown_acked: bool,
+    /// The other side sends no more; it may still read.
+    read_ended: bool,
     /// The carrier takes no more bytes; what it still delivers is read to the end.
     write_dead: bool,
     control_rate: Rate,
@@ -132,6 +135,8 @@ impl Conn {
             pings: VecDeque::new(),
             draining: false,
             shutdown_sent: false,
+            shutdown_acked: false,
+            read_ended: false,
             write_dead: false,
             control_rate: Rate::default(),
             ping_rate: Rate::default(),
@@ -168,12 +173,16 @@ impl Conn {
         }
     }
 
-    /// The stream ended.
+    /// The stream ended. Between frames that ends reading alone: the other side may have closed only
+    /// its half, so what it asked for can still be answered until writing fails.
     pub(crate) fn hung_up(&mut self) {
+        if self.is_open() && !self.reader.inside_frame() && !self.write_dead && !self.shutdown_sent {
+            return self.end_reading();
+        }
         let error = if self.reader.inside_frame() {
             Error::new(Code::Truncated, "the connection ended inside a frame")
         } else if self.is_open() {
-            Error::new(Code::PeerClosed, "the other side closed the connection")
+            peer_closed()
         } else if matches!(self.config.role, Role::Connector { .. }) {
             Error::new(Code::Refused, "the server ended the handshake without giving a reason")
         } else {
@@ -202,6 +211,9 @@ impl Conn {
         self.waiting_sends.clear();
         self.waiting_calls.clear();
         self.outbox.clear();
+        if self.read_ended {
+            self.end(peer_closed());
+        }
     }
 
     /// The carrier took `n` bytes of what [`slices`](Conn::slices) offered.
@@ -256,6 +268,9 @@ impl Conn {
         if let State::Ended(error) = &self.state {
             return Some(Err(error.clone()));
         }
+        if self.read_ended {
+            return Some(Err(peer_closed()));
+        }
         if let Err(error) = self.ops.admit() {
             return Some(Err(error));
         }
@@ -269,6 +284,9 @@ impl Conn {
     /// The driver then reports with [`wrote`](Conn::wrote), in the same critical section.
     pub(crate) fn inline_header(&self, channel: Channel, len: usize, call: bool) -> Result<Option<[u8; HEADER_LEN]>> {
         self.may_send(channel, len)?;
+        if call {
+            self.may_ask()?;
+        }
         let calls_idle = !call || (self.call.is_none() && self.waiting_calls.is_empty());
         let idle = self.outbox.is_empty() && self.waiting_sends.is_empty() && calls_idle;
         Ok(idle.then(|| Header { len: len as u32, channel }.encode()))
@@ -319,7 +337,8 @@ impl Conn {
 
     /// Sends a request; done with the first COMMAND message that arrives after all of it left.
     pub(crate) fn call(&mut self, op: OpId, payload: Bytes, deadline: Option<Instant>) -> Step {
-        if let Err(error) = self.may_send(Channel::COMMAND, payload.len()).and_then(|()| self.ops.admit()) {
+        let admitted = self.may_send(Channel::COMMAND, payload.len()).and_then(|()| self.may_ask());
+        if let Err(error) = admitted.and_then(|()| self.ops.admit()) {
             return Some(Err(error));
         }
         if self.waiting_calls.len() >= limits::MAX_CALLS {
@@ -334,7 +353,7 @@ impl Conn {
 
     /// Measures a round trip through the other side's protocol engine.
     pub(crate) fn ping(&mut self, op: OpId, now: Instant, deadline: Option<Instant>) -> Step {
-        let admitted = self.may_write().and_then(|()| self.ops.admit()).and_then(|()| {
+        let admitted = self.may_write().and_then(|()| self.may_ask()).and_then(|()| self.ops.admit()).and_then(|()| {
             if self.pings.len() >= limits::MAX_CALLS || self.ping_rate.exceeds(limits::PING_RATE, now) {
                 return Err(Error::new(Code::QueueFull, format!("the limit is {} pings a second", limits::PING_RATE)));
             }
@@ -401,7 +420,7 @@ impl Conn {
 
     /// Whether bytes may be read now. `false` while the application has to take messages first.
     pub(crate) fn wants_read(&self) -> bool {
-        !matches!(self.state, State::Ended(_)) && !self.inbox.paused()
+        !matches!(self.state, State::Ended(_)) && !self.read_ended && !self.inbox.paused()
     }
 
     pub(crate) fn wants_write(&self) -> bool {
@@ -529,9 +548,8 @@ impl Conn {
             }
             Control::ShutdownRequest => {}
             Control::ShutdownAck => {
-                if self.shutdown_sent {
-                    self.end(Error::new(Code::Closed, "drained and closed by this side"));
-                }
+                self.shutdown_acked = self.shutdown_sent;
+                self.advance();
             }
             Control::ShutdownForce => {
                 return Err(Error::new(Code::PeerClosed, "the other side ended the connection by force"));
@@ -558,6 +576,11 @@ impl Conn {
             }
             State::Open => Ok(()),
         }
+    }
+
+    /// Whether an answer can still come.
+    fn may_ask(&self) -> Result<()> {
+        if self.read_ended { Err(lost(&peer_closed())) } else { Ok(()) }
     }
 
     fn may_send(&self, channel: Channel, len: usize) -> Result<()> {
@@ -602,10 +625,39 @@ impl Conn {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
         }
-        if self.draining && !self.shutdown_sent && self.call.is_none() && self.outbox.is_empty() {
+        if !self.draining || self.call.is_some() || !self.outbox.is_empty() {
+            return;
+        }
+        if self.shutdown_acked || self.read_ended {
+            // Also what was owed to the other side, its own acknowledgement among it, has left.
+            self.end(Error::new(Code::Closed, "drained and closed by this side"));
+        } else if !self.shutdown_sent {
             self.outbox.push_control(Control::ShutdownRequest.encode(), false);
             self.shutdown_sent = true;
         }
+    }
+
+    /// Ends what waits for the other side to send.
+    fn end_reading(&mut self) {
+        self.read_ended = true;
+        let _ = self.inbox.abandon().count();
+        let lost = lost(&peer_closed());
+        for (op, kind) in self.ops.all() {
+            match kind {
+                Kind::Recv => self.ops.finish(op, Err(peer_closed())),
+                Kind::Call | Kind::Ping => {
+                    let sent = if kind == Kind::Call { self.sent(op) } else { Sent::No };
+                    self.ops.finish(op, Err(lost.with_sent(sent)));
+                }
+                Kind::Open | Kind::Send | Kind::Drain => {}
+            }
+        }
+        if let Some(op) = self.call.take() {
+            self.outbox.retract(op);
+        }
+        self.waiting_calls.clear();
+        self.pings.clear();
+        self.advance();
     }
 
     /// Whether bytes of `op` may have reached the other side.
@@ -679,7 +731,8 @@ impl Conn {
         if matches!(self.state, State::Ended(_)) {
             return;
         }
-        let drained = self.shutdown_sent && matches!(error.code(), Code::PeerClosed | Code::Closed);
+        let drained =
+            (self.shutdown_sent || self.read_ended) && matches!(error.code(), Code::PeerClosed | Code::Closed);
         let _ = self.inbox.abandon().count();
         for (op, kind) in self.ops.all() {
             let result = match kind {
@@ -706,6 +759,10 @@ pub(crate) struct Inline {
     pub(crate) channel: Channel,
     pub(crate) len: usize,
     pub(crate) call: bool,
+}
+
+fn peer_closed() -> Error {
+    Error::new(Code::PeerClosed, "the other side closed the connection")
 }
 
 /// The end of the connection as an operation sees it that still expected something.

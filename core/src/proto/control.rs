@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::{Code, Error, Result};
+use crate::proto::json;
 
 /// The types of control messages level 0 knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Control {
 
     /// Reads a control message; its `payload` and `timestamp` members carry nothing level 0 uses.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Control> {
-        let envelope: Envelope<'_> = serde_json::from_slice(bytes)
+        let envelope: Envelope<'_> = json::object(bytes)
             .map_err(|e| Error::new(Code::BadControl, format!("a control message is not understood: {e}")))?;
         match &*envelope.kind {
             "ping" => Ok(Control::Ping),
@@ -70,7 +71,16 @@ mod tests {
 
     #[test]
     fn bad_ones_have_their_own_codes() {
-        for text in ["", "{", "[]", "{}", r#"{"type":1}"#, r#"{"type":"ping"}x"#, r#"{"type":"ping","type":"ping"}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"["ping"]"#,
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"type":"ping"}x"#,
+            r#"{"type":"ping","type":"ping"}"#,
+        ] {
             assert_eq!(Control::decode(text.as_bytes()).unwrap_err().code(), Code::BadControl, "{text}");
         }
         assert_eq!(Control::decode(br#"{"type":"reboot"}"#).unwrap_err().code(), Code::UnknownControl);

@@ -6,11 +6,12 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::Secret;
 use crate::proto::channel::Channel;
+use crate::proto::json;
 
 pub(crate) const PROTOCOL: &str = "ipcprims";
 pub(crate) const VERSION: &str = "1.0";
-/// The major number of [`VERSION`].
-const MAJOR: u16 = 1;
+/// What [`VERSION`] says.
+const OURS: (u16, u16) = (1, 0);
 
 /// The member a level-0 peer ignores; it carries what only hostlane understands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,12 +88,10 @@ pub(crate) fn request(channels: &[Channel], token: Option<&Secret>, instance: &s
 
 /// Judges a request: the grant, or the reason to refuse.
 pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) -> Result<Granted> {
-    let raw: RawRequest = serde_json::from_slice(payload)
+    let raw: RawRequest = json::object(payload)
         .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake request is not understood: {e}")))?;
     check_protocol(&raw.protocol)?;
-    let (major, _) = parse_version(&raw.version)?;
-    // A connector's minor must not be below ours, which 0 never is.
-    if major != MAJOR {
+    if !compatible(parse_version(&raw.version)?, OURS) {
         return Err(version_mismatch(&raw.version));
     }
     if raw.channels.len() > limits::MAX_CHANNELS {
@@ -151,7 +150,7 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 
 /// Reads the acceptor's answer on the connector's side.
 pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
-    if let Ok(refusal) = serde_json::from_slice::<RawRefusal>(payload) {
+    if let Ok(refusal) = json::object::<RawRefusal>(payload) {
         let text = refusal.error.message;
         return Err(match Code::from_number(refusal.error.code) {
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
@@ -161,15 +160,14 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
             ),
         });
     }
-    let raw: RawResponse = serde_json::from_slice(payload)
+    let raw: RawResponse = json::object(payload)
         .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake response is not understood: {e}")))?;
     check_protocol(&raw.protocol)?;
-    let (major, _) = parse_version(&raw.version)?;
-    if major != MAJOR {
+    if !compatible(OURS, parse_version(&raw.version)?) {
         return Err(version_mismatch(&raw.version));
     }
-    if raw.peer_id.is_empty() || raw.peer_id.len() > limits::MAX_PEER_ID {
-        return Err(bad(format!("peer_id must have 1 to {} bytes", limits::MAX_PEER_ID)));
+    if raw.peer_id.is_empty() || raw.peer_id.len() > limits::MAX_PEER_ID || raw.peer_id.chars().any(char::is_control) {
+        return Err(bad(format!("peer_id must have 1 to {} bytes and no control characters", limits::MAX_PEER_ID)));
     }
     let mut channels: Vec<Channel> = Vec::new();
     for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
@@ -203,6 +201,11 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
         .filter(|_| version.len() <= 16)
         .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
         .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
+}
+
+/// The same major number, and a connector that knows at least the acceptor's minor.
+fn compatible(connector: (u16, u16), acceptor: (u16, u16)) -> bool {
+    connector.0 == acceptor.0 && connector.1 >= acceptor.1
 }
 
 fn version_mismatch(theirs: &str) -> Error {
@@ -252,6 +255,9 @@ mod tests {
     fn each_fault_has_its_reason() {
         let base = |p: &str, v: &str, c: &str| format!(r#"{{"protocol":"{p}","version":"{v}","channels":[{c}]}}"#);
         assert_eq!(verdict("{"), Code::BadHandshake);
+        assert_eq!(verdict(r#"["ipcprims","1.0",[1]]"#), Code::BadHandshake);
+        let latin = b"{\"protocol\":\"ipcprims\",\"version\":\"1.0\",\"channels\":[1],\"x\":\"\xe9\"}";
+        assert_eq!(judge(latin, &Channel::DEFAULT, None).unwrap_err().code(), Code::BadHandshake);
         assert_eq!(verdict(&(base("ipcprims", "1.0", "1") + "x")), Code::BadHandshake);
         assert_eq!(verdict(&base("other", "1.0", "1")), Code::ProtocolMismatch);
         assert_eq!(verdict(&base("", "1.0", "1")), Code::BadHandshake);
@@ -298,6 +304,12 @@ mod tests {
         assert_eq!(welcome(&ok, &[Channel::COMMAND]).unwrap_err().code(), Code::BadHandshake);
         assert_eq!(welcome(&response(&[], "p"), &Channel::DEFAULT).unwrap_err().code(), Code::NoCommonChannel);
         assert_eq!(welcome(&response(&[Channel::DATA], ""), &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+        for id in ["a\u{7}b", &"x".repeat(129)] {
+            let bytes = response(&[Channel::DATA], id);
+            assert_eq!(welcome(&bytes, &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+        }
+        let newer = br#"{"protocol":"ipcprims","version":"1.1","channels":[1],"peer_id":"p"}"#;
+        assert_eq!(welcome(newer, &Channel::DEFAULT).unwrap_err().code(), Code::VersionMismatch);
         assert_eq!(welcome(b"{}", &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
     }
 }

@@ -1,7 +1,7 @@
 //! The table of pending operations: what each waits for, and until when.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::Channel;
+use crate::proto::ids::IdMap;
 
 /// Names a pending operation. Chosen by the driver, unique per connection, never reused.
 pub(crate) type OpId = u64;
@@ -41,7 +42,7 @@ pub(crate) type Step = Option<Result<Outcome>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ops {
-    pending: HashMap<OpId, Kind>,
+    pending: IdMap<Kind>,
     deadlines: BinaryHeap<Reverse<(Instant, OpId)>>,
     done: VecDeque<(OpId, Result<Outcome>)>,
 }

@@ -1,0 +1,374 @@
+//! Two peers of this crate over real sockets: messages, calls, deadlines, threads, ends.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Place, SOON, pair, until};
+use hostlane::{
+    Address, Bytes, Channel, Code, ConnectOptions, ListenOptions, Listener, Peer, Secret, Sent, Wait, limits,
+};
+
+#[test]
+fn every_byte_value_and_every_size_around_the_bounds_survives() {
+    let (client, server) = pair(&Place::new());
+    let all: Vec<u8> = (0..=255).collect();
+    for size in [0, 1, 255, 256, 4087, 4088, 4089, 16_383, 16_384, 16_385, 65_535, 65_536, 1 << 20, limits::MAX_MESSAGE]
+    {
+        let sent: Vec<u8> = all.iter().copied().cycle().take(size).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| client.send(Channel::DATA, &sent, SOON).unwrap());
+            let message = server.recv(SOON).unwrap();
+            assert_eq!(message.channel(), Channel::DATA);
+            assert!(message.payload() == &sent, "{size} bytes changed");
+        });
+    }
+    let error = client.send(Channel::DATA, vec![0; limits::MAX_MESSAGE + 1], SOON).unwrap_err();
+    assert_eq!(error.code(), Code::PayloadTooLarge);
+    client.send(Channel::DATA, b"still alive", SOON).unwrap();
+    assert_eq!(server.recv(SOON).unwrap().payload(), "still alive");
+}
+
+#[test]
+fn a_smaller_limit_holds_in_both_directions() {
+    let place = Place::new();
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let listener = Listener::bind_with(&address, &ListenOptions::new().max_message(100)).unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| listener.accept(SOON).unwrap());
+        let client = Peer::connect_with(&address, &ConnectOptions::new(), SOON).unwrap();
+        let server = server.join().unwrap();
+        assert_eq!(server.send(Channel::DATA, vec![0; 101], SOON).unwrap_err().code(), Code::PayloadTooLarge);
+        client.send(Channel::DATA, vec![0; 100], SOON).unwrap();
+        assert_eq!(server.recv(SOON).unwrap().payload().len(), 100);
+        client.send(Channel::DATA, vec![0; 101], SOON).unwrap();
+        assert_eq!(server.recv(SOON).unwrap_err().code(), Code::FrameTooLarge);
+    });
+}
+
+#[test]
+fn channels_keep_apart_and_recv_takes_the_oldest() {
+    let (client, server) = pair(&Place::new());
+    for (channel, text) in
+        [(Channel::DATA, "1"), (Channel::ERROR, "2"), (Channel::DATA, "3"), (Channel::TELEMETRY, "4")]
+    {
+        client.send(channel, text, SOON).unwrap();
+    }
+    assert_eq!(server.recv_on(Channel::TELEMETRY, SOON).unwrap().payload(), "4");
+    let rest: Vec<_> = (0..3).map(|_| server.recv(SOON).unwrap().into_payload()).collect();
+    assert_eq!(rest, ["1", "2", "3"]);
+    let unknown = Channel::new(700).unwrap();
+    assert_eq!(client.send(unknown, b"", SOON).unwrap_err().code(), Code::InvalidChannel);
+    assert_eq!(client.recv_on(unknown, SOON).unwrap_err().code(), Code::InvalidChannel);
+}
+
+#[test]
+fn user_channels_are_agreed_by_name() {
+    let place = Place::new();
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let (high, other) = (Channel::new(65_535).unwrap(), Channel::new(256).unwrap());
+    let listener = Listener::bind_with(&address, &ListenOptions::new().channels(&[Channel::DATA, high])).unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| listener.accept(SOON).unwrap());
+        let options = ConnectOptions::new().channels(&[other, high, Channel::DATA]);
+        let client = Peer::connect_with(&address, &options, SOON).unwrap();
+        let server = server.join().unwrap();
+        assert_eq!(client.info().unwrap().channels, [high, Channel::DATA]);
+        assert_eq!(server.info().unwrap().channels, [high, Channel::DATA]);
+        client.send(high, b"up here", SOON).unwrap();
+        assert_eq!(server.recv_on(high, SOON).unwrap().payload(), "up here");
+        assert_eq!(client.send(other, b"", SOON).unwrap_err().code(), Code::InvalidChannel);
+    });
+}
+
+#[test]
+fn idle_is_no_error_and_a_timeout_loses_nothing() {
+    let (client, server) = pair(&Place::new());
+    for wait in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(120)] {
+        let start = Instant::now();
+        assert_eq!(server.recv(wait).unwrap_err().code(), Code::Timeout);
+        assert!(start.elapsed() >= wait);
+        assert!(start.elapsed() < wait + SOON / 2);
+    }
+    client.send(Channel::DATA, b"now", SOON).unwrap();
+    assert_eq!(server.recv(Wait::none()).unwrap().payload(), "now");
+}
+
+#[test]
+fn a_call_that_timed_out_never_hands_its_reply_to_the_next() {
+    let (client, server) = pair(&Place::new());
+    let call = client.request(b"slow").unwrap();
+    let error = call.wait(Duration::from_millis(30)).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
+    assert_eq!(client.request(b"next").unwrap_err().code(), Code::ConnectionLost);
+    let request = server.recv(SOON).unwrap();
+    assert_eq!(request.payload(), "slow");
+    let _ = request.reply(b"late", SOON);
+    assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
+}
+
+#[test]
+fn a_dropped_call_closes_like_a_timed_out_one() {
+    let (client, server) = pair(&Place::new());
+    drop(client.request(b"never mind").unwrap());
+    assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::ConnectionLost);
+    assert_eq!(server.recv(SOON).unwrap().payload(), "never mind");
+    assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
+}
+
+#[test]
+fn many_threads_share_one_peer() {
+    const THREADS: u32 = 8;
+    const EACH: u32 = 300;
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..THREADS * EACH {
+                let message = server.recv(SOON).unwrap();
+                message.reply(message.payload(), SOON).unwrap();
+            }
+        });
+        for thread in 0..THREADS {
+            let client = &client;
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let text = format!("{thread}/{n}").repeat(1 + (n as usize % 50) * 40);
+                    let reply = client.request(&text).unwrap().wait(SOON).unwrap();
+                    assert_eq!(reply.payload(), &text);
+                }
+            });
+        }
+    });
+    let stats = client.stats().unwrap();
+    assert_eq!(stats.calls, u64::from(THREADS * EACH));
+    assert_eq!(stats.channels[0].messages_received, stats.calls);
+    assert_eq!(stats.pending_operations, 0);
+}
+
+#[test]
+fn receivers_and_senders_on_one_peer_do_not_hinder_each_other() {
+    let (client, server) = pair(&Place::new());
+    let total = 4 * 200;
+    std::thread::scope(|scope| {
+        // Waits all the time on a channel that stays silent.
+        let silent = scope.spawn(|| server.recv_on(Channel::ERROR, SOON));
+        for _ in 0..4 {
+            scope.spawn(|| (0..total / 4).for_each(|_| drop(server.recv_on(Channel::DATA, SOON).unwrap())));
+            scope.spawn(|| (0..total / 4).for_each(|_| client.send(Channel::DATA, vec![1; 3000], SOON).unwrap()));
+        }
+        until("everything arrived", || server.stats().unwrap().channels[1].messages_received == total);
+        client.send(Channel::ERROR, b"done", SOON).unwrap();
+        assert_eq!(silent.join().unwrap().unwrap().payload(), "done");
+    });
+}
+
+#[test]
+fn two_busy_senders_both_end_at_their_deadline_instead_of_hanging() {
+    let (client, server) = pair(&Place::new());
+    let limit = Duration::from_millis(400);
+    let flood = |peer: &Peer| {
+        let payload = Bytes::from(vec![0; 1 << 20]);
+        let start = Instant::now();
+        loop {
+            let now = Instant::now();
+            if let Err(error) = peer.send(Channel::DATA, &payload, limit) {
+                assert!(start.elapsed() >= limit);
+                return (error.code(), now.elapsed());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| flood(&server));
+        let (code, took) = flood(&client);
+        // Whoever ends first closes; the other may see that before its own deadline.
+        let (other_code, _) = other.join().unwrap();
+        for code in [code, other_code] {
+            assert!(matches!(code, Code::Timeout | Code::ConnectionLost), "{code:?}");
+        }
+        assert!(took < limit + SOON / 2);
+    });
+}
+
+#[test]
+fn close_wakes_every_waiter_and_is_idempotent() {
+    let place = Place::new();
+    let (client, server) = pair(&place);
+    let client = Arc::new(client);
+    let waiters: Vec<_> = (0..6)
+        .map(|n| {
+            let client = client.clone();
+            std::thread::spawn(move || match n {
+                0..3 => client.recv(Wait::forever()).unwrap_err().code(),
+                3 => client.recv_on(Channel::ERROR, Wait::forever()).unwrap_err().code(),
+                4 => client.request(b"?").and_then(|c| c.wait(Wait::forever())).unwrap_err().code(),
+                _ => client.ping(Wait::forever()).map(|_| Code::Closed).unwrap_or_else(|e| e.code()),
+            })
+        })
+        .collect();
+    until("all wait", || client.stats().unwrap().pending_operations >= 5);
+    let start = Instant::now();
+    client.close();
+    client.close();
+    for waiter in waiters {
+        assert_eq!(waiter.join().unwrap(), Code::Closed);
+    }
+    assert!(start.elapsed() < SOON / 2);
+    assert_eq!(client.recv(SOON).unwrap_err().code(), Code::Closed);
+    assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::Closed);
+    assert_eq!(client.request(b"").unwrap_err().code(), Code::Closed);
+    assert_eq!(client.ping(SOON).unwrap_err().code(), Code::Closed);
+    assert_eq!(server.recv(SOON).map(|m| m.channel()).unwrap(), Channel::COMMAND);
+    assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
+    server.close();
+}
+
+#[test]
+fn closing_a_listener_wakes_accept_and_leaves_accepted_peers_alone() {
+    let place = Place::new();
+    let listener = Arc::new(Listener::bind(&place.address("a.sock")).unwrap());
+    let client = {
+        let address = place.address("a.sock");
+        std::thread::spawn(move || Peer::connect(&address, SOON).unwrap())
+    };
+    let server = listener.accept(SOON).unwrap();
+    let client = client.join().unwrap();
+    let waiters: Vec<_> = (0..3)
+        .map(|_| {
+            let listener = listener.clone();
+            std::thread::spawn(move || listener.accept(Wait::forever()).unwrap_err().code())
+        })
+        .collect();
+    listener.close();
+    listener.close();
+    for waiter in waiters {
+        assert_eq!(waiter.join().unwrap(), Code::Closed);
+    }
+    assert_eq!(listener.accept(SOON).unwrap_err().code(), Code::Closed);
+    assert!(!place.path("a.sock").exists());
+    client.send(Channel::DATA, b"on", SOON).unwrap();
+    assert_eq!(server.recv(SOON).unwrap().payload(), "on");
+}
+
+#[test]
+fn draining_delivers_everything_and_then_closes() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut got = Vec::new();
+            loop {
+                match server.recv(SOON) {
+                    Ok(message) => got.push(message.into_payload()),
+                    Err(error) => return (got.len(), error.code()),
+                }
+            }
+        });
+        for _ in 0..100 {
+            client.send(Channel::DATA, vec![3; 10_000], SOON).unwrap();
+        }
+        client.drain(SOON).unwrap();
+        assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::Closed);
+        client.drain(SOON).unwrap();
+        assert_eq!(reader.join().unwrap(), (100, Code::PeerClosed));
+    });
+}
+
+#[test]
+fn pings_are_independent() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| server.recv(SOON).unwrap());
+        let pings: Vec<_> = (0..8).map(|_| scope.spawn(|| client.ping(SOON).unwrap())).collect();
+        assert!(pings.into_iter().all(|p| p.join().unwrap() < SOON));
+        client.send(Channel::DATA, b"end", SOON).unwrap();
+        assert_eq!(reader.join().unwrap().payload(), "end");
+    });
+}
+
+#[test]
+fn both_sides_know_each_other() {
+    let place = Place::new();
+    let (client, server) = pair(&place);
+    let (mine, theirs) = (client.info().unwrap(), server.info().unwrap());
+    assert_eq!(mine.peer_id, "peer-1");
+    assert_eq!(mine.peer_id, theirs.peer_id);
+    assert_eq!((mine.level, mine.carrier), (0, "unix"));
+    assert_eq!(mine.credentials.pid, std::process::id() as i32);
+    assert_eq!(theirs.credentials, mine.credentials);
+    assert_eq!(theirs.peer_instance.as_deref(), Some(&*mine.instance));
+    assert_eq!(mine.peer_instance, None);
+    assert_eq!(mine.address, format!("unix:{}", place.address("pair.sock")));
+}
+
+#[test]
+fn secrets_and_identities_are_checked_before_anything_is_delivered() {
+    let place = Place::new();
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let secret = Secret::new("open sesame").unwrap();
+    let listener = Listener::bind_with(&address, &ListenOptions::new().auth_token(secret.clone())).unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| listener.accept(SOON).unwrap());
+        let wrong = ConnectOptions::new().auth_token(Secret::new("open sesamf").unwrap());
+        for options in [ConnectOptions::new(), wrong] {
+            let error = Peer::connect_with(&address, &options, SOON).unwrap_err();
+            assert_eq!(error.code(), Code::AuthenticationFailed);
+        }
+        let _client = Peer::connect_with(&address, &ConnectOptions::new().auth_token(secret), SOON).unwrap();
+        server.join().unwrap();
+    });
+    let refusals = listener.take_refusals().unwrap();
+    assert_eq!(refusals.len(), 2);
+    assert!(refusals.iter().all(|r| r.error.code() == Code::AuthenticationFailed));
+    assert_eq!(listener.stats().unwrap().refused[&Code::AuthenticationFailed], 2);
+    assert!(!format!("{refusals:?}").contains("sesam"));
+
+    let strangers = ListenOptions::new().allow_uids(&[12_345]);
+    let address: Address = place.address("b.sock").parse().unwrap();
+    let listener = Listener::bind_with(&address, &strangers).unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| listener.accept(Wait::forever()).unwrap_err().code());
+        let error = Peer::connect(&place.address("b.sock"), SOON).unwrap_err();
+        assert_eq!(error.code(), Code::PermissionDenied);
+        listener.close();
+        assert_eq!(server.join().unwrap(), Code::Closed);
+    });
+}
+
+#[test]
+fn abstract_sockets_need_an_identity_check() {
+    let address: Address = format!("unix:@hostlane-test-{}", std::process::id()).parse().unwrap();
+    let error = Listener::bind_with(&address, &ListenOptions::new()).unwrap_err();
+    assert_eq!(error.code(), Code::AuthenticationRequired);
+    let error = Peer::connect_with(&address, &ConnectOptions::new(), SOON).unwrap_err();
+    assert_eq!(error.code(), Code::AuthenticationRequired);
+    let token = ListenOptions::new().auth_token(Secret::new("x").unwrap());
+    assert_eq!(Listener::bind_with(&address, &token).unwrap_err().code(), Code::InvalidArgument);
+
+    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let listener = Listener::bind_with(&address, &ListenOptions::new().allow_uids(&[me])).unwrap();
+    let again = Listener::bind_with(&address, &ListenOptions::new().allow_uids(&[me]));
+    assert_eq!(again.unwrap_err().code(), Code::AddressInUse);
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| listener.accept(SOON).unwrap());
+        let client = Peer::connect_with(&address, &ConnectOptions::new().allow_uids(&[me]), SOON).unwrap();
+        client.send(Channel::DATA, b"hi", SOON).unwrap();
+        assert_eq!(server.join().unwrap().recv(SOON).unwrap().payload(), "hi");
+    });
+}
+
+#[test]
+fn forms_of_other_builds_answer_unsupported_and_bad_options_are_refused() {
+    for text in ["tcp::7000", "tls:localhost:1", "pipe:x", "inproc:x", "stdio:", "spawn:x", "fd:9", "systemd:"] {
+        assert_eq!(Listener::bind(text).unwrap_err().code(), Code::Unsupported, "{text}");
+        assert_eq!(Peer::connect(text, SOON).unwrap_err().code(), Code::Unsupported, "{text}");
+    }
+    let address: Address = Place::new().address("x.sock").parse().unwrap();
+    for options in [
+        ConnectOptions::new().channels(&[]),
+        ConnectOptions::new().max_message(0),
+        ConnectOptions::new().max_message(limits::MAX_MESSAGE + 1),
+        ConnectOptions::new().handshake_timeout(Duration::ZERO),
+    ] {
+        assert_eq!(Peer::connect_with(&address, &options, SOON).unwrap_err().code(), Code::InvalidArgument);
+    }
+}
