@@ -1,0 +1,283 @@
+//! The context driver, as an event loop uses it: poll the descriptor, process, poll again.
+
+mod common;
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use common::{HELLO, Place, Raw, SOON, frame, pair};
+use hostlane::{
+    Address, Channel, Code, Completion, ConnectOptions, Context, Listener, Outcome, Peer, Progress, Result, Started,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+fn readable(context: &Context, limit: Duration) -> bool {
+    let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let fd = context.as_fd();
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)).unwrap() == 1
+}
+
+/// An event loop that waits only by polling the descriptor.
+struct Loop {
+    context: Context,
+    done: HashMap<u64, Result<Outcome>>,
+}
+
+impl Loop {
+    fn new() -> Loop {
+        Loop { context: Context::new().unwrap(), done: HashMap::new() }
+    }
+
+    fn turn(&mut self) {
+        assert!(readable(&self.context, SOON), "the descriptor never became readable");
+        loop {
+            let mut out: Vec<Completion> = Vec::new();
+            let progress = self.context.process(3, &mut out).unwrap();
+            assert!(out.len() <= 3);
+            for completion in out {
+                assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
+            }
+            if progress == Progress::Wait {
+                return;
+            }
+            assert!(readable(&self.context, Duration::ZERO), "MORE was lost");
+        }
+    }
+
+    fn finish(&mut self, started: Result<Started>) -> Result<Outcome> {
+        match started? {
+            Started::Done(outcome) => Ok(outcome),
+            Started::Pending(op) => loop {
+                if let Some(result) = self.done.remove(&op) {
+                    return result;
+                }
+                self.turn();
+            },
+        }
+    }
+
+    fn pair(&mut self, place: &Place) -> (Peer, Peer, Listener) {
+        let address: Address = place.address("a.sock").parse().unwrap();
+        let listener = Listener::bind_with(&address, &Default::default()).unwrap();
+        let Started::Pending(accept) = self.context.accept(&listener, None).unwrap() else { panic!() };
+        let connect = self.context.connect(&address, &ConnectOptions::new(), None);
+        let Outcome::Connected(client) = self.finish(connect).unwrap() else { panic!() };
+        let Outcome::Accepted(server) = self.finish(Ok(Started::Pending(accept))).unwrap() else { panic!() };
+        (client, server, listener)
+    }
+
+    fn recv(&mut self, peer: &Peer) -> Result<hostlane::Message> {
+        let started = self.context.recv(peer, None, None);
+        match self.finish(started)? {
+            Outcome::Message(message) => Ok(message),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn code(result: Result<Outcome>) -> Code {
+    result.expect_err("it ended badly").code()
+}
+
+#[test]
+fn both_ends_in_one_context() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    for size in [0, 64, 5000, 300_000, 16 << 20] {
+        let payload = vec![size as u8; size];
+        let request = driver.context.request(&client, &payload, None);
+        let message = driver.recv(&server).unwrap();
+        let reply = driver.context.reply(&message, message.payload(), None);
+        driver.finish(reply).unwrap();
+        let Outcome::Reply(answer) = driver.finish(request).unwrap() else { panic!() };
+        assert!(answer.payload() == &payload);
+    }
+    let ping = driver.context.ping(&client, None);
+    assert!(matches!(driver.finish(ping).unwrap(), Outcome::Pong(rtt) if rtt < SOON));
+    assert!(!readable(&driver.context, Duration::ZERO), "an idle context has nothing to do");
+}
+
+#[test]
+fn pings_are_answered_although_the_application_receives_nothing() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let listener = Listener::bind_with(&address, &Default::default()).unwrap();
+    let accept = driver.context.accept(&listener, None);
+    let mut raw = Raw::connect(&place.address("a.sock"));
+    raw.write(&frame(0, HELLO));
+    let Outcome::Accepted(_server) = driver.finish(accept).unwrap() else { panic!() };
+    assert_eq!(raw.frame().unwrap().0, 0);
+    raw.write(&frame(0, br#"{"type":"ping"}"#));
+    driver.turn();
+    assert_eq!(raw.frame().unwrap(), (0, br#"{"type":"pong"}"#.to_vec()));
+}
+
+#[test]
+fn deadlines_come_by_themselves() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, listener) = driver.pair(&place);
+    let start = Instant::now();
+    let limit = |ms| Some(start + Duration::from_millis(ms));
+    let later = driver.context.recv(&server, None, limit(120));
+    let sooner = driver.context.recv(&client, Some(Channel::DATA), limit(40));
+    let accept = driver.context.accept(&listener, limit(80));
+    assert_eq!(code(driver.finish(sooner)), Code::Timeout);
+    assert!(start.elapsed() >= Duration::from_millis(40));
+    assert_eq!(code(driver.finish(accept)), Code::Timeout);
+    assert!(start.elapsed() >= Duration::from_millis(80));
+    assert_eq!(code(driver.finish(later)), Code::Timeout);
+    assert!(start.elapsed() >= Duration::from_millis(120) && start.elapsed() < SOON / 2);
+    let sent = driver.context.send(&client, Channel::DATA, b"fine", None);
+    driver.finish(sent).unwrap();
+    assert_eq!(driver.recv(&server).unwrap().payload(), "fine");
+}
+
+#[test]
+fn a_silent_client_is_closed_by_the_timer_alone() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let options = hostlane::ListenOptions::new().handshake_timeout(Duration::from_millis(50));
+    let listener = Listener::bind_with(&address, &options).unwrap();
+    driver.context.accept(&listener, None).unwrap();
+    let mut raw = Raw::connect(&place.address("a.sock"));
+    while listener.stats().unwrap().refused.is_empty() {
+        driver.turn();
+    }
+    assert!(String::from_utf8(raw.frame().unwrap().1).unwrap().contains("timeout"));
+    raw.closed();
+}
+
+#[test]
+fn cancel_completes_once_and_only_what_is_pending() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, listener) = driver.pair(&place);
+    let Started::Pending(recv) = driver.context.recv(&client, None, None).unwrap() else { panic!() };
+    let Started::Pending(accept) = driver.context.accept(&listener, None).unwrap() else { panic!() };
+    for op in [recv, accept] {
+        driver.context.cancel(op);
+        driver.context.cancel(op);
+        assert_eq!(code(driver.finish(Ok(Started::Pending(op)))), Code::Cancelled);
+        driver.context.cancel(op);
+    }
+    driver.context.cancel(123_456_789);
+    let sent = driver.context.send(&server, Channel::DATA, b"not swallowed", None);
+    driver.finish(sent).unwrap();
+    assert_eq!(driver.recv(&client).unwrap().payload(), "not swallowed");
+}
+
+#[test]
+fn close_from_elsewhere_wakes_the_loop() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, listener) = driver.pair(&place);
+    let recv = driver.context.recv(&client, None, None);
+    let request = driver.context.request(&client, b"?", None);
+    let accept = driver.context.accept(&listener, None);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            client.close();
+            listener.close();
+        });
+        assert_eq!(code(driver.finish(recv)), Code::Closed);
+        assert_eq!(code(driver.finish(request)), Code::Closed);
+        assert_eq!(code(driver.finish(accept)), Code::Closed);
+    });
+    assert_eq!(driver.recv(&server).unwrap().payload(), "?");
+    assert_eq!(driver.recv(&server).unwrap_err().code(), Code::PeerClosed);
+    assert!(!readable(&driver.context, Duration::ZERO), "an ended connection must not keep the loop busy");
+}
+
+#[test]
+fn an_ended_peer_nobody_receives_from_does_not_keep_the_loop_busy() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let sent = driver.context.send(&client, Channel::DATA, b"last", None);
+    driver.finish(sent).unwrap();
+    drop(client);
+    while readable(&driver.context, Duration::from_millis(50)) {
+        driver.turn();
+    }
+    assert_eq!(driver.recv(&server).unwrap().payload(), "last");
+    assert_eq!(driver.recv(&server).unwrap_err().code(), Code::PeerClosed);
+}
+
+#[test]
+fn one_driver_each() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, _server, listener) = driver.pair(&place);
+    assert_eq!(client.recv(SOON).unwrap_err().code(), Code::WrongDriver);
+    assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::WrongDriver);
+    assert_eq!(client.request(b"").unwrap_err().code(), Code::WrongDriver);
+    assert_eq!(listener.accept(SOON).unwrap_err().code(), Code::WrongDriver);
+    let other = Context::new().unwrap();
+    assert_eq!(other.recv(&client, None, None).unwrap_err().code(), Code::WrongDriver);
+    assert_eq!(other.accept(&listener, None).unwrap_err().code(), Code::WrongDriver);
+    let place = Place::new();
+    let (direct, _other_end) = pair(&place);
+    assert_eq!(driver.context.recv(&direct, None, None).unwrap_err().code(), Code::WrongDriver);
+    assert!(client.info().is_ok() && client.stats().is_ok());
+}
+
+#[test]
+fn closing_the_context_ends_what_it_drives() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, listener) = driver.pair(&place);
+    let recv = driver.context.recv(&client, None, None);
+    driver.context.close();
+    driver.context.close();
+    assert_eq!(code(driver.finish(recv)), Code::Closed);
+    assert_eq!(driver.context.recv(&server, None, None).unwrap_err().code(), Code::Closed);
+    assert!(matches!(driver.context.accept(&listener, None), Err(e) if e.code() == Code::Closed));
+    let address: Address = place.address("a.sock").parse().unwrap();
+    assert!(
+        matches!(driver.context.connect(&address, &ConnectOptions::new(), None), Err(e) if e.code() == Code::Closed)
+    );
+}
+
+#[test]
+fn a_full_backlog_is_waited_out() {
+    let place = Place::new();
+    let address: Address = place.address("a.sock").parse().unwrap();
+    let listener = Listener::bind_with(&address, &hostlane::ListenOptions::new().backlog(1)).unwrap();
+    let mut driver = Loop::new();
+    let start = Instant::now();
+    let pending: Vec<_> =
+        (0..6).map(|_| driver.context.connect(&address, &ConnectOptions::new(), None).unwrap()).collect();
+    let hopeless =
+        driver.context.connect(&address, &ConnectOptions::new(), Some(start + Duration::from_millis(60))).unwrap();
+    assert_eq!(code(driver.finish(Ok(hopeless))), Code::Timeout);
+    let accepting = Context::new().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peers = Vec::new();
+            while peers.len() < 6 {
+                accepting.accept(&listener, None).unwrap();
+                if let Ok(Completion { result: Ok(Outcome::Accepted(peer)), .. }) = accepting.next(SOON) {
+                    peers.push(peer);
+                }
+            }
+        });
+        for started in pending {
+            assert!(matches!(driver.finish(Ok(started)), Ok(Outcome::Connected(_))));
+        }
+    });
+}
+
+#[test]
+fn a_thousand_operations_on_one_peer_complete_once_each_and_in_order() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let pending = |started: Result<Started>| match started.unwrap() {
+        Started::Pending(op) => op,
+        other => panic!("{other:?}"),
+    };
+    let receives: Vec<u64> = (0..1000).map(|_| pending(driver.context.recv(&server, None, None))).collect();
+    for n in 0..1000u32 {
+        let sent = driver.context.send(&client, Channel::DATA, &n.to_le_bytes(), None);
+        driver.finish(sent).unwrap();
+    }
+    for (n, op) in receives.into_iter().enumerate() {
+        let Outcome::Message(message) = driver.finish(Ok(Started::Pending(op))).unwrap() else { panic!() };
+        assert_eq!(message.payload()[..], (n as u32).to_le_bytes());
+    }
+}

@@ -1,0 +1,204 @@
+//! The other process is killed, stopped, forked, or out of descriptors.
+
+mod common;
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Place, Process, SOON, child_role, pair, until};
+use hostlane::{Channel, Code, Listener, Peer, Sent, Wait};
+
+/// Not a test by itself: what this binary does as a child process.
+#[test]
+fn child() {
+    let Some((role, address)) = child_role() else { return };
+    let listener = Listener::bind(&address).unwrap();
+    match role.as_str() {
+        "echo" => {
+            while let Ok(peer) = listener.accept(Wait::forever()) {
+                std::thread::spawn(move || {
+                    while let Ok(message) = peer.recv(Wait::forever()) {
+                        let _ = message.reply(message.payload(), SOON);
+                    }
+                });
+            }
+        }
+        "swallow" => {
+            let peer = listener.accept(Wait::forever()).unwrap();
+            while peer.recv(Wait::forever()).is_ok() {}
+        }
+        other => panic!("no such child: {other}"),
+    }
+}
+
+fn connected(process: &str, place: &Place) -> (Process, Peer) {
+    let process = Process::start(process, &place.address("a.sock"));
+    let mut peer = None;
+    until("the child serves", || {
+        peer = Peer::connect(&place.address("a.sock"), SOON).ok();
+        peer.is_some()
+    });
+    (process, peer.unwrap())
+}
+
+#[test]
+fn a_killed_peer_ends_every_wait_at_once() {
+    let place = Place::new();
+    let (mut process, peer) = connected("swallow", &place);
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| peer.request(b"never answered").unwrap().wait(Wait::forever()).unwrap_err());
+        let receive = scope.spawn(|| peer.recv(Wait::forever()).unwrap_err());
+        until("both wait", || peer.stats().unwrap().pending_operations == 2);
+        let start = Instant::now();
+        process.0.kill().unwrap();
+        let call = call.join().unwrap();
+        assert_eq!((call.code(), call.sent()), (Code::ConnectionLost, Sent::Maybe));
+        assert_eq!(receive.join().unwrap().code(), Code::PeerClosed);
+        assert!(start.elapsed() < SOON / 2);
+    });
+    assert_eq!(peer.send(Channel::DATA, b"x", SOON).unwrap_err().code(), Code::ConnectionLost);
+    process.0.wait().unwrap();
+}
+
+#[test]
+fn a_stopped_peer_costs_calls_and_sends_their_deadline() {
+    let place = Place::new();
+    let (process, peer) = connected("echo", &place);
+    peer.request(b"warm").unwrap().wait(SOON).unwrap();
+    process.signal("STOP");
+    let limit = Duration::from_millis(150);
+    let start = Instant::now();
+    // Fills the socket until a send has to wait.
+    let error = loop {
+        let start = Instant::now();
+        if let Err(error) = peer.send(Channel::DATA, vec![0; 64 << 10], limit) {
+            assert!(start.elapsed() >= limit);
+            assert!(start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
+            break error;
+        }
+    };
+    assert_eq!(error.code(), Code::Timeout);
+    assert!(start.elapsed() < SOON);
+
+    process.signal("CONT");
+    let again = Peer::connect(&place.address("a.sock"), SOON).unwrap();
+    again.request(b"warm").unwrap().wait(SOON).unwrap();
+    process.signal("STOP");
+    let start = Instant::now();
+    let error = again.request(b"?").unwrap().wait(limit).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+    assert!(start.elapsed() >= limit && start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
+    process.signal("CONT");
+}
+
+#[test]
+fn a_peer_that_was_stopped_for_a_while_goes_on() {
+    let place = Place::new();
+    let (process, peer) = connected("echo", &place);
+    process.signal("STOP");
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| peer.request(b"patience").unwrap().wait(SOON).unwrap());
+        until("it is on its way", || peer.stats().unwrap().calls == 1);
+        process.signal("CONT");
+        assert_eq!(call.join().unwrap().payload(), "patience");
+    });
+}
+
+/// Runs `body` in a forked child and returns its exit status. `body` may allocate, since the C library
+/// makes its allocator usable after fork, and must take no lock that another test's thread could hold.
+#[allow(unsafe_code)]
+fn in_fork(body: impl FnOnce() -> u8) -> u8 {
+    unsafe extern "C" {
+        fn fork() -> i32;
+        fn _exit(status: i32) -> !;
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+    }
+    // SAFETY: plain POSIX calls; the child runs `body` and leaves without unwinding or exit handlers.
+    unsafe {
+        match fork() {
+            0 => _exit(i32::from(body())),
+            pid => {
+                let mut status = 0;
+                assert_eq!(waitpid(pid, &mut status, 0), pid);
+                assert_eq!(status & 0x7f, 0, "the child was killed");
+                (status >> 8) as u8
+            }
+        }
+    }
+}
+
+#[test]
+fn a_forked_child_is_told_and_the_parent_is_left_alone() {
+    let place = Place::new();
+    let (client, server) = pair(&place);
+    let listener = Listener::bind(&place.address("other.sock")).unwrap();
+    let path = place.path("other.sock");
+    let status = in_fork(move || {
+        let codes = [
+            client.send(Channel::DATA, b"child", Duration::ZERO).unwrap_err().code(),
+            client.recv(Duration::ZERO).unwrap_err().code(),
+            client.request(b"child").unwrap_err().code(),
+            client.info().unwrap_err().code(),
+            listener.accept(Duration::ZERO).unwrap_err().code(),
+            listener.take_refusals().unwrap_err().code(),
+        ];
+        client.close();
+        listener.close();
+        drop((client, listener));
+        u8::from(codes == [Code::Forked; 6])
+    });
+    // The closure's objects were dropped in the parent as well, after the fork: only the server is left.
+    assert_eq!(status, 1);
+    assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_a_child_drops_stays_open_in_the_parent() {
+    let place = Place::new();
+    let (client, server) = pair(&place);
+    let listener = Listener::bind(&place.address("other.sock")).unwrap();
+    let status = in_fork(|| {
+        client.close();
+        listener.close();
+        server.close();
+        7
+    });
+    assert_eq!(status, 7);
+    client.send(Channel::DATA, b"still here", SOON).unwrap();
+    assert_eq!(server.recv(SOON).unwrap().payload(), "still here");
+    assert!(place.path("other.sock").exists());
+    std::thread::scope(|scope| {
+        scope.spawn(|| listener.accept(SOON).unwrap());
+        Peer::connect(&place.address("other.sock"), SOON).unwrap();
+    });
+}
+
+#[test]
+fn a_server_out_of_descriptors_keeps_serving_and_recovers() {
+    let place = Place::new();
+    let address = place.address("a.sock");
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 24; exec \"$0\" --exact child --nocapture --test-threads=1"]).arg(exe);
+    command.env("HOSTLANE_CHILD", "echo").env("HOSTLANE_ADDRESS", &address).stdout(std::process::Stdio::piped());
+    let _server = Process(command.spawn().unwrap());
+    let mut early = None;
+    until("it serves", || {
+        early = Peer::connect(&address, SOON).ok();
+        early.is_some()
+    });
+    let early = early.unwrap();
+    let crowd: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(&address).unwrap()).collect();
+    assert!(crowd.iter().all(|s| s.as_raw_fd() > 2));
+    for _ in 0..50 {
+        assert_eq!(early.request(b"busy?").unwrap().wait(SOON).unwrap().payload(), "busy?");
+    }
+    let turned_away = Peer::connect(&address, Duration::from_millis(200));
+    assert!(turned_away.is_err_and(|e| e.code() == Code::Timeout));
+    drop(crowd);
+    let late = Peer::connect(&address, SOON).unwrap();
+    assert_eq!(late.request(b"better").unwrap().wait(SOON).unwrap().payload(), "better");
+}
