@@ -95,7 +95,7 @@ impl Raw {
 
     /// Asserts that the other side closes.
     pub fn closed(&mut self) {
-        while let Some((channel, payload)) = self.frame() {
+        if let Some((channel, payload)) = self.frame() {
             panic!("frame on {channel} instead of the end: {}", String::from_utf8_lossy(&payload));
         }
     }
