@@ -1,0 +1,160 @@
+//! Arguments that several commands share.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use hostlane::schema::SchemaSet;
+use hostlane::{Channel, Code, Error, Secret, limits};
+use rustix::fs::{Mode, OFlags};
+
+use crate::exit::Failure;
+
+/// What is sent: exactly one source.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Payload {
+    /// A JSON text; it is checked and sent as written
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    json: Option<String>,
+
+    /// A text, sent as it is
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    data: Option<String>,
+
+    /// The bytes of a file
+    #[arg(long, value_name = "F")]
+    file: Option<PathBuf>,
+
+    /// The bytes of standard input
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
+    stdin: Option<String>,
+}
+
+impl Payload {
+    pub(crate) fn read(self) -> Result<Vec<u8>, Failure> {
+        if let Some(json) = self.json {
+            return match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
+                Ok(_) => Ok(json.into_bytes()),
+                Err(error) => Err(Failure::usage(format!("--json: not valid JSON: {error}"))),
+            };
+        }
+        if let Some(data) = self.data {
+            return Ok(data.into_bytes());
+        }
+        let (name, bytes) = match self.file {
+            Some(path) => {
+                let name = path.display().to_string();
+                let bytes = File::open(path).and_then(bounded);
+                (name, bytes)
+            }
+            None => ("standard input".into(), bounded(io::stdin().lock())),
+        };
+        let bytes = bytes.map_err(|error| Failure::file(&name, &error))?;
+        if bytes.len() > limits::MAX_MESSAGE {
+            let message = format!("{name}: larger than a message of {} bytes", limits::MAX_MESSAGE);
+            return Err(Error::new(Code::PayloadTooLarge, message).into());
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads at most one byte more than a message takes, however long the input is.
+fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(limits::MAX_MESSAGE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The directory of `--schema`.
+#[derive(Args)]
+pub(crate) struct Schema {
+    /// Check payloads against DIR: command|data|telemetry|error.schema.json, channel_300.schema.json
+    #[arg(long = "schema", value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+impl Schema {
+    pub(crate) fn load(&self) -> Result<Option<SchemaSet>, Failure> {
+        Ok(self.directory.as_ref().map(SchemaSet::from_directory).transpose()?)
+    }
+
+    /// Loads the schemas, if any, and checks one payload.
+    pub(crate) fn check(&self, channel: Channel, payload: &[u8]) -> Result<(), Failure> {
+        if let Some(set) = self.load()? {
+            set.validate(channel, payload).map_err(Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whom this side trusts, and how it is trusted.
+#[derive(Args)]
+pub(crate) struct Access {
+    /// Authenticate with the secret in F, a file of yours that nobody else may read
+    #[arg(long, value_name = "F")]
+    secret_file: Option<PathBuf>,
+
+    /// Accept only this user at the other end, as the kernel reports it; repeatable; unix:@name needs it
+    #[arg(long = "allow-uid", value_name = "UID")]
+    allow_uids: Vec<u32>,
+}
+
+impl Access {
+    pub(crate) fn secret(&self) -> Result<Option<Secret>, Failure> {
+        self.secret_file.as_deref().map(secret).transpose()
+    }
+
+    pub(crate) fn uids(&self) -> Option<&[u32]> {
+        Some(&self.allow_uids[..]).filter(|uids| !uids.is_empty())
+    }
+}
+
+fn secret(path: &Path) -> Result<Secret, Failure> {
+    let name = path.display().to_string();
+    let unreadable = |error: io::Error| Failure::file(&name, &error);
+    // NONBLOCK: a FIFO of that name must not hold us.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+    let file = File::from(file);
+    let meta = file.metadata().map_err(unreadable)?;
+    let denied = |why| Failure::from(Error::new(Code::PermissionDenied, format!("{name}: {why}")));
+    if !meta.is_file() {
+        return Err(Failure::usage(format!("{name}: not a regular file")));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(denied("the secret belongs to another user"));
+    }
+    if meta.mode() & 0o077 != 0 {
+        return Err(denied("others may read or write the secret; chmod it to 600"));
+    }
+    let mut text = Vec::new();
+    // Two more than fit: a line end, and one that shows the secret is too long.
+    file.take(limits::MAX_AUTH_TOKEN as u64 + 3).read_to_end(&mut text).map_err(unreadable)?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::new(Code::InvalidUtf8, format!("{name}: the secret is not UTF-8")))?;
+    // Editors end a file with a line end; it is no part of the secret.
+    let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(Secret::new(text)?)
+}
+
+/// A channel by number or by its fixed name.
+pub(crate) fn channel(text: &str) -> Result<Channel, String> {
+    let named =
+        Channel::DEFAULT.into_iter().find(|channel| channel.name().is_some_and(|name| name.eq_ignore_ascii_case(text)));
+    if let Some(channel) = named {
+        return Ok(channel);
+    }
+    let number =
+        text.parse().map_err(|_| "expected 1 to 4, 256 to 65535, or command, data, telemetry, error".to_owned())?;
+    Channel::new(number).map_err(|error| error.message().to_owned())
+}
+
+/// A duration with its unit, such as `500ms` or `5s`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 500ms or 5s"))
+}

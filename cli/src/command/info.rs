@@ -1,0 +1,101 @@
+//! `hostlane info`: who serves an address.
+
+use std::time::Duration;
+
+use clap::Args;
+use hostlane::Channel;
+use serde::Serialize;
+
+use crate::args;
+use crate::client::{Target, deadline};
+use crate::exit::{Exit, Failure};
+use crate::logging::printable;
+use crate::message::Credentials;
+use crate::output::{Output, Report, aligned};
+
+/// Print who serves an address, and how far away it is
+#[derive(Args)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    target: Target,
+
+    /// Ask for this channel, by number or name; repeatable [default: 1, 2, 3 and 4]
+    #[arg(long = "channel", short, value_name = "N", value_parser = args::channel)]
+    channels: Vec<Channel>,
+
+    /// Time for all of it: connecting and the ping
+    #[arg(long, value_name = "D", value_parser = args::duration, default_value = "5s")]
+    timeout: Duration,
+}
+
+#[derive(Serialize)]
+struct Facts {
+    address: String,
+    peer_id: String,
+    level: u8,
+    features: Vec<String>,
+    channels: Vec<ChannelFacts>,
+    credentials: Credentials,
+    carrier: &'static str,
+    max_message: usize,
+    ping_us: f64,
+}
+
+#[derive(Serialize)]
+struct ChannelFacts {
+    id: u16,
+    name: Option<&'static str>,
+}
+
+impl Info {
+    pub(crate) fn run(self, output: &Output) -> Result<Exit, Failure> {
+        let until = deadline(self.timeout);
+        let channels = if self.channels.is_empty() { &Channel::DEFAULT } else { &self.channels[..] };
+        let peer = self.target.connect(channels, until)?;
+        let ping = peer.ping(until)?;
+        let info = peer.info()?;
+        let named = |channel: &Channel| ChannelFacts { id: channel.number(), name: channel.name() };
+        output.report(&Facts {
+            address: info.address,
+            peer_id: info.peer_id,
+            level: info.level,
+            features: info.features,
+            channels: info.channels.iter().map(named).collect(),
+            credentials: info.credentials.into(),
+            carrier: info.carrier,
+            max_message: info.max_message,
+            ping_us: ping.as_nanos() as f64 / 1000.0,
+        })?;
+        Ok(Exit::Success)
+    }
+}
+
+impl Report for Facts {
+    fn table(&self) -> String {
+        let channels: Vec<String> = self
+            .channels
+            .iter()
+            .map(|channel| channel.name.map_or(channel.id.to_string(), |name| format!("{} {name}", channel.id)))
+            .collect();
+        let features = match &self.features[..] {
+            [] => "none".to_owned(),
+            features => printable(&features.join(", ")),
+        };
+        let Credentials { pid, uid, gid } = self.credentials;
+        aligned(&[
+            ("address", printable(&self.address)),
+            ("peer id", printable(&self.peer_id)),
+            ("level", self.level.to_string()),
+            ("features", features),
+            ("channels", channels.join(", ")),
+            ("credentials", format!("pid {pid}, uid {uid}, gid {gid}")),
+            ("carrier", self.carrier.into()),
+            ("max message", format!("{} bytes", self.max_message)),
+            ("ping", format!("{:.1} us", self.ping_us)),
+        ])
+    }
+
+    fn raw(&self) -> Vec<u8> {
+        format!("{}\n", self.peer_id).into_bytes()
+    }
+}

@@ -1,0 +1,107 @@
+//! A received message as the command line shows it.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hostlane::schema::Violation;
+use hostlane::{Info, Message};
+use serde::Serialize;
+
+use crate::logging::printable;
+use crate::output::Report;
+
+/// One message. The payload is `text` where it is UTF-8, else `base64`; nothing of it is lost.
+#[derive(Serialize)]
+pub(crate) struct Received<'a> {
+    channel: u16,
+    channel_name: Option<&'static str>,
+    size: usize,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+    peer_id: &'a str,
+    credentials: Credentials,
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    violation: Option<Broken<'a>>,
+    #[serde(skip)]
+    bytes: &'a [u8],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Payload<'a> {
+    Text(&'a str),
+    Base64(String),
+}
+
+/// Who is at the other end, as the kernel reports it.
+#[derive(Serialize)]
+pub(crate) struct Credentials {
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl From<hostlane::Credentials> for Credentials {
+    fn from(from: hostlane::Credentials) -> Credentials {
+        Credentials { pid: from.pid, uid: from.uid, gid: from.gid }
+    }
+}
+
+/// Where and why a payload does not satisfy its schema.
+#[derive(Serialize)]
+struct Broken<'a> {
+    path: &'a str,
+    schema_path: &'a str,
+    message: &'a str,
+}
+
+impl<'a> Received<'a> {
+    pub(crate) fn new(message: &'a Message, from: &'a Info, violation: Option<&'a Violation>) -> Self {
+        let bytes: &[u8] = message.payload();
+        Received {
+            channel: message.channel().number(),
+            channel_name: message.channel().name(),
+            size: bytes.len(),
+            payload: match std::str::from_utf8(bytes) {
+                Ok(text) => Payload::Text(text),
+                Err(_) => Payload::Base64(STANDARD.encode(bytes)),
+            },
+            peer_id: &from.peer_id,
+            credentials: from.credentials.into(),
+            timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            violation: violation.map(|violation| Broken {
+                path: violation.instance_path(),
+                schema_path: violation.schema_path(),
+                message: violation.text(),
+            }),
+            bytes,
+        }
+    }
+}
+
+impl Report for Received<'_> {
+    fn table(&self) -> String {
+        let payload = match &self.payload {
+            Payload::Text(text) => printable(text),
+            Payload::Base64(text) => format!("base64:{text}"),
+        };
+        let channel = self.channel_name.map_or(self.channel.to_string(), str::to_owned);
+        let mut line = format!(
+            "{}  {channel:<9}  {:>8}  {:<10}  {payload}\n",
+            self.timestamp,
+            self.size,
+            printable(self.peer_id),
+        );
+        if let Some(broken) = &self.violation {
+            let (path, why) = (printable(broken.path), printable(broken.message));
+            line += &format!("  violates its schema at \"{path}\": {why}\n");
+        }
+        line
+    }
+
+    fn raw(&self) -> Vec<u8> {
+        self.bytes.to_vec()
+    }
+}
