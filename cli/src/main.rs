@@ -7,7 +7,6 @@ mod exit;
 mod logging;
 mod message;
 mod output;
-mod runtime;
 mod server;
 mod signals;
 

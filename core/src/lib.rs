@@ -23,6 +23,7 @@ pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
 pub use error::{Code, Error, Result, Sent};
+pub use os::rundir::runtime_directory;
 pub use proto::Secret;
 pub use proto::channel::Channel;
 

@@ -72,3 +72,13 @@ pub const MAX_SOCKET_PATH: usize = 100;
 
 /// Longest per-user name, in bytes.
 pub const MAX_NAME: usize = 64;
+
+/// Most schema files in one directory.
+pub const MAX_SCHEMAS: usize = 256;
+
+/// Largest schema file, in bytes.
+pub const MAX_SCHEMA_FILE: usize = 256 * 1024;
+
+/// Deepest nesting of arrays and objects in a schema and in a payload that is validated: both are
+/// walked recursively.
+pub const MAX_JSON_DEPTH: usize = 64;

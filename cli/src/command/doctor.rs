@@ -14,7 +14,6 @@ use tempfile::TempDir;
 use crate::exit::{Exit, Failure};
 use crate::logging::printable;
 use crate::output::{Output, Report};
-use crate::runtime;
 
 /// Check this machine with real round trips over each transport
 #[derive(Args)]
@@ -71,7 +70,7 @@ impl Doctor {
         };
         let checks: Vec<Check> = CHECKS.iter().map(check).collect();
         // Lock files stay for the next server of their name; with our pid in it, there is none.
-        if let Err(error) = fs::remove_file(runtime::directory().join(format!("{}.lock", name()))) {
+        if let Err(error) = fs::remove_file(hostlane::runtime_directory().join(format!("{}.lock", name()))) {
             log::info!("the lock file of {}: {error}", name());
         }
         let failed = checks.iter().any(|check| check.status == Status::Fail);
@@ -125,7 +124,7 @@ fn user_name(_: &Path) -> Finding {
 }
 
 fn runtime_directory(_: &Path) -> Finding {
-    let directory = runtime::directory();
+    let directory = hostlane::runtime_directory();
     let listener = Listener::bind(&name()).map_err(said)?;
     let socket = directory.join(format!("{}.sock", name()));
     private(&socket, 0o600)?;

@@ -10,7 +10,6 @@ use crate::command::version::{Build, VERSION};
 use crate::exit::{Exit, Failure};
 use crate::logging::printable;
 use crate::output::{Output, Report, aligned};
-use crate::runtime;
 
 /// Print the environment: build, platform, runtime directory, limits
 #[derive(Args)]
@@ -66,7 +65,7 @@ impl Envinfo {
                 uid: rustix::process::geteuid().as_raw(),
                 pid: rustix::process::getpid().as_raw_nonzero().get(),
             },
-            runtime_directory: runtime::directory().display().to_string(),
+            runtime_directory: hostlane::runtime_directory().display().to_string(),
             environment: Environment { runtime_dir: variable("XDG_RUNTIME_DIR"), temp_dir: variable("TMPDIR") },
             limits: Limits {
                 message_bytes: limits::MAX_MESSAGE,

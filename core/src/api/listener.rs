@@ -66,8 +66,8 @@ impl Listener {
         self.acceptor.address()
     }
 
-    /// Stops listening now and removes the socket file if it is still this listener's. Idempotent;
-    /// wakes every waiting accept with `closed`. Does nothing in a forked child.
+    /// Stops listening now: removes the socket file if it is still this listener's, then wakes every
+    /// waiting accept with `closed`. Idempotent. Does nothing in a forked child.
     pub fn close(&self) {
         self.acceptor.close();
     }

@@ -92,6 +92,9 @@ impl Lane {
 
     pub(crate) fn info(&self) -> Result<Info> {
         self.check()?;
+        if let Some(info) = self.info.get() {
+            return Ok(info.clone());
+        }
         let instance = random::instance()?;
         Ok(self
             .info

@@ -12,7 +12,7 @@ use crate::limits;
 /// The socket path of a bare name. A listener creates the directory (`create`); both sides refuse
 /// one that another user could have prepared.
 pub(crate) fn socket_path(name: &str, create: bool) -> Result<PathBuf> {
-    let dir = directory();
+    let dir = runtime_directory();
     if create {
         match rustix::fs::mkdir(&dir, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -32,8 +32,9 @@ pub(crate) fn socket_path(name: &str, create: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `$XDG_RUNTIME_DIR/hostlane`, or `hostlane-UID` in the temporary directory where that is unset.
-pub(crate) fn directory() -> PathBuf {
+/// The directory bare names live in: `$XDG_RUNTIME_DIR/hostlane`, or `hostlane-UID` in the temporary
+/// directory where that is unset. A listener creates it; it need not exist.
+pub fn runtime_directory() -> PathBuf {
     match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute()) {
         Some(base) => base.join("hostlane"),
         None => env::temp_dir().join(format!("hostlane-{}", rustix::process::geteuid().as_raw())),

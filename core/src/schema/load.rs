@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{MAX_SCHEMA_FILE, MAX_SCHEMAS};
+use crate::limits::{MAX_SCHEMA_FILE, MAX_SCHEMAS};
 use crate::{Channel, Code, Error, Result};
 
 const SUFFIX: &str = ".schema.json";

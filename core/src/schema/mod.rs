@@ -13,14 +13,8 @@ use std::path::Path;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
+use crate::limits::MAX_JSON_DEPTH;
 use crate::{Channel, Code, Error, Result};
-
-/// Most schema files in one directory.
-pub const MAX_SCHEMAS: usize = 256;
-/// Largest schema file in bytes.
-pub const MAX_SCHEMA_FILE: usize = 256 * 1024;
-/// Deepest nesting of arrays and objects, in a schema and in a payload: both are walked recursively.
-pub const MAX_DEPTH: usize = 64;
 
 /// Memory one compiled pattern may take, and one while it runs.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
@@ -44,8 +38,8 @@ impl SchemaSet {
     ///
     /// # Errors
     /// [`Code::BadSchema`] for any other `*.schema.json` name, a symbolic link, a file over
-    /// [`MAX_SCHEMA_FILE`], more than [`MAX_SCHEMAS`] files or none at all, two schemas for one
-    /// channel, nesting over [`MAX_DEPTH`], a reference to another document, and whatever is not a
+    /// [`MAX_SCHEMA_FILE`](crate::limits::MAX_SCHEMA_FILE), more than [`MAX_SCHEMAS`](crate::limits::MAX_SCHEMAS) files or none at all, two schemas for one
+    /// channel, nesting over [`MAX_JSON_DEPTH`], a reference to another document, and whatever is not a
     /// valid schema. [`Code::PermissionDenied`] when the directory or a file may not be read.
     pub fn from_directory(directory: impl AsRef<Path>) -> Result<Self> {
         let mut validators = HashMap::new();
@@ -70,7 +64,7 @@ impl SchemaSet {
     /// Checks a payload against the schema of its channel; a channel without one accepts anything.
     ///
     /// # Errors
-    /// The first [`Violation`]; a payload that is no JSON, or nests deeper than [`MAX_DEPTH`],
+    /// The first [`Violation`]; a payload that is no JSON, or nests deeper than [`MAX_JSON_DEPTH`],
     /// violates at the root.
     pub fn validate(&self, channel: Channel, payload: &[u8]) -> std::result::Result<(), Violation> {
         let Some(validator) = self.validators.get(&channel) else {
@@ -139,8 +133,8 @@ impl From<Violation> for Error {
 
 fn parse(text: &[u8]) -> std::result::Result<Value, String> {
     let value = serde_json::from_slice(text).map_err(|error| format!("not valid JSON: {error}"))?;
-    if deeper_than(&value, MAX_DEPTH) {
-        return Err(format!("nests deeper than {MAX_DEPTH} levels"));
+    if deeper_than(&value, MAX_JSON_DEPTH) {
+        return Err(format!("nests deeper than {MAX_JSON_DEPTH} levels"));
     }
     Ok(value)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::limits::{MAX_SCHEMA_FILE, MAX_SCHEMAS};
 
 const COMMAND: &str = r#"{
     "type": "object",
@@ -171,16 +172,16 @@ fn limits_are_inclusive() {
 
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let set = load(&[("data.schema.json", "{}")]).unwrap();
-    set.validate(channel(2), nested(MAX_DEPTH).as_bytes()).unwrap();
-    for levels in [MAX_DEPTH + 1, 100_000] {
+    set.validate(channel(2), nested(MAX_JSON_DEPTH).as_bytes()).unwrap();
+    for levels in [MAX_JSON_DEPTH + 1, 100_000] {
         set.validate(channel(2), nested(levels).as_bytes()).unwrap_err();
     }
     let schema = |levels: usize| {
         let inner = levels - 1;
         format!("{}{{}}{}", r#"{"not":"#.repeat(inner), "}".repeat(inner))
     };
-    load(&[("data.schema.json", &schema(MAX_DEPTH))]).unwrap();
-    refused(&[("data.schema.json", &schema(MAX_DEPTH + 1))]);
+    load(&[("data.schema.json", &schema(MAX_JSON_DEPTH))]).unwrap();
+    refused(&[("data.schema.json", &schema(MAX_JSON_DEPTH + 1))]);
 }
 
 #[test]

@@ -1,0 +1,265 @@
+//! One connection's state machine.
+//!
+//! The calls fall into three groups, as a driver uses them:
+//! - input from the carrier: [`read_buffer`](Conn::read_buffer) then [`received`](Conn::received),
+//!   [`hung_up`](Conn::hung_up), [`write_failed`](Conn::write_failed), [`transmitted`](Conn::transmitted),
+//!   [`handle_timeout`](Conn::handle_timeout);
+//! - the application: [`recv`](Conn::recv), [`send`](Conn::send), [`call`](Conn::call), …, each under
+//!   an operation id that the driver chose; [`cancel`](Conn::cancel), [`close`](Conn::close);
+//! - output: [`slices`](Conn::slices), [`next_timeout`](Conn::next_timeout), [`poll_done`](Conn::poll_done),
+//!   [`wants_read`](Conn::wants_read), [`wants_write`](Conn::wants_write), [`finished`](Conn::finished).
+
+mod calls;
+mod carrier;
+mod ends;
+
+pub(crate) use calls::Inline;
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::api::stats::{ChannelStats, Stats};
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::proto::channel::{Channel, ChannelSet};
+use crate::proto::control::Control;
+use crate::proto::hello;
+use crate::proto::inbox::Inbox;
+use crate::proto::ops::{OpId, Ops, Outcome};
+use crate::proto::outbox::Outbox;
+use crate::proto::reader::FrameReader;
+use crate::proto::secret::Secret;
+
+/// Which side of the handshake this is.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// Speaks first; `instance` is its random id.
+    Connector { instance: String },
+    /// Grants; `peer_id` is what it will call the connector.
+    Acceptor { peer_id: String },
+}
+
+/// What a connection is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) role: Role,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) auth_token: Option<Secret>,
+    pub(crate) max_message: usize,
+    pub(crate) handshake_timeout: Duration,
+}
+
+/// What the handshake settled.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Agreed {
+    pub(crate) peer_id: String,
+    pub(crate) channels: ChannelSet,
+    /// The connector's instance id, known to an acceptor if the connector sent one.
+    pub(crate) instance: Option<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The handshake is running, until the deadline.
+    Hello(Instant),
+    Open,
+    /// Nothing more is read. What is left in the outbox (a refusal) may still be written.
+    Ended(Error),
+}
+
+#[derive(Debug)]
+struct Ping {
+    /// `None` once its operation gave up; the answer is still owed and skipped when it comes.
+    op: Option<OpId>,
+    started: Instant,
+}
+
+/// A budget of events per second.
+#[derive(Debug, Default)]
+struct Rate {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Rate {
+    fn exceeds(&mut self, limit: u32, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Duration::from_secs(1)) {
+            self.since = Some(now);
+            self.count = 0;
+        }
+        self.count += 1;
+        self.count > limit
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    config: Config,
+    state: State,
+    agreed: Agreed,
+    reader: FrameReader,
+    inbox: Inbox,
+    outbox: Outbox,
+    ops: Ops,
+    /// Sends that found the outbox full, in order.
+    waiting_sends: VecDeque<(OpId, Channel, Bytes)>,
+    /// Calls that wait for the one on the wire: level 0 has no ids, so it carries one at a time.
+    waiting_calls: VecDeque<(OpId, Bytes)>,
+    call: Option<OpId>,
+    pings: VecDeque<Ping>,
+    /// A drain was asked for: no new sends or calls.
+    draining: bool,
+    shutdown_sent: bool,
+    shutdown_acked: bool,
+    /// The other side sends no more; it may still read.
+    read_ended: bool,
+    /// The carrier takes no more bytes; what it still delivers is read to the end.
+    write_dead: bool,
+    control_rate: Rate,
+    ping_rate: Rate,
+    counters: Vec<ChannelStats>,
+    calls_started: u64,
+}
+
+impl Conn {
+    /// A new connection. A connector has its request to transmit at once.
+    pub(crate) fn new(config: Config, now: Instant) -> Conn {
+        let mut conn = Conn {
+            state: State::Hello(now + config.handshake_timeout),
+            agreed: Agreed::default(),
+            reader: FrameReader::new(limits::MAX_HANDSHAKE),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            ops: Ops::default(),
+            waiting_sends: VecDeque::new(),
+            waiting_calls: VecDeque::new(),
+            call: None,
+            pings: VecDeque::new(),
+            draining: false,
+            shutdown_sent: false,
+            shutdown_acked: false,
+            read_ended: false,
+            write_dead: false,
+            control_rate: Rate::default(),
+            ping_rate: Rate::default(),
+            counters: Vec::new(),
+            calls_started: 0,
+            config,
+        };
+        if let Role::Connector { instance } = &conn.config.role {
+            let request = hello::request(&conn.config.channels, conn.config.auth_token.as_ref(), instance);
+            conn.outbox.push(Channel::CONTROL, Bytes::from(request), None);
+        }
+        conn
+    }
+
+    /// The bytes to write next.
+    pub(crate) fn slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>) {
+        self.outbox.slices(out);
+    }
+
+    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+        let hello = match self.state {
+            State::Hello(deadline) => Some(deadline),
+            _ => None,
+        };
+        hello.into_iter().chain(self.ops.next_deadline()).min()
+    }
+
+    /// The next finished operation.
+    pub(crate) fn poll_done(&mut self) -> Option<(OpId, Result<Outcome>)> {
+        self.ops.poll_done()
+    }
+
+    /// Whether bytes may be read now. `false` while the application has to take messages first.
+    pub(crate) fn wants_read(&self) -> bool {
+        !matches!(self.state, State::Ended(_)) && !self.read_ended && !self.inbox.paused()
+    }
+
+    pub(crate) fn wants_write(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Whether the carrier can be let go.
+    pub(crate) fn finished(&self) -> bool {
+        matches!(self.state, State::Ended(_)) && self.outbox.is_empty()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Why the connection ended.
+    pub(crate) fn end_error(&self) -> Option<&Error> {
+        match &self.state {
+            State::Ended(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let channels = self.counters.iter().enumerate();
+        Stats {
+            channels: channels.map(|(at, c)| ChannelStats { queued: self.inbox.queued(at), ..*c }).collect(),
+            receive_queue: self.inbox.depth(),
+            send_queue: self.outbox.depth(),
+            calls: self.calls_started,
+            pending_operations: self.ops.pending(),
+        }
+    }
+
+    /// Puts the next waiting call on the wire if none is.
+    pub(super) fn next_call(&mut self) {
+        if self.call.is_none()
+            && let Some((op, payload)) = self.waiting_calls.pop_front()
+        {
+            self.count_out(Channel::COMMAND, payload.len());
+            self.calls_started += 1;
+            self.outbox.push(Channel::COMMAND, payload, Some(op));
+            self.call = Some(op);
+        }
+    }
+
+    /// Moves on what waited for room, for the wire, or for silence.
+    pub(super) fn advance(&mut self) {
+        if !self.is_open() || self.write_dead {
+            return;
+        }
+        self.next_call();
+        while self.outbox.has_room()
+            && let Some((op, channel, payload)) = self.waiting_sends.pop_front()
+        {
+            self.count_out(channel, payload.len());
+            self.outbox.push(channel, payload, Some(op));
+        }
+        if !self.draining || self.call.is_some() || !self.outbox.is_empty() {
+            return;
+        }
+        if self.shutdown_acked || self.read_ended {
+            // Also what was owed to the other side, its own acknowledgement among it, has left.
+            self.end(Error::new(Code::Closed, "drained and closed by this side"));
+        } else if !self.shutdown_sent {
+            self.outbox.push_control(Control::ShutdownRequest.encode(), false);
+            self.shutdown_sent = true;
+        }
+    }
+}
+
+fn peer_closed() -> Error {
+    Error::new(Code::PeerClosed, "the other side closed the connection")
+}
+
+/// The end of the connection as an operation sees it that still expected something.
+fn lost(error: &Error) -> Error {
+    match error.code() {
+        Code::PeerClosed => Error::new(Code::ConnectionLost, error.message()),
+        _ => error.clone(),
+    }
+}
