@@ -10,7 +10,8 @@ use std::time::Duration;
 /// connection; a larger one cannot, since a stock level-0 peer would refuse it.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-/// Largest payload of a handshake message, in bytes, inclusive (protocol.md, "Handshake").
+/// Largest payload of a frame on channel 0, the handshake's and control messages, in bytes, inclusive
+/// (protocol.md, "Frame"). During the handshake it holds for every channel.
 pub const MAX_HANDSHAKE: usize = 16 * 1024;
 
 /// Most channel entries in one handshake message, counted before duplicates are dropped.

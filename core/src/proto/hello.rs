@@ -112,7 +112,8 @@ pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) 
     }
     let mut channels: Vec<Channel> = Vec::new();
     for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
-        if served.contains(&channel) && !channels.contains(&channel) {
+        let reserved = Channel::new(channel.number()).is_err();
+        if served.contains(&channel) && !reserved && !channels.contains(&channel) {
             channels.push(channel);
         }
     }

@@ -64,8 +64,8 @@ impl Outbox {
     }
 
     /// A control frame; an urgent one overtakes what has not started, but no earlier control frame.
-    pub(crate) fn push_control(&mut self, payload: &'static [u8], urgent: bool) {
-        let payload = Bytes::from_static(payload);
+    pub(crate) fn push_control(&mut self, payload: impl Into<Bytes>, urgent: bool) {
+        let payload = payload.into();
         let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
         self.depth.add(payload.len());
         self.control += 1;
@@ -170,7 +170,7 @@ mod tests {
         outbox.push(Channel::DATA, Bytes::from_static(b"first"), Some(1));
         outbox.push(Channel::DATA, Bytes::from_static(b"second"), Some(2));
         outbox.taken(3, |_| panic!("nothing is complete"));
-        outbox.push_control(b"{}", true);
+        outbox.push_control(&b"{}"[..], true);
         let mut done = Vec::new();
         outbox.taken(HEADER_LEN + 5 - 3, |op| done.push(op));
         assert_eq!(done, [1]);

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{Agreed, Conn, Ping, Role, State, peer_closed};
 use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
@@ -150,7 +148,7 @@ impl Conn {
             Role::Acceptor { peer_id } => {
                 let granted = hello::judge(&frame.payload, &self.config.channels, self.config.auth_token.as_ref())?;
                 let response = hello::response(&granted.channels, peer_id);
-                self.outbox.push(Channel::CONTROL, Bytes::from(response), None);
+                self.outbox.push_control(response, false);
                 Agreed {
                     peer_id: peer_id.clone(),
                     channels: ChannelSet::new(granted.channels),

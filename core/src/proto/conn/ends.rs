@@ -1,11 +1,8 @@
 //! How operations and connections end before their time: what a deadline, a cancel, a close and a
 //! fault mean for each kind of operation is decided here and nowhere else.
 
-use bytes::Bytes;
-
 use super::{Conn, Role, State, lost, peer_closed};
 use crate::error::{Code, Error, Sent};
-use crate::proto::channel::Channel;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
 use crate::proto::ops::{Kind, OpId, Outcome};
@@ -108,7 +105,7 @@ impl Conn {
         let refuse = matches!(self.state, State::Hello(_)) && matches!(self.config.role, Role::Acceptor { .. });
         self.end(error.clone());
         if refuse {
-            self.outbox.push(Channel::CONTROL, Bytes::from(hello::refusal(&error)), None);
+            self.outbox.push_control(hello::refusal(&error), false);
         }
     }
 

@@ -151,7 +151,7 @@ impl Conn {
         };
         if let Role::Connector { instance } = &conn.config.role {
             let request = hello::request(&conn.config.channels, conn.config.auth_token.as_ref(), instance);
-            conn.outbox.push(Channel::CONTROL, Bytes::from(request), None);
+            conn.outbox.push_control(request, false);
         }
         conn
     }

@@ -1,5 +1,7 @@
 //! Two state machines and a pretended clock: everything about time, order and ends, without a socket.
 
+mod vectors;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
