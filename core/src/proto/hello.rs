@@ -90,10 +90,9 @@ pub(crate) fn request(channels: &[Channel], token: Option<&Secret>, instance: &s
 pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) -> Result<Granted> {
     let raw: RawRequest = json::object(payload)
         .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake request is not understood: {e}")))?;
-    check_protocol(&raw.protocol)?;
-    if !compatible(parse_version(&raw.version)?, OURS) {
-        return Err(version_mismatch(&raw.version));
-    }
+    // Form before meaning, so that the reason does not depend on which rule happens to be looked at first.
+    check_protocol_form(&raw.protocol)?;
+    let version = parse_version(&raw.version)?;
     if raw.channels.len() > limits::MAX_CHANNELS {
         return Err(bad(format!("{} channels are listed, the limit is {}", raw.channels.len(), limits::MAX_CHANNELS)));
     }
@@ -104,6 +103,10 @@ pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) 
         && (given.is_empty() || given.len() > limits::MAX_AUTH_TOKEN)
     {
         return Err(bad(format!("auth_token must have 1 to {} bytes", limits::MAX_AUTH_TOKEN)));
+    }
+    check_protocol(&raw.protocol)?;
+    if !compatible(version, OURS) {
+        return Err(version_mismatch(&raw.version));
     }
     if let Some(expected) = token
         && !raw.auth_token.as_deref().is_some_and(|given| expected.matches(given))
@@ -163,12 +166,14 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
     }
     let raw: RawResponse = json::object(payload)
         .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake response is not understood: {e}")))?;
-    check_protocol(&raw.protocol)?;
-    if !compatible(OURS, parse_version(&raw.version)?) {
-        return Err(version_mismatch(&raw.version));
-    }
+    check_protocol_form(&raw.protocol)?;
+    let version = parse_version(&raw.version)?;
     if raw.peer_id.is_empty() || raw.peer_id.len() > limits::MAX_PEER_ID || raw.peer_id.chars().any(char::is_control) {
         return Err(bad(format!("peer_id must have 1 to {} bytes and no control characters", limits::MAX_PEER_ID)));
+    }
+    check_protocol(&raw.protocol)?;
+    if !compatible(OURS, version) {
+        return Err(version_mismatch(&raw.version));
     }
     let mut channels: Vec<Channel> = Vec::new();
     for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
@@ -185,10 +190,14 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
     Ok(Welcome { channels, peer_id: raw.peer_id })
 }
 
-fn check_protocol(protocol: &str) -> Result<()> {
+fn check_protocol_form(protocol: &str) -> Result<()> {
     if protocol.is_empty() || protocol.len() > 32 {
         return Err(bad("protocol must have 1 to 32 bytes"));
     }
+    Ok(())
+}
+
+fn check_protocol(protocol: &str) -> Result<()> {
     if protocol != PROTOCOL {
         return Err(Error::new(Code::ProtocolMismatch, format!("the protocol is {protocol:?}, expected {PROTOCOL:?}")));
     }
