@@ -273,6 +273,34 @@ fn a_caller_that_waits_while_the_queue_is_full_wakes_when_it_is_emptied() {
 }
 
 #[test]
+fn a_sender_that_waits_for_room_does_not_keep_others_from_reading() {
+    // The raw side reads nothing until all of its flood was taken, and the flood exceeds the receive
+    // queue: only if reading goes on while our own send is stuck does anything move.
+    let place = Place::new();
+    let listener = Listener::bind(&place.address("a.sock")).unwrap();
+    let address = place.address("a.sock");
+    let client = std::thread::spawn(move || Raw::shaken(&address));
+    let server = listener.accept(SOON).unwrap();
+    let mut raw = client.join().unwrap();
+    std::thread::scope(|scope| {
+        let raw = scope.spawn(move || {
+            for n in 0..30u8 {
+                raw.write(&frame(3, &vec![n; 1 << 20]));
+            }
+            assert_eq!(raw.frame().unwrap(), (2, vec![9; 12 << 20]));
+        });
+        let sender = scope.spawn(|| server.send(Channel::DATA, vec![9; 12 << 20], SOON));
+        until("reading paused", || server.stats().unwrap().receive_queue.bytes >= limits::RECV_QUEUE);
+        until("the send is stuck", || server.stats().unwrap().send_queue.bytes > 0);
+        for n in 0..30u8 {
+            assert_eq!(server.recv_on(Channel::TELEMETRY, SOON).unwrap().payload()[0], n);
+        }
+        sender.join().unwrap().unwrap();
+        raw.join().unwrap();
+    });
+}
+
+#[test]
 fn stock_control_messages_are_answered_in_the_stock_way() {
     let place = Place::new();
     let (address, _listener) = serve(&place, ListenOptions::new(), echo);

@@ -55,7 +55,9 @@ fn a_killed_peer_ends_every_wait_at_once() {
         process.0.kill().unwrap();
         let call = call.join().unwrap();
         assert_eq!((call.code(), call.sent()), (Code::ConnectionLost, Sent::Maybe));
-        assert_eq!(receive.join().unwrap().code(), Code::PeerClosed);
+        // The kernel says reset if the child died before it read the request.
+        let end = receive.join().unwrap().code();
+        assert!(matches!(end, Code::PeerClosed | Code::ConnectionLost), "{end:?}");
         assert!(start.elapsed() < SOON / 2);
     });
     assert_eq!(peer.send(Channel::DATA, b"x", SOON).unwrap_err().code(), Code::ConnectionLost);

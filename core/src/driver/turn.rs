@@ -1,10 +1,10 @@
 //! Blocking callers who share one descriptor take turns at it.
 //!
-//! One caller leads: it polls the descriptor with no lock held, then moves bytes and hands finished
-//! operations to their owners. The others sleep, each on its own word, and are woken one by one: by
-//! the leader when their operation finished, or by whoever leaves while nobody leads. Leaving and
-//! naming a successor happen under the lock, so there is always somebody at the descriptor as long
-//! as somebody waits.
+//! Readiness to read and readiness to write are each polled for by one caller at most, often the same.
+//! That caller polls with no lock held, then moves bytes and hands finished operations to their
+//! owners. The others sleep, each on its own word, and are woken one by one: when their operation
+//! finished, or by whoever leaves the descriptor unattended. Leaving and naming a successor happen
+//! under the lock, so there is always somebody at the descriptor as long as somebody waits.
 
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ use crate::api::wait::Wait;
 use crate::driver::lock;
 use crate::error::{Code, Error, Result};
 use crate::os::park::{Interrupted, Parker};
-use crate::os::poller::{self, Interest, WRITE};
+use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
@@ -25,10 +25,8 @@ use crate::proto::ids::IdMap;
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
     last_op: OpId,
-    /// Somebody polls the descriptor for everything.
-    leading: bool,
-    /// Somebody else polls it for room to write, since the leader may not know it is needed.
-    writing: bool,
+    /// What somebody polls the descriptor for.
+    attended: Interest,
     waiting: IdMap<Waiter<T>>,
 }
 
@@ -40,7 +38,7 @@ struct Waiter<T> {
 
 impl<T> Default for Turn<T> {
     fn default() -> Turn<T> {
-        Turn { last_op: 0, leading: false, writing: false, waiting: IdMap::default() }
+        Turn { last_op: 0, attended: Interest::empty(), waiting: IdMap::default() }
     }
 }
 
@@ -79,9 +77,9 @@ impl<T> Turn<T> {
         self.waiting.remove(&op)?.result
     }
 
-    /// If nobody leads, wakes one who can: the newest, whose processor is warmest.
+    /// If the descriptor is unattended, wakes one who can step in: the newest, whose processor is warmest.
     fn pass_on(&mut self) {
-        if !self.leading
+        if !self.attended.contains(READ | WRITE)
             && let Some((_, waiter)) =
                 self.waiting.iter().filter(|(_, w)| w.parker.is_some()).max_by_key(|(op, _)| **op)
         {
@@ -106,8 +104,8 @@ pub(crate) trait Shared {
 }
 
 enum Place {
-    Lead(Interest, Option<Instant>),
-    Write,
+    /// At the descriptor, polling for this, until then.
+    Poll(Interest, Option<Instant>),
     Sleep(Arc<Parker>),
 }
 
@@ -122,29 +120,23 @@ pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, fd: BorrowedFd<'_>, op: OpId, w
             return result;
         }
         let expired = wait.deadline.is_some_and(|d| d <= Instant::now());
-        if expired && (looked || state.turn().leading) {
+        if expired && (looked || state.turn().attended.contains(READ)) {
             state.give_up(op, Code::Timeout, fd);
             continue;
         }
         let place = place(&mut *state, op, wait.deadline);
-        match place {
-            Place::Lead(..) => state.turn().leading = true,
-            Place::Write => state.turn().writing = true,
-            Place::Sleep(_) => {}
+        if let Place::Poll(interest, _) = place {
+            state.turn().attended |= interest;
         }
         drop(state);
         let slept = match &place {
-            Place::Lead(interest, until) => poller::wait_one(fd, *interest, *until),
-            Place::Write => poller::wait_one(fd, WRITE, wait.deadline),
+            Place::Poll(interest, until) => poller::wait_one(fd, *interest, *until),
             Place::Sleep(parker) => parker.park(wait.deadline).map_err(|Interrupted| Errno::INTR),
         };
         let interrupted = slept == Err(Errno::INTR) && wait.interrupted() == ControlFlow::Break(());
         state = lock(shared);
-        if !matches!(place, Place::Sleep(_)) {
-            match place {
-                Place::Lead(..) => state.turn().leading = false,
-                _ => state.turn().writing = false,
-            }
+        if let Place::Poll(interest, _) = place {
+            state.turn().attended.remove(interest);
             state.pump(fd, Instant::now());
         }
         looked = true;
@@ -155,15 +147,12 @@ pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, fd: BorrowedFd<'_>, op: OpId, w
 }
 
 fn place<S: Shared>(state: &mut S, op: OpId, deadline: Option<Instant>) -> Place {
-    let interest = state.interest();
-    let turn = state.turn();
-    if !turn.leading && !interest.is_empty() {
+    let unattended = state.interest() - state.turn().attended;
+    if !unattended.is_empty() {
         let until = [deadline, state.next_timeout()].into_iter().flatten().min();
-        return Place::Lead(interest, until);
+        return Place::Poll(unattended, until);
     }
-    if interest.contains(WRITE) && !turn.writing {
-        return Place::Write;
-    }
+    let turn = state.turn();
     let parker = Arc::new(Parker::default());
     if let Some(waiter) = turn.waiting.get_mut(&op) {
         waiter.parker = Some(parker.clone());
