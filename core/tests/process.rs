@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Place, Process, SOON, child_role, pair, until};
+use common::{Place, Process, SOON, child_role, until};
 use hostlane::{Channel, Code, Listener, Peer, Sent, Wait};
 
 /// Not a test by itself: what this binary does as a child process.
@@ -105,76 +105,6 @@ fn a_peer_that_was_stopped_for_a_while_goes_on() {
         until("it is on its way", || peer.stats().unwrap().calls == 1);
         process.signal("CONT");
         assert_eq!(call.join().unwrap().payload(), "patience");
-    });
-}
-
-/// Runs `body` in a forked child and returns its exit status. `body` may allocate, since the C library
-/// makes its allocator usable after fork, and must take no lock that another test's thread could hold.
-#[allow(unsafe_code)]
-fn in_fork(body: impl FnOnce() -> u8) -> u8 {
-    unsafe extern "C" {
-        fn fork() -> i32;
-        fn _exit(status: i32) -> !;
-        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
-    }
-    // SAFETY: plain POSIX calls; the child runs `body` and leaves without unwinding or exit handlers.
-    unsafe {
-        match fork() {
-            0 => _exit(i32::from(body())),
-            pid => {
-                let mut status = 0;
-                assert_eq!(waitpid(pid, &mut status, 0), pid);
-                assert_eq!(status & 0x7f, 0, "the child was killed");
-                (status >> 8) as u8
-            }
-        }
-    }
-}
-
-#[test]
-fn a_forked_child_is_told_and_the_parent_is_left_alone() {
-    let place = Place::new();
-    let (client, server) = pair(&place);
-    let listener = Listener::bind(&place.address("other.sock")).unwrap();
-    let path = place.path("other.sock");
-    let status = in_fork(move || {
-        let codes = [
-            client.send(Channel::DATA, b"child", Duration::ZERO).unwrap_err().code(),
-            client.recv(Duration::ZERO).unwrap_err().code(),
-            client.request(b"child").unwrap_err().code(),
-            client.info().unwrap_err().code(),
-            listener.accept(Duration::ZERO).unwrap_err().code(),
-            listener.take_refusals().unwrap_err().code(),
-        ];
-        client.close();
-        listener.close();
-        drop((client, listener));
-        u8::from(codes == [Code::Forked; 6])
-    });
-    // The closure's objects were dropped in the parent as well, after the fork: only the server is left.
-    assert_eq!(status, 1);
-    assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
-    assert!(!path.exists());
-}
-
-#[test]
-fn what_a_child_drops_stays_open_in_the_parent() {
-    let place = Place::new();
-    let (client, server) = pair(&place);
-    let listener = Listener::bind(&place.address("other.sock")).unwrap();
-    let status = in_fork(|| {
-        client.close();
-        listener.close();
-        server.close();
-        7
-    });
-    assert_eq!(status, 7);
-    client.send(Channel::DATA, b"still here", SOON).unwrap();
-    assert_eq!(server.recv(SOON).unwrap().payload(), "still here");
-    assert!(place.path("other.sock").exists());
-    std::thread::scope(|scope| {
-        scope.spawn(|| listener.accept(SOON).unwrap());
-        Peer::connect(&place.address("other.sock"), SOON).unwrap();
     });
 }
 

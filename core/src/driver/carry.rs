@@ -25,8 +25,9 @@ pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) {
             Ok(0) => return conn.hung_up(),
             Ok(n) => {
                 conn.received(n, offered, now);
-                // A short read emptied the socket; asking again would cost a call to hear so.
-                if n < offered {
+                // A short read emptied the socket, and one that ended with a frame most likely did; asking
+                // again would cost a call to hear so. If there is more, polling says it at once.
+                if n < offered || !conn.inside_frame() {
                     return;
                 }
             }

@@ -124,6 +124,11 @@ pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, fd: BorrowedFd<'_>, op: OpId, w
             state.give_up(op, Code::Timeout, fd);
             continue;
         }
+        if expired {
+            state.pump(fd, Instant::now());
+            looked = true;
+            continue;
+        }
         let place = place(&mut *state, op, wait.deadline);
         if let Place::Poll(interest, _) = place {
             state.turn().attended |= interest;

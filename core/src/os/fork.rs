@@ -49,3 +49,95 @@ fn install() {
     // Out of memory at load: without the hook a fork would go unnoticed, so no object may exist.
     assert_eq!(status, 0, "the fork hook could not be installed");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use crate::{Channel, Code, Listener, Peer};
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn address(dir: &Path, name: &str) -> String {
+        dir.join(name).display().to_string()
+    }
+
+    fn pair(dir: &Path) -> (Peer, Peer) {
+        let listener = Listener::bind(&address(dir, "pair.sock")).unwrap();
+        let client = address(dir, "pair.sock");
+        let client = std::thread::spawn(move || Peer::connect(&client, SOON).unwrap());
+        let server = listener.accept(SOON).unwrap();
+        (client.join().unwrap(), server)
+    }
+
+    /// Runs `body` in a forked child and returns its exit status. `body` may allocate, since the C library
+    /// makes its allocator usable after fork, and must take no lock that another test's thread could hold.
+    #[allow(unsafe_code)]
+    fn in_fork(body: impl FnOnce() -> u8) -> u8 {
+        unsafe extern "C" {
+            fn fork() -> i32;
+            fn _exit(status: i32) -> !;
+            fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+        }
+        // SAFETY: plain POSIX calls; the child runs `body` and leaves without unwinding or exit handlers.
+        unsafe {
+            match fork() {
+                0 => _exit(i32::from(body())),
+                pid => {
+                    let mut status = 0;
+                    assert_eq!(waitpid(pid, &mut status, 0), pid);
+                    assert_eq!(status & 0x7f, 0, "the child was killed");
+                    (status >> 8) as u8
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_forked_child_is_told_and_the_parent_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let (client, server) = pair(place.path());
+        let listener = Listener::bind(&address(place.path(), "other.sock")).unwrap();
+        let path = place.path().join("other.sock");
+        let status = in_fork(move || {
+            let codes = [
+                client.send(Channel::DATA, b"child", Duration::ZERO).unwrap_err().code(),
+                client.recv(Duration::ZERO).unwrap_err().code(),
+                client.request(b"child").unwrap_err().code(),
+                client.info().unwrap_err().code(),
+                listener.accept(Duration::ZERO).unwrap_err().code(),
+                listener.take_refusals().unwrap_err().code(),
+            ];
+            client.close();
+            listener.close();
+            drop((client, listener));
+            u8::from(codes == [Code::Forked; 6])
+        });
+        // The closure's objects were dropped in the parent as well, after the fork: only the server is left.
+        assert_eq!(status, 1);
+        assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_child_drops_stays_open_in_the_parent() {
+        let place = tempfile::tempdir().unwrap();
+        let (client, server) = pair(place.path());
+        let listener = Listener::bind(&address(place.path(), "other.sock")).unwrap();
+        let status = in_fork(|| {
+            client.close();
+            listener.close();
+            server.close();
+            7
+        });
+        assert_eq!(status, 7);
+        client.send(Channel::DATA, b"still here", SOON).unwrap();
+        assert_eq!(server.recv(SOON).unwrap().payload(), "still here");
+        assert!(place.path().join("other.sock").exists());
+        std::thread::scope(|scope| {
+            scope.spawn(|| listener.accept(SOON).unwrap());
+            Peer::connect(&address(place.path(), "other.sock"), SOON).unwrap();
+        });
+    }
+}

@@ -16,7 +16,8 @@ const OWN_BUFFER: usize = 16 * 1024;
 const OWN_STEP: usize = 256 * 1024;
 /// Staging while traffic is light, and while reads fill it.
 const STAGING_SMALL: usize = 4 * 1024;
-const STAGING_LARGE: usize = 64 * 1024;
+/// The large one holds a payload of 64 KiB with its header.
+const STAGING_LARGE: usize = 68 * 1024;
 /// Light reads in a row after which a large staging buffer is given back.
 const CALM: u32 = 64;
 

@@ -34,6 +34,11 @@ impl Conn {
         }
     }
 
+    /// Whether the stream stands inside a frame.
+    pub(crate) fn inside_frame(&self) -> bool {
+        self.reader.inside_frame()
+    }
+
     /// The stream ended. Between frames that ends reading alone: the other side may have closed only
     /// its half, so what it asked for can still be answered until writing fails.
     pub(crate) fn hung_up(&mut self) {
