@@ -1,0 +1,187 @@
+"""Constants, and what connections and listeners tell about themselves.
+
+All classes are immutable, comparable and can be pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from hostlane import _core
+
+__all__ = [
+    "COMMAND",
+    "DATA",
+    "DEFAULT_TIMEOUT",
+    "ERROR",
+    "TELEMETRY",
+    "ChannelStats",
+    "Credentials",
+    "Depth",
+    "Info",
+    "ListenerStats",
+    "Refusal",
+    "Stats",
+]
+
+COMMAND: Final = 1
+"""The channel of calls and their replies."""
+
+DATA: Final = 2
+"""The channel of one-way messages, unless another is named."""
+
+TELEMETRY: Final = 3
+"""The channel of measurements and events."""
+
+ERROR: Final = 4
+"""The channel on which the other program reports errors of its own, by convention as JSON."""
+
+DEFAULT_TIMEOUT: Final[float] = _core.DEFAULT_TIMEOUT
+"""Seconds a call waits when it is not told otherwise; receiving and accepting wait for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who the process at the other end is: the word of the kernel, never of the wire."""
+
+    pid: int
+    """Process id when it connected or listened; may have been reused since."""
+
+    uid: int
+    """User id; decide on this."""
+
+    gid: int
+    """Group id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Facts about a connection; they do not change while it lives."""
+
+    peer_id: str
+    """The name the accepting side gave to the connecting one; the same on both sides."""
+
+    level: int
+    """Wire level of the connection."""
+
+    features: tuple[str, ...]
+    """Features beyond the level, agreed in the handshake."""
+
+    channels: tuple[int, ...]
+    """Agreed channels, in the order the connecting side asked for them."""
+
+    instance: str
+    """Random id of this process's endpoint: 32 hex digits."""
+
+    peer_instance: str | None
+    """The other side's id, if it told one."""
+
+    credentials: Credentials
+    """The process at the other end."""
+
+    carrier: str
+    """What moves the bytes: ``"unix"``."""
+
+    address: str
+    """The address connected to, or the listener's."""
+
+    max_message: int
+    """Largest payload this side accepts and sends, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a bounded queue is and was."""
+
+    messages: int
+    """Messages queued now."""
+
+    bytes: int
+    """Bytes charged now: payloads, and a fixed overhead for each message."""
+
+    peak_bytes: int
+    """Most bytes ever charged at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStats:
+    """Counters of one channel; bytes are payload bytes."""
+
+    channel: int
+    """The channel."""
+
+    messages_sent: int
+    """Messages accepted for sending."""
+
+    bytes_sent: int
+    """Their bytes."""
+
+    messages_received: int
+    """Messages that arrived, replies among them."""
+
+    bytes_received: int
+    """Their bytes."""
+
+    queued: int
+    """Messages that wait for the program now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a connection did since its handshake."""
+
+    channels: tuple[ChannelStats, ...]
+    """One entry per agreed channel, in handshake order."""
+
+    receive_queue: Depth
+    """Received messages that wait for the program."""
+
+    send_queue: Depth
+    """Frames that wait for the carrier."""
+
+    calls: int
+    """Calls put on the wire by this side."""
+
+    pending_operations: int
+    """Operations pending now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStats:
+    """What a listener did so far, and what it holds now."""
+
+    connections: int
+    """Connections taken from the kernel."""
+
+    accepted: int
+    """Handshakes that ended well."""
+
+    refused: dict[str, int] = field(hash=False)
+    """Refused handshakes: how many, by the ``kind`` of the reason."""
+
+    half_open: int
+    """Handshakes running now."""
+
+    ready: int
+    """Peers ready for ``accept`` now."""
+
+    pauses: int
+    """Times accepting paused because descriptors or memory ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A client whose handshake failed, and why."""
+
+    code: int
+    """Number of the reason in the error table."""
+
+    kind: str
+    """Name of the reason in the error table."""
+
+    message: str
+    """What went wrong, for people; the client was told too, where it still listened."""
+
+    credentials: Credentials | None
+    """Who the client was, if the kernel said so."""

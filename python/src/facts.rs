@@ -1,0 +1,106 @@
+//! What the core tells about itself, as the dataclasses of `hostlane.types`.
+
+use hostlane_bridge::{ChannelStats, Credentials, Depth, Info, ListenerStats, Refusal, Stats};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{IntoPyDict, PyDict, PyTuple};
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// An instance of the dataclass `name`.
+fn dataclass<'py>(py: Python<'py>, name: &str, fields: &Bound<'py, PyDict>) -> PyResult<Object<'py>> {
+    static TYPES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let types = TYPES.get_or_try_init(py, || py.import("hostlane.types").map(Bound::unbind))?;
+    types.bind(py).getattr(name)?.call((), Some(fields))
+}
+
+/// `dataclass!(py, Name { field: value, … })`.
+macro_rules! dataclass {
+    ($py:ident, $name:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        let fields = PyDict::new($py);
+        $(fields.set_item(stringify!($field), $value)?;)*
+        dataclass($py, stringify!($name), &fields)
+    }};
+}
+
+pub(crate) fn info<'py>(py: Python<'py>, info: &Info) -> PyResult<Object<'py>> {
+    dataclass!(
+        py,
+        Info {
+            peer_id: &info.peer_id,
+            level: info.level,
+            features: PyTuple::new(py, &info.features)?,
+            channels: PyTuple::new(py, info.channels.iter().map(|channel| channel.number()))?,
+            instance: &info.instance,
+            peer_instance: info.peer_instance.as_deref(),
+            credentials: credentials(py, info.credentials)?,
+            carrier: info.carrier,
+            address: &info.address,
+            max_message: info.max_message,
+        }
+    )
+}
+
+fn credentials(py: Python<'_>, credentials: Credentials) -> PyResult<Object<'_>> {
+    dataclass!(py, Credentials { pid: credentials.pid, uid: credentials.uid, gid: credentials.gid })
+}
+
+pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Object<'py>> {
+    let channels = stats.channels.iter().map(|one| channel(py, one)).collect::<PyResult<Vec<_>>>()?;
+    dataclass!(
+        py,
+        Stats {
+            channels: PyTuple::new(py, channels)?,
+            receive_queue: depth(py, stats.receive_queue)?,
+            send_queue: depth(py, stats.send_queue)?,
+            calls: stats.calls,
+            pending_operations: stats.pending_operations,
+        }
+    )
+}
+
+fn channel<'py>(py: Python<'py>, stats: &ChannelStats) -> PyResult<Object<'py>> {
+    dataclass!(
+        py,
+        ChannelStats {
+            channel: stats.channel.number(),
+            messages_sent: stats.messages_sent,
+            bytes_sent: stats.bytes_sent,
+            messages_received: stats.messages_received,
+            bytes_received: stats.bytes_received,
+            queued: stats.queued,
+        }
+    )
+}
+
+fn depth(py: Python<'_>, depth: Depth) -> PyResult<Object<'_>> {
+    dataclass!(py, Depth { messages: depth.messages, bytes: depth.bytes, peak_bytes: depth.peak_bytes })
+}
+
+pub(crate) fn listener_stats<'py>(py: Python<'py>, stats: &ListenerStats) -> PyResult<Object<'py>> {
+    let refused = stats.refused.iter().map(|(code, count)| (code.name(), *count));
+    dataclass!(
+        py,
+        ListenerStats {
+            connections: stats.connections,
+            accepted: stats.accepted,
+            refused: refused.into_py_dict(py)?,
+            half_open: stats.half_open,
+            ready: stats.ready,
+            pauses: stats.pauses,
+        }
+    )
+}
+
+pub(crate) fn refusal<'py>(py: Python<'py>, refusal: &Refusal) -> PyResult<Object<'py>> {
+    let code = refusal.error.code();
+    dataclass!(
+        py,
+        Refusal {
+            code: code.number(),
+            kind: code.name(),
+            message: refusal.error.message(),
+            credentials: refusal.credentials.map(|ids| credentials(py, ids)).transpose()?,
+        }
+    )
+}

@@ -1,0 +1,64 @@
+//! `NativeListener`: a bound address and the connections that come in on it.
+
+use hostlane_bridge::{Address, Listener};
+use pyo3::prelude::*;
+
+use crate::error::{OrRaise, entry};
+use crate::facts;
+use crate::options::Options;
+use crate::peer::NativePeer;
+use crate::wait::{Deadline, blocking};
+
+/// A bound address. `hostlane.Listener` wraps it.
+#[pyclass(frozen, module = "hostlane._native")]
+pub(crate) struct NativeListener(Listener);
+
+/// Binds `address`.
+#[pyfunction]
+pub(crate) fn listen(py: Python<'_>, address: &str, options: Options) -> PyResult<NativeListener> {
+    entry(py, || {
+        let bind = || Listener::bind_with(&address.parse::<Address>()?, &options.listen()?);
+        py.detach(bind).map(NativeListener).or_raise(py)
+    })
+}
+
+#[pymethods]
+impl NativeListener {
+    /// The next connection whose handshake is done.
+    fn accept(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<NativePeer> {
+        entry(py, || {
+            let deadline = Deadline::after(timeout).or_raise(py)?;
+            blocking(py, deadline, |wait| self.0.accept(wait)).map(NativePeer::new)
+        })
+    }
+
+    /// The address it serves.
+    #[getter]
+    fn address(&self) -> String {
+        self.0.address().to_string()
+    }
+
+    /// Counters, as of now.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        entry(py, || {
+            let stats = self.0.stats().or_raise(py)?;
+            facts::listener_stats(py, &stats)
+        })
+    }
+
+    /// The latest refused clients; each is handed out once.
+    fn refusals<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        entry(py, || {
+            let refusals = self.0.take_refusals().or_raise(py)?;
+            refusals.iter().map(|one| facts::refusal(py, one)).collect()
+        })
+    }
+
+    /// Stops serving now.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        entry(py, || {
+            py.detach(|| self.0.close());
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,105 @@
+"""The examples and the agent do what they say."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from script import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+ECHO = ROOT / "examples/python/echo.py"
+REQUEST = ROOT / "examples/python/request.py"
+AGENT = ROOT / "tests/agents/python/agent.py"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a server and waits until it is ready; ends it in good order."""
+    servers = []
+
+    def start(program: Path, *arguments: str) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [sys.executable, program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        servers.append(server)
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"ready {arguments[-1]}\n".encode()
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+        server.communicate()
+
+
+def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, program, *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def test_the_examples(start: Callable[..., subprocess.Popen[bytes]], address: str) -> None:
+    server = start(ECHO, address)
+    answered = run(REQUEST, address, "grüße")
+    assert (answered.returncode, answered.stdout, answered.stderr) == (0, "grüße\n".encode(), b"")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(LIMIT) == 0
+    assert server.communicate() == (b"", b"")
+    assert not Path(address).exists()
+    failed = run(REQUEST, address, "nobody")
+    assert (failed.returncode, failed.stdout) == (1, b"")
+    assert failed.stderr.startswith(b"hostlane: not_found: ")
+
+
+def test_the_agent_sends_files(
+    start: Callable[..., subprocess.Popen[bytes]], address: str, folder: Path
+) -> None:
+    start(ECHO, address)
+    contents = [b"", bytes(range(256)), bytes(range(256)) * 4096]
+    files = [folder / f"file {number}" for number in range(len(contents))]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    names = "".join(f"{file}\n" for file in [*files, folder / "missing"])
+    agent = run(AGENT, "files", address, stdin=names.encode())
+    assert (agent.returncode, agent.stderr) == (0, b"")
+    output = agent.stdout
+    for content in contents:
+        for kind in (b"data", b"call"):
+            head, _, output = output.partition(b"\n")
+            name, size, nanoseconds = head.split()
+            assert (name, int(size)) == (kind, len(content))
+            assert int(nanoseconds) > 0
+            assert output[: len(content)] == content
+            output = output[len(content) :]
+    assert output.startswith(b"error io ")
+
+
+@pytest.mark.parametrize("kind", ["", "raw-"])
+def test_the_agent_measures(
+    start: Callable[..., subprocess.Popen[bytes]], address: str, kind: str
+) -> None:
+    if kind:
+        start(AGENT, "raw-echo", address)
+    else:
+        start(ECHO, address)
+    start(AGENT, f"{kind}sink", address + "2")
+    for size in ("64", "1000000"):
+        times = json.loads(run(AGENT, f"{kind}bench", address, size, "0.2").stdout)
+        assert 0 < times["median_ns"] <= times["p99_ns"]
+        assert times["count"] > 0
+        sums = json.loads(run(AGENT, f"{kind}stream", address + "2", size, "0.2").stdout)
+        assert sums["bytes"] == sums["messages"] * int(size) > 0
+        assert sums["seconds"] >= 0.2
