@@ -1,0 +1,169 @@
+//! The tables behind the handles. C holds numbers, never pointers, so a stale or invented handle is an error code.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hostlane_bridge::handle::Table;
+use hostlane_bridge::{Code, Context, Error, Peer, Result};
+
+use crate::abi::hostlane_status_t;
+use crate::args::call;
+use crate::context::hostlane_context_t;
+use crate::error::hostlane_error_t;
+use crate::listener::{Listening, hostlane_listener_t};
+use crate::peer::hostlane_peer_t;
+use crate::status::HOSTLANE_E_PANIC;
+
+/// A handle of the header and the object it names.
+pub(crate) trait Handle: Copy {
+    type Object: Object<Handle = Self>;
+
+    fn id(self) -> u64;
+
+    /// Runs one entry point on the object. After a panic nobody knows its state, so it is closed.
+    fn call(
+        self,
+        err: *mut *mut hostlane_error_t,
+        body: impl FnOnce(&Self::Object) -> Result<()>,
+    ) -> hostlane_status_t {
+        let status = call(err, || body(&*get(self)?));
+        if status == HOSTLANE_E_PANIC {
+            close(self, std::ptr::null_mut());
+        }
+        status
+    }
+}
+
+/// An object that lives in a table.
+pub(crate) trait Object: Sized + 'static {
+    type Handle: Handle<Object = Self>;
+
+    fn handle(id: u64) -> Self::Handle;
+    fn objects() -> &'static Objects<Self>;
+    fn close(&self);
+}
+
+/// The living objects of one kind, and which handles were ever issued: using one after its close is `closed`, as in
+/// every language, and only an invented one is `invalid_handle`.
+pub(crate) struct Objects<T> {
+    table: Table<T>,
+    /// The last generation of each slot. A handle is its slot (low half) and its generation (high half).
+    issued: Mutex<Vec<u32>>,
+}
+
+impl<T> Objects<T> {
+    const fn new() -> Objects<T> {
+        Objects { table: Table::new(), issued: Mutex::new(Vec::new()) }
+    }
+
+    fn insert(&self, object: T) -> u64 {
+        let id = self.table.insert(object);
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = id as u32 as usize;
+        if issued.len() <= slot {
+            issued.resize(slot + 1, 0);
+        }
+        // Two threads may get here in another order than they got their numbers.
+        issued[slot] = issued[slot].max((id >> 32) as u32);
+        id
+    }
+
+    fn get(&self, id: u64) -> Result<Arc<T>> {
+        self.table.get(id).map_err(|_| self.gone(id))
+    }
+
+    fn remove(&self, id: u64) -> Result<Arc<T>> {
+        self.table.remove(id).ok_or_else(|| self.gone(id))
+    }
+
+    fn gone(&self, id: u64) -> Error {
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = issued.get(id as u32 as usize).copied().unwrap_or(0);
+        if (1..=last).contains(&((id >> 32) as u32)) {
+            Error::new(Code::Closed, "the handle was closed")
+        } else {
+            Error::new(Code::InvalidHandle, format!("{id:#x} was never issued"))
+        }
+    }
+}
+
+/// Puts an object into its table; the handle is the caller's to close.
+pub(crate) fn issue<T: Object>(object: T) -> T::Handle {
+    T::handle(T::objects().insert(object))
+}
+
+/// The object, kept alive for the call even when another thread closes the handle meanwhile.
+pub(crate) fn get<H: Handle>(handle: H) -> Result<Arc<H::Object>> {
+    H::Object::objects().get(handle.id())
+}
+
+/// Closes the object and takes the handle back; threads that are inside the object keep it until they return.
+pub(crate) fn close<H: Handle>(handle: H, err: *mut *mut hostlane_error_t) -> hostlane_status_t {
+    call(err, || {
+        H::Object::objects().remove(handle.id())?.close();
+        Ok(())
+    })
+}
+
+macro_rules! object {
+    ($object:ty, $handle:ident, $table:ident, $close:expr) => {
+        static $table: Objects<$object> = Objects::new();
+
+        impl Handle for $handle {
+            type Object = $object;
+
+            fn id(self) -> u64 {
+                self.id
+            }
+        }
+
+        impl Object for $object {
+            type Handle = $handle;
+
+            fn handle(id: u64) -> $handle {
+                $handle { id }
+            }
+
+            fn objects() -> &'static Objects<$object> {
+                &$table
+            }
+
+            fn close(&self) {
+                let close: fn(&Self) = $close;
+                close(self);
+            }
+        }
+    };
+}
+
+object!(Peer, hostlane_peer_t, PEERS, Peer::close);
+object!(Listening, hostlane_listener_t, LISTENERS, |listening: &Listening| listening.listener.close());
+object!(Context, hostlane_context_t, CONTEXTS, Context::close);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{HOSTLANE_E_CLOSED, HOSTLANE_E_INVALID_HANDLE, HOSTLANE_OK};
+
+    #[test]
+    fn a_panic_closes_the_object_and_nothing_else() {
+        let none = std::ptr::null_mut();
+        let broken = issue(Context::new().unwrap());
+        let other = issue(Context::new().unwrap());
+        assert_eq!(broken.call(none, |_| panic!("injected")), HOSTLANE_E_PANIC);
+        assert_eq!(broken.call(none, |_| Ok(())), HOSTLANE_E_CLOSED);
+        assert_eq!(other.call(none, |_| Ok(())), HOSTLANE_OK);
+        assert_eq!(close(other, none), HOSTLANE_OK);
+        assert_eq!(close(other, none), HOSTLANE_E_CLOSED);
+    }
+
+    #[test]
+    fn only_issued_handles_are_closed() {
+        let context = issue(Context::new().unwrap());
+        close(context, std::ptr::null_mut());
+        let never = [0, 1, u64::MAX, context.id() + (1 << 40), context.id() & 0xffff_ffff];
+        for id in never {
+            let forged = hostlane_context_t { id };
+            assert_eq!(forged.call(std::ptr::null_mut(), |_| Ok(())), HOSTLANE_E_INVALID_HANDLE);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+// How long a call may wait. Part of hostlane.hpp.
+
+#ifndef HOSTLANE_TIMEOUT_HPP
+#define HOSTLANE_TIMEOUT_HPP
+
+#include <hostlane.h>
+
+#include <chrono>
+#include <cstdint>
+
+namespace hostlane {
+
+/// How long a call may wait: any std::chrono duration, rounded up to milliseconds, or `forever`, or `no_wait`.
+class timeout {
+public:
+    template <typename Rep, typename Period>
+    constexpr timeout(std::chrono::duration<Rep, Period> duration) noexcept
+        : ms_(duration.count() <= 0 ? HOSTLANE_NO_WAIT
+                                    : std::chrono::ceil<std::chrono::milliseconds>(duration).count()) {}
+
+    [[nodiscard]] constexpr std::int64_t milliseconds() const noexcept { return ms_; }
+    [[nodiscard]] static constexpr timeout never() noexcept { return timeout(HOSTLANE_FOREVER); }
+
+private:
+    explicit constexpr timeout(std::int64_t ms) noexcept : ms_(ms) {}
+    std::int64_t ms_;
+};
+
+/// Waits without limit.
+inline constexpr timeout forever = timeout::never();
+/// Takes only what is there now.
+inline constexpr timeout no_wait = timeout(std::chrono::milliseconds(0));
+
+} // namespace hostlane
+
+#endif // HOSTLANE_TIMEOUT_HPP
