@@ -1,0 +1,3 @@
+module github.com/hostlane/hostlane/go
+
+go 1.24

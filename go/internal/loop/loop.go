@@ -1,0 +1,235 @@
+// Package loop waits, in Go's network poller, for the operations of the one
+// hostlane context of the process.
+//
+// The context has a single descriptor that is readable whenever it has something
+// to tell. Of the goroutines that wait, one leads: it parks on the descriptor,
+// drains what has finished in short C calls and hands each result to its waiter.
+// The leader gets its own result without any other goroutine being woken, which
+// makes a round trip as fast as one on a bare socket; a goroutine that only hands
+// over would cost half as much again. While nobody leads, a guard watches the
+// descriptor, so that nothing ever depends on somebody waiting.
+//
+// No C call ever blocks, so a waiting goroutine costs no operating-system thread.
+package loop
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hostlane/hostlane/go/internal/capi"
+)
+
+// Loop is the context of the process and the goroutines that wait on it.
+type Loop struct {
+	// Context starts the operations that Await waits for.
+	Context capi.Context
+
+	leader watch // parked on by the leader
+	guard  watch // parked on by the guard, armed while nobody leads
+	batch  batch // used by the leader
+
+	mu sync.Mutex
+	// leading tells that a goroutine drains the context, or parks to do so.
+	leading bool
+	// waiting holds who waits for which pending operation.
+	waiting map[uint64]*waiter
+	// early holds results that came in between the start of an operation and the
+	// moment its starter asked for them.
+	early map[uint64]capi.Event
+	// broken is set when the context itself failed: nothing will complete any more.
+	broken *capi.Failure
+}
+
+type waiter struct {
+	event capi.Event
+	done  chan struct{} // one slot, so that handing over never blocks the leader
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+
+// batch is the leader's memory between the C call and the hand-over.
+type batch struct {
+	events [capi.Batch]capi.Event
+	owners [capi.Batch]*waiter
+}
+
+// Await returns the finished form of ev, which was just started with ctx. When ctx
+// ends first the operation is cancelled, and the answer to that is awaited, not
+// assumed: either the cancellation or a result that was faster, such as a message
+// that would be lost if it were thrown away. It comes at once.
+func (l *Loop) Await(ctx context.Context, ev capi.Event) capi.Event {
+	if !ev.Pending() {
+		return ev
+	}
+	op := ev.Op
+	w := waiters.Get().(*waiter)
+	result, finished, leader := l.enlist(op, w)
+	if finished {
+		waiters.Put(w)
+		return result
+	}
+	if leader {
+		l.leadFor(ctx, op)
+	}
+	l.follow(ctx, op, w)
+	result = w.event
+	w.event = capi.Event{}
+	waiters.Put(w)
+	return result
+}
+
+// follow waits for the result that another goroutine hands over, or that the caller
+// handed to itself as the leader.
+func (l *Loop) follow(ctx context.Context, op uint64, w *waiter) {
+	select {
+	case <-w.done:
+		return
+	default: // a leader's own result spares it the costlier choice below
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		// An operation that has just finished is unknown to the core; its result is
+		// on the way and wins.
+		l.Context.Cancel(op)
+		<-w.done
+	}
+}
+
+// enlist makes w wait for op, unless its result is here already, and makes the
+// caller the leader if there is none.
+func (l *Loop) enlist(op uint64, w *waiter) (result capi.Event, finished, leader bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if result, ok := l.early[op]; ok {
+		delete(l.early, op)
+		return result, true, false
+	}
+	if l.broken != nil {
+		return capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken}, true, false
+	}
+	l.waiting[op] = w
+	return capi.Event{}, false, l.claim()
+}
+
+// claim makes the caller the leader if there is none. Call it with the lock held.
+func (l *Loop) claim() bool {
+	if l.leading || l.broken != nil {
+		return false
+	}
+	if err := l.guard.disarm(); err != nil {
+		l.breakDown(capi.OSFailure("disarm the guard", err))
+		return false
+	}
+	l.leading = true
+	return true
+}
+
+// resign makes room for the next leader; until there is one the guard watches.
+func (l *Loop) resign() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leading = false
+	if err := l.guard.arm(); err != nil {
+		l.breakDown(capi.OSFailure("arm the guard", err))
+	}
+}
+
+// leadFor leads until something was handed out, to the waiter of op or to another:
+// that one is running now and the most likely to wait again, so it should lead. A
+// parked leader cannot look at ctx; cancelling op finishes it, which wakes it.
+func (l *Loop) leadFor(ctx context.Context, op uint64) {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { l.Context.Cancel(op) })()
+	}
+	woken := false
+	err := l.leader.conn.Read(func(uintptr) bool {
+		for woken || l.leader.ready() {
+			if l.drain() > 0 {
+				return true
+			}
+			woken = false
+		}
+		woken = true // by the time of the next call
+		return false
+	})
+	if err != nil {
+		l.fail(capi.OSFailure("wait for the context", err))
+	}
+	l.resign()
+}
+
+// standBy is the goroutine of the guard: it drains what comes while nobody leads.
+func (l *Loop) standBy() {
+	err := l.guard.conn.Read(func(uintptr) bool {
+		l.mu.Lock()
+		l.guard.ready() // what it tells may be over: a leader may have come
+		leader := l.claim()
+		l.mu.Unlock()
+		if leader {
+			l.drain()
+			l.resign()
+		}
+		return false
+	})
+	l.fail(capi.OSFailure("wait for the context", err))
+}
+
+// drain hands out everything the context has and returns how many goroutines it
+// woke. Only the leader calls it.
+func (l *Loop) drain() (woken int) {
+	for {
+		n, more, failure := l.Context.Process(l.batch.events[:])
+		if failure != nil {
+			return woken + l.fail(failure)
+		}
+		events, owners := l.batch.events[:n], l.batch.owners[:n]
+		l.assign(events, owners)
+		for _, w := range owners {
+			if w != nil {
+				w.done <- struct{}{}
+				woken++
+			}
+		}
+		clear(events)
+		clear(owners)
+		if !more {
+			return woken
+		}
+	}
+}
+
+// assign gives each event to its waiter, who is woken after the lock is gone.
+func (l *Loop) assign(events []capi.Event, owners []*waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, ev := range events {
+		w := l.waiting[ev.Op]
+		if w == nil {
+			l.early[ev.Op] = ev
+			continue
+		}
+		delete(l.waiting, ev.Op)
+		w.event = ev
+		owners[i] = w
+	}
+}
+
+// fail ends every wait, now and later: without the context nothing completes.
+func (l *Loop) fail(failure *capi.Failure) (woken int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breakDown(failure)
+}
+
+// breakDown is fail with the lock held.
+func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
+	l.broken = failure
+	for op, w := range l.waiting {
+		delete(l.waiting, op)
+		w.event = capi.Event{Op: op, Status: failure.Status, Failure: failure}
+		w.done <- struct{}{}
+		woken++
+	}
+	return woken
+}

@@ -1,0 +1,60 @@
+package loop
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/hostlane/hostlane/go/internal/capi"
+)
+
+var (
+	shared   atomic.Pointer[Loop]
+	creating sync.Mutex
+)
+
+// Shared returns the loop of the process, made at the first call. A failure, such
+// as having no descriptor left, is reported and the next call tries again.
+func Shared() (*Loop, *capi.Failure) {
+	if l := shared.Load(); l != nil {
+		return l, nil
+	}
+	creating.Lock()
+	defer creating.Unlock()
+	if l := shared.Load(); l != nil {
+		return l, nil
+	}
+	if failure := capi.CheckVersion(); failure != nil {
+		return nil, failure
+	}
+	c, fd, failure := capi.NewContext()
+	if failure != nil {
+		return nil, failure
+	}
+	l, err := newLoop(c, fd)
+	if err != nil {
+		c.Close()
+		return nil, capi.OSFailure("watch the context descriptor", err)
+	}
+	shared.Store(l)
+	return l, nil
+}
+
+func newLoop(c capi.Context, fd int) (*Loop, error) {
+	leader, err := newLeaderWatch(fd)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := newGuardWatch(fd)
+	if err != nil {
+		return nil, err // the leader's watch is closed when it is collected
+	}
+	l := &Loop{
+		Context: c,
+		leader:  leader,
+		guard:   guard,
+		waiting: make(map[uint64]*waiter),
+		early:   make(map[uint64]capi.Event),
+	}
+	go l.standBy()
+	return l, nil
+}

@@ -1,0 +1,83 @@
+package hostlane
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/hostlane/hostlane/go/internal/capi"
+)
+
+// Option changes one default of Dial or Listen.
+type Option func(*options)
+
+type options struct {
+	capi   capi.Options
+	logger *slog.Logger
+}
+
+// WithChannels sets the channels this side offers in the handshake, in order of
+// preference; the connection carries those that both sides offer. The default is
+// ChannelCommand, ChannelData, ChannelTelemetry and ChannelError. At most 256;
+// user channels start at 256.
+func WithChannels(channels ...Channel) Option {
+	numbers := make([]uint16, len(channels))
+	for i, c := range channels {
+		numbers[i] = uint16(c)
+	}
+	return func(o *options) { o.capi.Channels, o.capi.HasChannels = numbers, true }
+}
+
+// WithAuthToken sets the shared secret, 1 to 4096 bytes. A listener accepts only
+// clients that present it (others get ErrAuthenticationFailed); a dialler presents
+// it. It travels in clear, so it is accepted on private local sockets only.
+func WithAuthToken(token string) Option {
+	return func(o *options) { o.capi.AuthToken, o.capi.HasAuthToken = token, true }
+}
+
+// WithHandshakeTimeout bounds the whole handshake, however the bytes arrive, and
+// is rounded up to a millisecond. The default, also for 0, is 5 seconds.
+func WithHandshakeTimeout(d time.Duration) Option {
+	ms := millisecondsUp(d)
+	if d < 0 {
+		ms = -1 // however small, for the core to refuse
+	}
+	return func(o *options) { o.capi.HandshakeTimeoutMS = ms }
+}
+
+// WithMaxMessage sets the largest payload in bytes, sent or received. The default,
+// also for 0, is 16 MiB, which is also the most.
+func WithMaxMessage(bytes int) Option {
+	return func(o *options) { o.capi.MaxMessage = uint64(bytes) }
+}
+
+// WithAllowUIDs accepts only peers that run as one of these users. The default is
+// decided by the permissions of the socket alone.
+func WithAllowUIDs(uids ...uint32) Option {
+	ids := append([]uint32(nil), uids...)
+	return func(o *options) { o.capi.AllowUIDs, o.capi.HasAllowUIDs = ids, true }
+}
+
+// WithLogger makes the library warn about peers and listeners that were never
+// closed and had to be closed by the garbage collector. Nothing is logged by
+// default.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) { o.logger = logger }
+}
+
+func collect(opts []Option) options {
+	var o options
+	for _, set := range opts {
+		if set != nil {
+			set(&o)
+		}
+	}
+	return o
+}
+
+func millisecondsUp(d time.Duration) int64 {
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
+}

@@ -1,0 +1,51 @@
+package hostlane
+
+import (
+	"context"
+	"time"
+
+	"github.com/hostlane/hostlane/go/internal/capi"
+)
+
+// timeoutOf translates the context for the core: the milliseconds until its
+// deadline, rounded up, so that the core never gives up before the context does.
+// A context that has ended is reported before anything is started.
+func timeoutOf(ctx context.Context) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return capi.Forever, nil
+	}
+	left := time.Until(deadline)
+	if left <= 0 {
+		return 0, context.DeadlineExceeded
+	}
+	return millisecondsUp(left), nil
+}
+
+// failureOf gives the error of a finished operation. What failed after its context
+// ended is reported as the context's own error, whatever the end looked like to the
+// core; everything else is the core's judgement.
+func failureOf(ctx context.Context, ev *capi.Event) error {
+	if ev.Status == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// The core's clock may be ahead of the timer behind the context.
+	if deadline, ok := ctx.Deadline(); ok && Code(ev.Status) == CodeTimeout && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return errorOf(ev.Failure)
+}
+
+// errorOf gives the public error for what the C interface reported.
+func errorOf(f *capi.Failure) error {
+	if f == nil {
+		return nil
+	}
+	return &Error{Code: Code(f.Status), Msg: f.Message, MaybeSent: f.MaybeSent}
+}

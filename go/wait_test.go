@@ -1,0 +1,328 @@
+package hostlane_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	hostlane "github.com/hostlane/hostlane/go"
+)
+
+// operations are all the calls that wait, on objects where they have to.
+func operations(t testing.TB) map[string]func(ctx context.Context) error {
+	idle := listen(t)
+	calling, _ := pair(t) // its other side never answers a call
+	receiving, _ := pair(t)
+	_, sending := rawPair(t) // its other side never reads
+	fill(t, sending)
+	return map[string]func(ctx context.Context) error{
+		"Accept":  func(ctx context.Context) error { _, err := idle.Accept(ctx); return err },
+		"Recv":    func(ctx context.Context) error { _, err := receiving.Recv(ctx); return err },
+		"RecvOn":  func(ctx context.Context) error { _, err := receiving.RecvOn(ctx, 2); return err },
+		"Request": func(ctx context.Context) error { _, err := calling.Request(ctx, []byte("?")); return err },
+		"Send":    func(ctx context.Context) error { return sending.Send(ctx, 2, make([]byte, 1<<20)) },
+	}
+}
+
+// fill starts a send that the other side never reads, so that the next has to wait.
+func fill(t testing.TB, p *hostlane.Peer) {
+	t.Helper()
+	before := waiting()
+	done := make(chan error, 1)
+	go func() { done <- p.Send(context.Background(), hostlane.ChannelData, make([]byte, 16<<20)) }()
+	t.Cleanup(func() {
+		must(t, p.Close())
+		if err := <-done; !isOneOf(err, hostlane.CodeClosed, hostlane.CodePeerClosed, hostlane.CodeConnectionLost) {
+			t.Errorf("the send that filled the connection: %v", err)
+		}
+	})
+	eventually(t, "the connection is full", func() bool { return waiting() > before })
+}
+
+func TestContextAlreadyEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, op := range operations(t) {
+		t.Run(name, func(t *testing.T) { mustBe(t, op(ctx), context.Canceled) })
+	}
+	_, err := hostlane.Dial(ctx, testAddr(t))
+	mustBe(t, err, context.Canceled)
+}
+
+func TestContextCancelledWhileWaiting(t *testing.T) {
+	for name, op := range operations(t) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			before := waiting()
+			done := make(chan error, 1)
+			go func() { done <- op(ctx) }()
+			eventually(t, "waiting", func() bool { return waiting() > before })
+			cancel()
+			mustBe(t, <-done, context.Canceled)
+		})
+	}
+}
+
+func TestContextDeadline(t *testing.T) {
+	const span = 100 * time.Millisecond
+	for name, op := range operations(t) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), span)
+			defer cancel()
+			start := time.Now()
+			mustBe(t, op(ctx), context.DeadlineExceeded)
+			if took := time.Since(start); took < span || took > span+time.Second {
+				t.Errorf("took %v, the deadline was %v", took, span)
+			}
+		})
+	}
+}
+
+func TestCancelledRecvLosesNothing(t *testing.T) {
+	client, server := pair(t)
+	const messages = 300
+	var sender sync.WaitGroup
+	sender.Add(1)
+	go func() {
+		defer sender.Done()
+		for i := range messages {
+			if err := client.Send(testCtx(t), hostlane.ChannelData, fmt.Append(nil, i)); err != nil {
+				t.Errorf("send: %v", err)
+				return
+			}
+			runtime.Gosched()
+		}
+	}()
+	defer sender.Wait()
+	cancelled := 0
+	for received := 0; received < messages; {
+		// Every wait is cancelled at an arbitrary moment: some before the message, some after.
+		ctx, cancel := context.WithCancel(context.Background())
+		go cancel()
+		m, err := server.Recv(ctx)
+		if err != nil {
+			mustBe(t, err, context.Canceled)
+			cancelled++
+			continue
+		}
+		if want := fmt.Sprint(received); string(m.Data) != want {
+			t.Fatalf("received %q, want %q", m.Data, want)
+		}
+		received++
+	}
+	t.Logf("%d waits were cancelled", cancelled)
+}
+
+func TestCancelledQueuedRequestKeepsTheConnection(t *testing.T) {
+	client, server := pair(t)
+	first := make(chan error, 1)
+	go func() { _, err := client.Request(testCtx(t), []byte("first")); first <- err }()
+	m, err := server.Recv(testCtx(t)) // the first call is on the wire
+	must(t, err)
+	before := waiting()
+	ctx, cancel := context.WithCancel(context.Background())
+	queued := make(chan error, 1)
+	go func() { _, err := client.Request(ctx, []byte("queued")); queued <- err }()
+	eventually(t, "queued", func() bool { return waiting() > before })
+	cancel()
+	mustBe(t, <-queued, context.Canceled)
+	must(t, m.Reply(testCtx(t), []byte("answer")))
+	must(t, <-first)
+}
+
+func TestCancelledSentRequestClosesTheConnection(t *testing.T) {
+	client, server := pair(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { _, err := client.Request(ctx, []byte("?")); done <- err }()
+	_, err := server.Recv(testCtx(t))
+	must(t, err)
+	cancel()
+	mustBe(t, <-done, context.Canceled)
+	_, err = server.Recv(testCtx(t))
+	mustBe(t, err, hostlane.ErrPeerClosed)
+	_, err = client.Request(testCtx(t), []byte("next"))
+	mustBe(t, err, hostlane.ErrConnectionLost)
+}
+
+func TestCloseWakesEveryWaiter(t *testing.T) {
+	l := listen(t)
+	client, _ := connect(t, l)
+	before := waiting()
+	const each = 10
+	done := make(chan error, 3*each)
+	for range each {
+		go func() { _, err := client.Recv(context.Background()); done <- err }()
+		go func() { _, err := client.Request(context.Background(), nil); done <- err }()
+		go func() { _, err := l.Accept(context.Background()); done <- err }()
+	}
+	eventually(t, "all waiting", func() bool { return waiting() == before+3*each })
+	must(t, client.Close())
+	must(t, l.Close())
+	for range 3 * each {
+		mustBe(t, <-done, hostlane.ErrClosed)
+	}
+}
+
+func TestUseAfterCloseAndDoubleClose(t *testing.T) {
+	l := listen(t)
+	client, _ := connect(t, l)
+	ctx := testCtx(t)
+	for range 3 {
+		must(t, client.Close())
+		must(t, l.Close())
+	}
+	_, recv := client.Recv(ctx)
+	_, on := client.RecvOn(ctx, 2)
+	_, request := client.Request(ctx, nil)
+	_, ping := client.Ping(ctx)
+	_, stats := client.Stats()
+	_, accept := l.Accept(ctx)
+	_, counters := l.Stats()
+	_, refusals := l.Refusals()
+	for name, err := range map[string]error{
+		"Send": client.Send(ctx, 2, nil), "Recv": recv, "RecvOn": on, "Request": request, "Ping": ping,
+		"Drain": client.Drain(ctx), "Stats": stats, "Accept": accept, "listener Stats": counters, "Refusals": refusals,
+	} {
+		if !isCode(err, hostlane.CodeClosed) {
+			t.Errorf("%s: %v, want closed", name, err)
+		}
+	}
+	if len(client.Info().Channels) == 0 {
+		t.Error("Info is a fact and outlives Close")
+	}
+	_, err := os.Lstat(socketPath(l))
+	mustBe(t, err, os.ErrNotExist)
+}
+
+func isCode(err error, code hostlane.Code) bool {
+	e, ok := err.(*hostlane.Error)
+	return ok && e.Code == code
+}
+
+func TestConcurrentCloseAndUse(t *testing.T) {
+	l := listen(t)
+	for range 50 {
+		client, server := connect(t, l)
+		var all sync.WaitGroup
+		for _, use := range []func() error{
+			func() error { return client.Send(context.Background(), 2, []byte("x")) },
+			func() error { _, err := client.Recv(context.Background()); return err },
+			func() error { _, err := client.Request(context.Background(), nil); return err },
+			func() error { _, err := client.Stats(); return err },
+			client.Close,
+			client.Close,
+			server.Close,
+		} {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				if err := use(); err != nil && !isOneOf(err, hostlane.CodeClosed, hostlane.CodePeerClosed, hostlane.CodeConnectionLost) {
+					t.Error(err)
+				}
+			}()
+		}
+		all.Wait()
+	}
+}
+
+func isOneOf(err error, codes ...hostlane.Code) bool {
+	for _, code := range codes {
+		if isCode(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestWaitingGoroutinesCostNoThreads(t *testing.T) {
+	const total, limit = 1000, 20
+	before := waiting()
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	wait := func(op func() error) {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			if err := op(); err != context.Canceled {
+				t.Error(err)
+			}
+		}()
+	}
+	idle := listen(t)
+	started := 0
+	for range total / 100 {
+		client, server := pair(t)
+		for range 33 {
+			wait(func() error { _, err := client.Request(ctx, nil); return err })
+			wait(func() error { _, err := idle.Accept(ctx); return err })
+		}
+		for range 34 {
+			wait(func() error { _, err := server.RecvOn(ctx, hostlane.ChannelData); return err })
+		}
+		started += 100
+	}
+	eventually(t, "all goroutines waiting", func() bool { return waiting() == before+started })
+	if n := threads(t); n >= limit {
+		t.Errorf("%d goroutines wait and the process has %d threads, want fewer than %d", started, n, limit)
+	} else {
+		t.Logf("%d goroutines wait, %d threads", started, n)
+	}
+	cancel()
+	all.Wait()
+}
+
+func threads(t testing.TB) int {
+	t.Helper()
+	status, err := os.Open("/proc/self/status")
+	must(t, err)
+	defer status.Close()
+	for lines := bufio.NewScanner(status); lines.Scan(); {
+		var n int
+		if _, err := fmt.Sscanf(lines.Text(), "Threads: %d", &n); err == nil {
+			return n
+		}
+	}
+	t.Fatal("no thread count in /proc/self/status")
+	return 0
+}
+
+func TestForgottenPeerIsClosedAndLogged(t *testing.T) {
+	var log safeBuffer
+	l := listen(t)
+	accepted := accept(t, l)
+	_, err := hostlane.Dial(testCtx(t), l.Addr(), hostlane.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	must(t, err)
+	server := accepted()
+	eventually(t, "leak warning", func() bool {
+		runtime.GC()
+		return strings.Contains(log.String(), "never closed")
+	})
+	_, err = server.Recv(testCtx(t))
+	mustBe(t, err, hostlane.ErrPeerClosed)
+}
+
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
