@@ -1,0 +1,11 @@
+/** hostlane: a fast, safe, framed lane between the processes of one host. */
+export { ERRORS, HostlaneError } from './errors';
+export type { ErrorCode, ErrorKind, ErrorNumber, ErrorRow, Sent } from './errors';
+export type { ChannelStats, Credentials, Depth, ListenerStats, PeerInfo, PeerStats, Refusal } from './info';
+export { Listener, listen } from './listener';
+export type { ListenerEvents } from './listener';
+export { Message } from './message';
+export { Channel } from './options';
+export type { CommonOptions, ConnectOptions, ListenOptions, Payload, ReceiveOptions, SendOptions, WaitOptions } from './options';
+export { Peer, connect } from './peer';
+export type { PeerEvents } from './peer';
