@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BIN, Process, Server, assert_fails, connects, echo_server, mode, wait_until
+from harness import BIN, Process, Server, assert_fails, connects, echo_server, wait_until
 from stock import StockClient, StockServer
 
 

@@ -1,0 +1,123 @@
+//! `bench`: round trips and one-way streams in every language, beside a hand-written raw Unix socket in the same
+//! language, in interleaved rounds on this machine.
+
+mod connect;
+mod measure;
+mod report;
+mod statistics;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::lang::{Lang, Profile};
+use crate::process;
+use crate::server::Sockets;
+use crate::suites;
+use crate::workspace::Workspace;
+use measure::{Floor, Placement, Servers, Work};
+use report::{Report, Row};
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Few short rounds, wherever the system puts the processes: for a first look, not for a claim
+    #[arg(long)]
+    quick: bool,
+    /// Measure only this language
+    #[arg(long, value_name = "LANGUAGE")]
+    only: Vec<String>,
+}
+
+const SIZES: [u64; 4] = [64, 1024, 64 * 1024, 1024 * 1024];
+const STREAM_SIZES: [u64; 2] = [64, 64 * 1024];
+
+/// How long and how often.
+struct Effort {
+    rounds: usize,
+    seconds: f64,
+}
+
+/// Measures and prints; true unless a measurement failed.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let langs = ready(&options.only)?;
+    suites::build(workspace, Profile::Release, &langs)?;
+    let effort = if options.quick { Effort { rounds: 3, seconds: 0.2 } } else { Effort { rounds: 7, seconds: 0.4 } };
+    let placements = placements(options.quick);
+    let work: Vec<Work> = SIZES
+        .iter()
+        .map(|size| Work::RoundTrip(*size))
+        .chain(STREAM_SIZES.iter().map(|size| Work::Stream(*size)))
+        .collect();
+    let steps = placements.len() * langs.len() * work.len() * effort.rounds * 2;
+    let bar = ProgressBar::new(steps as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?);
+    let sockets = Sockets::new()?;
+    let mut report = Report::new(workspace, effort.rounds, effort.seconds)?;
+    for &placement in &placements {
+        for &lang in &langs {
+            let servers = Servers::start(workspace, lang, placement, &sockets)?;
+            for &work in &work {
+                bar.set_message(format!("{} {work} {placement}", lang.name()));
+                report.add(row(&servers, work, &effort, &bar)?);
+            }
+        }
+    }
+    let connect = langs.contains(&Lang::Rust).then(|| connect::measure(workspace, &sockets)).transpose();
+    report.connect = *connect.as_ref().unwrap_or(&None);
+    bar.finish_and_clear();
+    println!("{report}");
+    let path = report.save(workspace)?;
+    println!("written to {}", path.display());
+    connect.map(|_| true)
+}
+
+/// One row: raw and hostlane in turns, each first in every other round.
+fn row(servers: &Servers<'_>, work: Work, effort: &Effort, bar: &ProgressBar) -> Result<Row> {
+    let mut raw = Vec::new();
+    let mut lane = Vec::new();
+    for round in 0..effort.rounds {
+        let order = if round % 2 == 0 { [Floor::Raw, Floor::Lane] } else { [Floor::Lane, Floor::Raw] };
+        for floor in order {
+            let nanoseconds = servers.measure(work, floor, effort.seconds)?;
+            match floor {
+                Floor::Raw => raw.push(nanoseconds),
+                Floor::Lane => lane.push(nanoseconds),
+            }
+            bar.inc(1);
+        }
+    }
+    Ok(Row { lang: servers.lang, placement: servers.placement, work, raw, lane })
+}
+
+/// The languages that can be measured here; the others are named with what to install.
+fn ready(names: &[String]) -> Result<Vec<Lang>> {
+    let mut langs = Vec::new();
+    for lang in Lang::chosen(names)? {
+        let missing = lang.missing();
+        if missing.is_empty() {
+            langs.push(lang);
+        } else {
+            println!("SKIP  {}: {}", lang.name(), missing.join("; "));
+        }
+    }
+    ensure!(!langs.is_empty(), "no language can be measured here");
+    Ok(langs)
+}
+
+fn placements(quick: bool) -> Vec<Placement> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut placements = vec![Placement::Free];
+    if quick {
+        return placements;
+    }
+    if process::find("taskset").is_none() {
+        println!("SKIP  pinned placements: taskset is missing: apt-get install util-linux");
+        return placements;
+    }
+    if cores > 1 {
+        placements.push(Placement::Apart);
+    }
+    placements.push(Placement::Together);
+    placements
+}

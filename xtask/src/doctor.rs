@@ -1,0 +1,35 @@
+//! `doctor`: what can be built here, and what to install for the rest.
+
+use anyhow::Result;
+
+use crate::lang::Lang;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Programs that some tests need besides the toolchains.
+const TOOLS: [(&str, &str); 3] = [
+    ("valgrind", "apt-get install valgrind"),
+    ("cargo-deny", "cargo install --locked cargo-deny@0.20.2"),
+    ("git", "apt-get install git"),
+];
+
+/// Prints the list; true when nothing is missing.
+pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
+    println!("checkout  {}", workspace.root().display());
+    let mut complete = true;
+    let mut tell = |name: &str, missing: &[String]| {
+        println!("{name:10} {}", if missing.is_empty() { "ready" } else { "cannot be built or run here" });
+        for what in missing {
+            println!("           {what}");
+        }
+        complete &= missing.is_empty();
+    };
+    for lang in Lang::ALL {
+        tell(lang.name(), &lang.missing());
+    }
+    for (program, install) in TOOLS {
+        let missing = if process::find(program).is_some() { None } else { Some(format!("install it: {install}")) };
+        tell(program, &Vec::from_iter(missing));
+    }
+    Ok(complete)
+}

@@ -1,0 +1,77 @@
+//! `cargo xtask`: the one entry for building, testing and measuring hostlane in every language.
+
+mod bench;
+mod demo;
+mod doctor;
+mod r#gen;
+mod hash;
+mod hygiene;
+mod lang;
+mod layers;
+mod process;
+mod server;
+mod suites;
+mod table;
+mod verdict;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, tests and measures hostlane in every language.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the tests and checks of every language; ends with `N passed, N failed`
+    Test(suites::Options),
+    /// Send every file of the checkout between every pair of languages
+    Demo(demo::Options),
+    /// Measure every language beside a raw Unix socket in the same language
+    Bench(bench::Options),
+    /// Say which languages can be built here, and what the others lack
+    Doctor,
+    /// Write every generated file
+    Gen,
+    /// Fail if a generated file differs from what `gen` would write
+    CheckGen,
+    /// Fail if a module reaches past its layer
+    CheckLayers,
+    /// Fail on machine paths, registry hosts, binaries and wrong metadata in the tree
+    CheckHygiene,
+}
+
+fn main() -> ExitCode {
+    let workspace = match Workspace::find() {
+        Ok(workspace) => workspace,
+        Err(error) => return fail(&error),
+    };
+    let outcome = match Cli::parse().command {
+        Command::Test(options) => suites::run(&workspace, &options),
+        Command::Demo(options) => demo::run(&workspace, &options),
+        Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Doctor => doctor::run(&workspace),
+        Command::Gen => r#gen::write(&workspace),
+        Command::CheckGen => r#gen::check(&workspace),
+        Command::CheckLayers => layers::check(&workspace),
+        Command::CheckHygiene => hygiene::check(&workspace),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("xtask: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,184 @@
+//! The suites, in the order in which they run: what fails fast comes first.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Counter, Step, Suite};
+use crate::lang::{self, Lang, Profile};
+use crate::workspace::Workspace;
+
+const VALGRIND: (&str, &str) = ("valgrind", "apt-get install valgrind");
+const DENY: (&str, &str) = ("cargo-deny", "cargo install --locked cargo-deny@0.20.2");
+
+/// How many files the demo sends when it runs as a test.
+const SOME_FILES: &str = "--files=12";
+
+/// Every suite.
+pub(super) fn all(full: bool) -> Vec<Suite> {
+    let mut suites = rust(full);
+    suites.extend(tree());
+    suites.extend(c());
+    suites.extend(python());
+    suites.extend(node());
+    suites.extend(go());
+    suites.push(Suite::of("oracle", &[Lang::Rust, Lang::Python], |workspace| {
+        Ok(vec![Counter::Pytest.of(pytest(workspace, "tests/oracle"))])
+    }));
+    suites.push(Suite::of("matrix", &Lang::ALL, move |workspace| {
+        let mut demo = xtask(workspace, "demo")?;
+        demo.arg("--no-build");
+        if !full {
+            demo.arg(SOME_FILES);
+        }
+        Ok(vec![Counter::Plain.of(demo)])
+    }));
+    suites
+}
+
+impl Suite {
+    /// A suite whose commands are made once what it needs is built.
+    fn of(name: &'static str, needs: &[Lang], steps: impl FnOnce(&Workspace) -> Result<Vec<Step>> + 'static) -> Suite {
+        Suite { name, needs: needs.to_vec(), tools: Vec::new(), steps: Box::new(steps) }
+    }
+
+    fn with(mut self, tool: (&'static str, &'static str)) -> Suite {
+        self.tools.push(tool);
+        self
+    }
+}
+
+impl Counter {
+    /// A command whose tests are counted this way.
+    fn of(self, command: Command) -> Step {
+        Step { command, counter: self }
+    }
+}
+
+/// A command with its arguments.
+fn words(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments);
+    command
+}
+
+/// This program again, as a command.
+fn xtask(workspace: &Workspace, name: &str) -> Result<Command> {
+    Ok(words(workspace.command(std::env::current_exe()?), &[name]))
+}
+
+fn rust(full: bool) -> Vec<Suite> {
+    let check = |name, commands: &'static [&'static [&'static str]]| {
+        Suite::of(name, &[], |workspace| {
+            let commands = commands.iter().map(|arguments| {
+                let mut command = words(workspace.command("cargo"), arguments);
+                command.env("RUSTDOCFLAGS", "-Dwarnings");
+                Counter::Exit.of(command)
+            });
+            Ok(commands.collect())
+        })
+    };
+    vec![
+        check("rust-format", &[&["fmt", "--all", "--check"]]),
+        check(
+            "rust-clippy",
+            &[
+                &["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"],
+                // Alone, core is compiled without the features that other crates switch on.
+                &["clippy", "--locked", "--package=hostlane", "--all-targets", "--", "-Dwarnings"],
+            ],
+        ),
+        check("rust-doc", &[&["doc", "--locked", "--no-deps", "--workspace"]]),
+        check("rust-deny", &[&["deny", "--offline", "--locked", "check", "licenses", "bans", "sources"]]).with(DENY),
+        Suite::of("rust-test", &[Lang::Rust], move |workspace| {
+            let mut test = words(workspace.command("cargo"), &["test", "--locked", "--no-fail-fast"]);
+            if full {
+                test.args(["--", "--include-ignored"]);
+            }
+            Ok(vec![Counter::Cargo.of(test)])
+        }),
+    ]
+}
+
+/// The checks on the tree as a whole.
+fn tree() -> Vec<Suite> {
+    let check = |name, command: &'static str| {
+        Suite::of(name, &[], move |workspace| Ok(vec![Counter::Plain.of(xtask(workspace, command)?)]))
+    };
+    vec![check("generated", "check-gen"), check("layers", "check-layers"), check("hygiene", "check-hygiene")]
+}
+
+fn c() -> Vec<Suite> {
+    let needs = &[Lang::C, Lang::Cpp];
+    vec![
+        Suite::of("c-test", needs, |workspace| {
+            Ok(vec![Counter::Ctest.of(lang::CBuild::plain(Profile::Dev).test(workspace))])
+        }),
+        Suite::of("c-sanitizer", needs, |workspace| {
+            let build = lang::CBuild::sanitized();
+            let commands = build.commands(workspace).into_iter();
+            let mut steps: Vec<Step> = commands.map(|command| Counter::Build.of(command)).collect();
+            steps.push(Counter::Ctest.of(build.test(workspace)));
+            Ok(steps)
+        }),
+        Suite::of("c-valgrind", needs, |workspace| {
+            Ok(vec![Counter::Ctest.of(lang::CBuild::plain(Profile::Dev).valgrind(workspace))])
+        })
+        .with(VALGRIND),
+        Suite::of("c-format", &[Lang::Python], |workspace| Ok(vec![Counter::Exit.of(lang::clang_format(workspace)?)])),
+    ]
+}
+
+fn pytest(workspace: &Workspace, folder: &str) -> Command {
+    words(lang::python(workspace), &["-m", "pytest", folder])
+}
+
+fn python() -> Vec<Suite> {
+    let check = |name, modules: &'static [&'static [&'static str]]| {
+        Suite::of(name, &[Lang::Python], |workspace| {
+            let commands = modules.iter().map(|arguments| words(lang::python(workspace), arguments));
+            Ok(commands.map(|command| Counter::Exit.of(command)).collect())
+        })
+    };
+    vec![
+        check("python-lint", &[&["-m", "ruff", "check"], &["-m", "ruff", "format", "--check"]]),
+        check("python-types", &[&["-m", "mypy"], &["-m", "mypy.stubtest", "hostlane._native"]]),
+        Suite::of("python-test", &[Lang::Python], |workspace| {
+            Ok(vec![Counter::Pytest.of(pytest(workspace, "python/tests"))])
+        }),
+    ]
+}
+
+fn node() -> Vec<Suite> {
+    let script = |name, script: &'static str, counter: Counter| {
+        Suite::of(name, &[Lang::Node], move |workspace| Ok(vec![counter.of(lang::npm(workspace, script))]))
+    };
+    // The test script runs every test twice, once for each way of waiting.
+    vec![script("node-lint", "lint", Counter::Exit), script("node-test", "test", Counter::Node)]
+}
+
+/// The Go modules of the checkout; the first is the one people import.
+const GO_MODULES: [&str; 3] = ["go", "examples/go", "tests/agents/go"];
+
+fn go() -> Vec<Suite> {
+    let test = |name, arguments: &'static [&'static str]| {
+        Suite::of(name, &[Lang::Go], |workspace| {
+            Ok(vec![Counter::Go.of(words(lang::go(workspace, Profile::Dev, GO_MODULES[0])?, arguments))])
+        })
+    };
+    vec![
+        Suite::of("go-format", &[Lang::Go], |workspace| {
+            let mut format = workspace.command("sh");
+            format.args(["-c", "list=$(gofmt -l \"$@\") && echo \"$list\" && test -z \"$list\"", "sh"]);
+            format.args(GO_MODULES);
+            Ok(vec![Counter::Exit.of(format)])
+        }),
+        Suite::of("go-vet", &[Lang::Go], |workspace| {
+            let vet = |module: &&str| {
+                Ok(Counter::Exit.of(words(lang::go(workspace, Profile::Dev, module)?, &["vet", "./..."])))
+            };
+            GO_MODULES.iter().map(vet).collect()
+        }),
+        test("go-test", &["test", "-count=1", "-v", "./..."]),
+        test("go-race", &["test", "-count=1", "-v", "-race", "./..."]),
+    ]
+}
