@@ -88,37 +88,35 @@ func TestContextDeadline(t *testing.T) {
 
 func TestCancelledRecvLosesNothing(t *testing.T) {
 	client, server := pair(t)
-	const messages = 300
-	var sender sync.WaitGroup
-	sender.Add(1)
-	go func() {
-		defer sender.Done()
-		for i := range messages {
-			if err := client.Send(testCtx(t), hostlane.ChannelData, fmt.Append(nil, i)); err != nil {
-				t.Errorf("send: %v", err)
-				return
-			}
-			runtime.Gosched()
-		}
-	}()
-	defer sender.Wait()
 	cancelled := 0
-	for received := 0; received < messages; {
-		// Every wait is cancelled at an arbitrary moment: some before the message, some after.
+	for i := range 500 {
+		// A message and the cancellation race for the wait.
 		ctx, cancel := context.WithCancel(context.Background())
-		go cancel()
+		sent := make(chan error, 1)
+		send := func() { sent <- client.Send(testCtx(t), hostlane.ChannelData, fmt.Append(nil, i)) }
+		if i%2 == 0 {
+			go cancel()
+			go send()
+		} else {
+			go send()
+			go cancel()
+		}
 		m, err := server.Recv(ctx)
 		if err != nil {
 			mustBe(t, err, context.Canceled)
 			cancelled++
-			continue
+			m, err = server.Recv(testCtx(t))
 		}
-		if want := fmt.Sprint(received); string(m.Data) != want {
+		must(t, err)
+		must(t, <-sent)
+		if want := fmt.Sprint(i); string(m.Data) != want {
 			t.Fatalf("received %q, want %q", m.Data, want)
 		}
-		received++
+		cancel()
 	}
-	t.Logf("%d waits were cancelled", cancelled)
+	if cancelled == 0 || cancelled == 500 {
+		t.Errorf("%d of 500 waits were cancelled: there was no race", cancelled)
+	}
 }
 
 func TestCancelledQueuedRequestKeepsTheConnection(t *testing.T) {

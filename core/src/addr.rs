@@ -131,7 +131,10 @@ fn name(text: &str, name: &str) -> Result<String> {
     }
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if name.is_empty() || name.starts_with(['.', '-']) || !name.bytes().all(good) {
-        return Err(invalid(text, "a name has letters, digits, '.', '-' and '_'; a path starts with '/', './' or '../'"));
+        return Err(invalid(
+            text,
+            "a name has letters, digits, '.', '-' and '_'; a path starts with '/', './' or '../'",
+        ));
     }
     Ok(name.to_owned())
 }

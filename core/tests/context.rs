@@ -226,12 +226,24 @@ fn closing_the_context_ends_what_it_drives() {
     driver.context.close();
     driver.context.close();
     assert_eq!(code(driver.finish(recv)), Code::Closed);
+    assert_eq!(driver.context.next(SOON).unwrap_err().code(), Code::Closed);
+    assert!(readable(&driver.context, Duration::ZERO), "whoever polls a closed context has to find out");
     assert_eq!(driver.context.recv(&server, None, None).unwrap_err().code(), Code::Closed);
     assert!(matches!(driver.context.accept(&listener, None), Err(e) if e.code() == Code::Closed));
     let address: Address = place.address("a.sock").parse().unwrap();
     assert!(
         matches!(driver.context.connect(&address, &ConnectOptions::new(), None), Err(e) if e.code() == Code::Closed)
     );
+}
+
+#[test]
+fn closing_the_context_wakes_who_waits_for_it() {
+    let context = Context::new().unwrap();
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..3).map(|_| scope.spawn(|| context.next(SOON).unwrap_err().code())).collect();
+        context.close();
+        assert!(waiters.into_iter().all(|w| w.join().unwrap() == Code::Closed));
+    });
 }
 
 #[test]

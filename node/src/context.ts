@@ -1,6 +1,5 @@
 import { Aborts } from './aborts';
 import { HostlaneError } from './errors';
-import type { ErrorKind } from './errors';
 import type { Message } from './message';
 import { Kind, STRIDE, load, waitMode } from './native';
 import type { Failure, Native, Started } from './native';
@@ -179,11 +178,6 @@ export class Context {
       operation.reject(error);
     }
   }
-}
-
-/** Whether `error` is a HostlaneError of one of the kinds. */
-export function isKind(error: unknown, ...kinds: readonly ErrorKind[]): error is HostlaneError {
-  return error instanceof HostlaneError && kinds.includes(error.kind);
 }
 
 let current: Context | undefined;

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { Owner, context, isKind } from './context';
+import { Owner, context } from './context';
 import { HostlaneError } from './errors';
 import type { ListenerStats, Refusal } from './info';
+import { iterate } from './iterate';
 import { nativeOptions, timeoutOf } from './options';
 import type { ListenOptions, WaitOptions } from './options';
 import { Peer } from './peer';
@@ -88,19 +89,8 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
   }
 
   /** Every connection from here on; ends when the listener is closed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Peer, void, undefined> {
-    for (;;) {
-      let peer;
-      try {
-        peer = await this.accept();
-      } catch (error) {
-        if (isKind(error, 'closed')) {
-          return;
-        }
-        throw error;
-      }
-      yield peer;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<Peer, undefined> {
+    return iterate(() => this.accept(), 'closed');
   }
 
   /** `close`, for `await using`. */

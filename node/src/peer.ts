@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { Owner, context, isKind } from './context';
+import { Owner, context } from './context';
 import type { HostlaneError } from './errors';
 import type { PeerInfo, PeerStats } from './info';
+import { iterate } from './iterate';
 import { Message } from './message';
 import type { Native, Started } from './native';
 import { Channel, bytesOf, channelOf, nativeOptions, timeoutOf } from './options';
@@ -114,19 +115,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   /** Every message from here on; ends when the connection was ended by either side, and throws when it was lost. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
-    for (;;) {
-      let message;
-      try {
-        message = await this.recv();
-      } catch (error) {
-        if (isKind(error, 'peer_closed', 'closed')) {
-          return;
-        }
-        throw error;
-      }
-      yield message;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message, undefined> {
+    return iterate(() => this.recv(), 'peer_closed', 'closed');
   }
 
   /** `close`, for `await using`. */

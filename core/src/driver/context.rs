@@ -103,12 +103,14 @@ impl Context {
         self.hub().fd()
     }
 
-    /// Moves bytes and appends at most `budget` completions to `out`. Never waits. `forked` in a child.
+    /// Moves bytes and appends at most `budget` completions to `out`. Never waits. `forked` in a child;
+    /// `closed` once the context was closed and the last completion was handed out.
     pub fn process(&self, budget: usize, out: &mut Vec<Completion>) -> Result<Progress> {
         self.hub().process(budget, out)
     }
 
-    /// Waits for the next completion. `timeout`, `interrupted`.
+    /// Waits for the next completion. `timeout`, `interrupted`, `closed`. A refused handshake completes
+    /// nothing: to log refusals as they come, poll the descriptor instead.
     pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Completion> {
         let mut wait = wait.into();
         let mut out = Vec::with_capacity(1);
@@ -192,7 +194,8 @@ impl Context {
         self.hub().cancel(op);
     }
 
-    /// Closes everything this context drives; pending operations complete with `closed`. Idempotent.
+    /// Closes everything this context drives; pending operations complete with `closed`, and the
+    /// descriptor stays readable so that every waiting loop finds out. Idempotent.
     pub fn close(&self) {
         self.hub().close();
     }

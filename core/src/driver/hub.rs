@@ -152,6 +152,12 @@ impl Hub {
         out.extend(queue.done.drain(..n));
         queue.processing = false;
         if queue.done.is_empty() {
+            drop(queue);
+            if n == 0 && lock(&self.state).closed {
+                // Stays readable, so that everybody who waits on the descriptor finds out.
+                self.bell.ring();
+                return Err(Error::new(Code::Closed, "the context was closed"));
+            }
             return Ok(Progress::Wait);
         }
         self.ring(&mut queue);
@@ -315,6 +321,7 @@ impl Hub {
                 Member::Dial(dialling) => self.cancel(dialling.op),
             }
         }
+        self.bell.ring();
     }
 
     fn schedule(&self, token: u64, at: Instant) {

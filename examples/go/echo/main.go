@@ -21,44 +21,45 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: echo ADDR")
 		os.Exit(64)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx, os.Args[1]); err != nil {
-		log.Fatal(err)
+	if err := run(os.Args[1]); !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
-// README-begin
-func serve(ctx context.Context, addr string) error {
+func run(addr string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	listener, err := hostlane.Listen(addr)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	fmt.Println("ready", addr)
+	return serve(ctx, listener)
+}
+
+// README-begin
+func serve(ctx context.Context, listener *hostlane.Listener) error {
 	for {
 		peer, err := listener.Accept(ctx)
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-		go echo(ctx, peer)
+		go echo(peer)
+	}
+}
+
+func echo(peer *hostlane.Peer) {
+	defer peer.Close()
+	for m, err := range peer.Messages(context.Background()) {
+		if err == nil {
+			err = m.Reply(context.Background(), m.Data)
+		}
+		if err != nil {
+			log.Print(err)
+		}
 	}
 }
 
 // README-end
-
-func echo(ctx context.Context, peer *hostlane.Peer) {
-	defer peer.Close()
-	for m, err := range peer.Messages(ctx) {
-		if err == nil {
-			err = m.Reply(ctx, m.Data)
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Print(err)
-			return
-		}
-	}
-}

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hostlane::{Code, Error, Result};
 
 /// Objects handed out as numbers. A number is used once: after [`remove`](Table::remove) it is
-/// `invalid_handle` for ever. Zero is never a handle. All methods may be called from any thread.
+/// `closed` for ever; one that was never issued is `invalid_handle`. Zero is never a handle. All methods may be called from any thread.
 #[derive(Debug)]
 pub struct Table<T> {
     slots: RwLock<Slots<T>>,
@@ -43,25 +43,28 @@ impl<T> Table<T> {
     }
 
     /// The object of a handle, kept alive by the `Arc` beside a concurrent `remove`.
-    /// `invalid_handle` if there is none.
+    /// `closed`, `invalid_handle`.
     pub fn get(&self, handle: u64) -> Result<Arc<T>> {
+        let (index, generation) = parts(handle);
         let table = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let slot = table.slots.get(handle as u32 as usize).filter(|slot| slot.generation == (handle >> 32) as u32);
-        slot.and_then(|slot| slot.object.clone())
-            .ok_or_else(|| Error::new(Code::InvalidHandle, format!("{handle:#x} names no living object")))
+        let slot = table.slots.get(index);
+        let object = slot.filter(|slot| slot.generation == generation).and_then(|slot| slot.object.clone());
+        object.ok_or_else(|| gone(handle, slot))
     }
 
-    /// Ends a handle; its object, if it was still there.
-    pub fn remove(&self, handle: u64) -> Option<Arc<T>> {
+    /// Ends a handle and gives its object back. `closed`, `invalid_handle`.
+    pub fn remove(&self, handle: u64) -> Result<Arc<T>> {
+        let (index, generation) = parts(handle);
         let mut table = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        let index = handle as u32;
-        let slot = table.slots.get_mut(index as usize).filter(|slot| slot.generation == (handle >> 32) as u32)?;
-        let object = slot.object.take()?;
+        let slot = table.slots.get_mut(index).filter(|slot| slot.generation == generation);
+        let Some(object) = slot.and_then(|slot| slot.object.take()) else {
+            return Err(gone(handle, table.slots.get(index)));
+        };
         // A slot whose generations are used up is retired: no number ever comes back.
-        if slot.generation < u32::MAX {
-            table.free.push(index);
+        if generation < u32::MAX {
+            table.free.push(index as u32);
         }
-        Some(object)
+        Ok(object)
     }
 
     /// Living objects.
@@ -82,6 +85,20 @@ impl<T> Default for Table<T> {
     }
 }
 
+/// Why a handle names nothing: it did once, or never.
+fn gone<T>(handle: u64, slot: Option<&Slot<T>>) -> Error {
+    let (_, generation) = parts(handle);
+    if slot.is_some_and(|slot| (1..=slot.generation).contains(&generation)) {
+        Error::new(Code::Closed, "the handle was closed")
+    } else {
+        Error::new(Code::InvalidHandle, format!("{handle:#x} was never issued"))
+    }
+}
+
+fn parts(handle: u64) -> (usize, u32) {
+    (handle as u32 as usize, (handle >> 32) as u32)
+}
+
 fn name(index: u32, generation: u32) -> u64 {
     u64::from(generation) << 32 | u64::from(index)
 }
@@ -97,12 +114,12 @@ mod tests {
         assert_ne!(first, 0);
         assert_eq!(*table.get(first).unwrap(), "a");
         let kept = table.get(first).unwrap();
-        assert!(table.remove(first).is_some());
-        assert!(table.remove(first).is_none());
+        assert!(table.remove(first).is_ok());
+        assert_eq!(table.remove(first).unwrap_err().code(), Code::Closed);
         assert_eq!(*kept, "a");
         let second = table.insert("b");
         assert_ne!(first, second);
-        assert_eq!(table.get(first).unwrap_err().code(), Code::InvalidHandle);
+        assert_eq!(table.get(first).unwrap_err().code(), Code::Closed);
         assert_eq!(*table.get(second).unwrap(), "b");
         assert_eq!(table.len(), 1);
         for forged in [0, 1, u64::MAX, second + 1, second ^ (1 << 40)] {

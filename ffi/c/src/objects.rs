@@ -1,9 +1,9 @@
 //! The tables behind the handles. C holds numbers, never pointers, so a stale or invented handle is an error code.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hostlane_bridge::handle::Table;
-use hostlane_bridge::{Code, Context, Error, Peer, Result};
+use hostlane_bridge::{Context, Peer, Result};
 
 use crate::abi::hostlane_status_t;
 use crate::args::call;
@@ -38,52 +38,8 @@ pub(crate) trait Object: Sized + 'static {
     type Handle: Handle<Object = Self>;
 
     fn handle(id: u64) -> Self::Handle;
-    fn objects() -> &'static Objects<Self>;
+    fn objects() -> &'static Table<Self>;
     fn close(&self);
-}
-
-/// The living objects of one kind, and which handles were ever issued: using one after its close is `closed`, as in
-/// every language, and only an invented one is `invalid_handle`.
-pub(crate) struct Objects<T> {
-    table: Table<T>,
-    /// The last generation of each slot. A handle is its slot (low half) and its generation (high half).
-    issued: Mutex<Vec<u32>>,
-}
-
-impl<T> Objects<T> {
-    const fn new() -> Objects<T> {
-        Objects { table: Table::new(), issued: Mutex::new(Vec::new()) }
-    }
-
-    fn insert(&self, object: T) -> u64 {
-        let id = self.table.insert(object);
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = id as u32 as usize;
-        if issued.len() <= slot {
-            issued.resize(slot + 1, 0);
-        }
-        // Two threads may get here in another order than they got their numbers.
-        issued[slot] = issued[slot].max((id >> 32) as u32);
-        id
-    }
-
-    fn get(&self, id: u64) -> Result<Arc<T>> {
-        self.table.get(id).map_err(|_| self.gone(id))
-    }
-
-    fn remove(&self, id: u64) -> Result<Arc<T>> {
-        self.table.remove(id).ok_or_else(|| self.gone(id))
-    }
-
-    fn gone(&self, id: u64) -> Error {
-        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = issued.get(id as u32 as usize).copied().unwrap_or(0);
-        if (1..=last).contains(&((id >> 32) as u32)) {
-            Error::new(Code::Closed, "the handle was closed")
-        } else {
-            Error::new(Code::InvalidHandle, format!("{id:#x} was never issued"))
-        }
-    }
 }
 
 /// Puts an object into its table; the handle is the caller's to close.
@@ -106,7 +62,7 @@ pub(crate) fn close<H: Handle>(handle: H, err: *mut *mut hostlane_error_t) -> ho
 
 macro_rules! object {
     ($object:ty, $handle:ident, $table:ident, $close:expr) => {
-        static $table: Objects<$object> = Objects::new();
+        static $table: Table<$object> = Table::new();
 
         impl Handle for $handle {
             type Object = $object;
@@ -123,7 +79,7 @@ macro_rules! object {
                 $handle { id }
             }
 
-            fn objects() -> &'static Objects<$object> {
+            fn objects() -> &'static Table<$object> {
                 &$table
             }
 
