@@ -51,9 +51,9 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 }
 
 // Accept returns the next connection whose handshake is complete. Handshakes run
-// side by side: a silent, slow or hostile client delays nobody, and is counted in
-// Refusals. It fails with ErrClosed after Close, and ErrTooManyFiles while the
-// process has no descriptor left, after which it may be called again.
+// side by side from the first Accept on: a silent, slow or hostile client delays
+// nobody, and is listed by Refusals. When ctx ends first, nothing is lost: a client
+// that arrives later waits for the next Accept. It fails with ErrClosed after Close.
 func (l *Listener) Accept(ctx context.Context) (*Peer, error) {
 	ms, err := timeoutOf(ctx)
 	if err != nil {

