@@ -206,7 +206,7 @@ fn close_wakes_every_waiter_and_is_idempotent() {
             })
         })
         .collect();
-    until("all wait", || client.stats().unwrap().pending_operations >= 5);
+    until("all wait", || client.stats().unwrap().pending_operations == 6);
     let start = Instant::now();
     client.close();
     client.close();

@@ -157,13 +157,13 @@ impl Acceptor {
         Ok(op)
     }
 
-    /// Something is ready, or time has come.
-    pub(crate) fn pump(&self, alarm: bool) {
+    /// Something is ready, or time has come. Says whether there may be more to do at once.
+    pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock(&self.state);
         if alarm && let Some(Driver::Seated(seat)) = &mut state.driver {
             seat.alarm_rang();
         }
-        state.pump(self.epoll.as_fd(), Instant::now());
+        state.pump(self.epoll.as_fd(), Instant::now())
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -226,22 +226,24 @@ impl State {
         }
     }
 
-    fn accept_batch(&mut self, now: Instant) {
+    /// Takes clients from the backlog; says whether there may be more at once.
+    fn accept_batch(&mut self, now: Instant) -> bool {
         for _ in 0..limits::ACCEPT_BATCH {
-            let Some(socket) = &self.socket else { return };
+            let Some(socket) = &self.socket else { return false };
             match socket.accept() {
                 Ok(sock) => self.greet(sock, now),
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => return false,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // The client stays in the backlog and is served once something was freed.
                     self.stats.pauses += 1;
                     self.resume_at = Some(now + limits::ACCEPT_BACKOFF);
-                    return;
+                    return false;
                 }
                 // A client that left again, or a passing condition: the next one may be fine.
                 Err(_) => {}
             }
         }
+        true
     }
 
     /// Starts the handshake with a new client.
@@ -285,7 +287,8 @@ impl State {
     /// Reads what the client sent and moves it on.
     fn advance(&mut self, token: u64, now: Instant) {
         if let Some(client) = self.half_open.get_mut(&token) {
-            carry::fill(&mut client.conn, client.sock.as_fd(), now);
+            // A handshake is small; what may be left is pipelined, and read by whoever gets the connection.
+            let _ = carry::fill(&mut client.conn, client.sock.as_fd(), now);
             self.finish(token);
         }
     }
@@ -380,14 +383,17 @@ impl Shared for State {
         handshakes.chain(accepts).chain(self.resume_at).min()
     }
 
-    fn pump(&mut self, _: BorrowedFd<'_>, now: Instant) {
+    fn pump(&mut self, _: BorrowedFd<'_>, now: Instant) -> bool {
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             self.watch_listener();
         }
-        for token in self.epoll.ready(READY_BATCH) {
+        let ready = self.epoll.ready(READY_BATCH);
+        // A full batch may have left somebody out. What stays readable is still watched, and tells again.
+        let mut more = ready.len() == READY_BATCH;
+        for token in ready {
             match token {
-                LISTEN => self.accept_batch(now),
+                LISTEN => more |= self.accept_batch(now),
                 // Stays rung: a closed listener is ready for ever, and nobody polls it twice.
                 BELL => {}
                 token => self.advance(token, now),
@@ -407,6 +413,7 @@ impl Shared for State {
         for op in expired {
             self.end_accept(op, Code::Timeout);
         }
+        more
     }
 
     fn give_up(&mut self, op: OpId, code: Code, _: BorrowedFd<'_>) {

@@ -13,29 +13,40 @@ use crate::proto::conn::Conn;
 /// Reads in one turn, so that one busy connection cannot starve the others.
 const READS_PER_TURN: usize = 16;
 
-/// Reads what has arrived, as far as the connection wants it.
-pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) {
+/// Reads what has arrived, as far as the connection wants it. Says whether more may be there: the
+/// turn was over, or a read was filled exactly.
+pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) -> bool {
     for _ in 0..READS_PER_TURN {
         if !conn.wants_read() {
-            return;
+            return false;
         }
         let buffer = conn.read_buffer();
         let offered = buffer.capacity() - buffer.len();
         match socket::read(sock, buffer) {
-            Ok(0) => return conn.hung_up(),
+            Ok(0) => {
+                conn.hung_up();
+                return false;
+            }
             Ok(n) => {
                 conn.received(n, offered, now);
-                // A short read emptied the socket, and one that ended with a frame most likely did; asking
-                // again would cost a call to hear so. If there is more, polling says it at once.
-                if n < offered || !conn.inside_frame() {
-                    return;
+                // A short read emptied the socket; asking again would cost a call to hear so.
+                if n < offered {
+                    return false;
+                }
+                // One that ended with a frame most likely did too; a poll tells at once if not.
+                if !conn.inside_frame() {
+                    return true;
                 }
             }
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return,
-            Err(e) => return conn.read_failed(Error::os("the connection ended", e)),
+            Err(Errno::AGAIN) => return false,
+            Err(e) => {
+                conn.read_failed(Error::os("the connection ended", e));
+                return false;
+            }
         }
     }
+    true
 }
 
 /// Writes what is queued, as far as the socket takes it.

@@ -50,7 +50,7 @@ impl Drop for Handle {
 pub enum Progress {
     /// Nothing to do until the descriptor is readable.
     Wait,
-    /// The budget ran out; the descriptor stays readable.
+    /// The budget ran out, or more may have arrived meanwhile; the descriptor stays readable.
     More,
 }
 

@@ -138,12 +138,15 @@ impl Hub {
             queue.done.len()
         };
         // What is finished already goes out first; more is gathered only while there is room for it.
-        if queued < budget {
-            for token in self.epoll.ready(READY_BATCH) {
+        let mut more = queued >= budget;
+        if !more {
+            let ready = self.epoll.ready(READY_BATCH);
+            more = ready.len() == READY_BATCH;
+            for token in ready {
                 match token {
                     BELL => self.bell.clear(),
-                    ALARM => self.alarm_rang(),
-                    token => self.pump(token, false),
+                    ALARM => more |= self.alarm_rang(),
+                    token => more |= self.pump(token, false),
                 }
             }
         }
@@ -151,7 +154,7 @@ impl Hub {
         let n = budget.min(queue.done.len());
         out.extend(queue.done.drain(..n));
         queue.processing = false;
-        if queue.done.is_empty() {
+        if queue.done.is_empty() && !more {
             drop(queue);
             if n == 0 && lock(&self.state).closed {
                 // Stays readable, so that everybody who waits on the descriptor finds out.
@@ -170,18 +173,24 @@ impl Hub {
         }
     }
 
-    fn pump(self: &Arc<Hub>, token: u64, alarm: bool) {
+    /// Runs a member; says whether it may have more to do at once.
+    fn pump(self: &Arc<Hub>, token: u64, alarm: bool) -> bool {
         let member = lock(&self.state).members.get(&token).cloned();
         match member {
             Some(Member::Lane(lane)) => lane.pump(alarm),
             Some(Member::Acceptor(acceptor)) => acceptor.pump(alarm),
-            Some(Member::Dial(dialling)) => self.dial_again(token, &dialling),
-            None => {}
+            Some(Member::Dial(dialling)) => {
+                self.dial_again(token, &dialling);
+                false
+            }
+            None => false,
         }
     }
 
-    fn alarm_rang(self: &Arc<Hub>) {
+    /// Runs whose time has come; says whether one may have more to do at once.
+    fn alarm_rang(self: &Arc<Hub>) -> bool {
         self.alarm.clear();
+        let mut more = false;
         let now = Instant::now();
         loop {
             let due = {
@@ -192,11 +201,14 @@ impl Hub {
                         state.timers.pop();
                         token
                     }
-                    Some(&Reverse((at, _))) => return state.arm(&self.alarm, at),
-                    None => return,
+                    Some(&Reverse((at, _))) => {
+                        state.arm(&self.alarm, at);
+                        return more;
+                    }
+                    None => return more,
                 }
             };
-            self.pump(due, true);
+            more |= self.pump(due, true);
         }
     }
 

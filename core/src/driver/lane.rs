@@ -230,13 +230,13 @@ impl Lane {
         Ok(state.submitted(self.fd(), op, step))
     }
 
-    /// The socket is ready, or time has come.
-    pub(crate) fn pump(&self, alarm: bool) {
+    /// The socket is ready, or time has come. Says whether there may be more to do at once.
+    pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock(&self.state);
         if alarm && let Driver::Seated(seat) = &mut state.driver {
             seat.alarm_rang();
         }
-        state.pump(self.fd(), Instant::now());
+        state.pump(self.fd(), Instant::now())
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -389,11 +389,12 @@ impl Shared for State {
         self.conn.next_timeout()
     }
 
-    fn pump(&mut self, sock: BorrowedFd<'_>, now: Instant) {
-        carry::fill(&mut self.conn, sock, now);
+    fn pump(&mut self, sock: BorrowedFd<'_>, now: Instant) -> bool {
+        let more = carry::fill(&mut self.conn, sock, now);
         self.conn.handle_timeout(now);
         carry::flush(&mut self.conn, sock);
         self.settle(sock);
+        more && self.conn.wants_read()
     }
 
     fn give_up(&mut self, op: OpId, code: Code, sock: BorrowedFd<'_>) {

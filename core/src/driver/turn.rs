@@ -97,8 +97,9 @@ pub(crate) trait Shared {
     fn interest(&self) -> Interest;
     /// When `pump` has to run at the latest.
     fn next_timeout(&mut self) -> Option<Instant>;
-    /// Moves bytes, without waiting, and hands finished operations to their waiters.
-    fn pump(&mut self, fd: BorrowedFd<'_>, now: Instant);
+    /// Moves bytes, without waiting, and hands finished operations to their waiters. Says whether there
+    /// may be more to do at once.
+    fn pump(&mut self, fd: BorrowedFd<'_>, now: Instant) -> bool;
     /// Gives `op` up for the reason `code` and hands it to its waiter.
     fn give_up(&mut self, op: OpId, code: Code, fd: BorrowedFd<'_>);
 }

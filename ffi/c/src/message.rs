@@ -14,6 +14,8 @@ pub struct hostlane_message_t {
     message: Message,
 }
 
+static EMPTY: [u8; 1] = [0];
+
 impl hostlane_message_t {
     pub(crate) fn into_raw(message: Message) -> *mut hostlane_message_t {
         Box::into_raw(Box::new(hostlane_message_t { message }))
@@ -27,8 +29,13 @@ impl hostlane_message_t {
         self.message.channel().number()
     }
 
+    /// The payload. An empty one points to a real byte: Rust's own empty slices point to address 1, at which some
+    /// runtimes, Go's among them, take offence.
     pub(crate) fn payload(&self) -> &[u8] {
-        self.message.payload()
+        match self.message.payload() {
+            payload if payload.is_empty() => &EMPTY[..0],
+            payload => payload,
+        }
     }
 }
 
