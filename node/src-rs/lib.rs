@@ -1,8 +1,8 @@
 //! The Node-API addon of hostlane: what `node/src/native.ts` loads, and nothing a program calls itself.
 //!
-//! One [`environment::Environment`] per Node environment (a worker thread is one of its own), used on its JavaScript thread
-//! only. Every operation either is finished when the call that starts it returns, or gets an id; [`wait`] tells the JavaScript
-//! side when there is something to fetch, and one `drain` fetches all of it through memory both sides share ([`exchange`]). No
+//! One `environment::Environment` per Node environment (a worker thread is one of its own), used on its JavaScript thread
+//! only. Every operation either is finished when the call that starts it returns, or gets an id; `wait` tells the JavaScript
+//! side when there is something to fetch, and one `drain` fetches all of it through memory both sides share (`exchange`). No
 //! thread of this library ever runs JavaScript.
 //!
 //! Exports are plain functions on numbers: a call of a method on a wrapped object costs ten times as much, and there are three

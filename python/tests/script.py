@@ -14,6 +14,9 @@ from typing import ClassVar
 
 LIMIT = 20.0
 
+# A program started in the background may inherit SIGINT as ignored, and Python then leaves it so.
+PREPARE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
 
 def until(condition: Callable[[], bool], limit: float = LIMIT) -> None:
     """Waits for a condition; fails when it does not come true."""
@@ -30,7 +33,7 @@ class Script:
 
     def __init__(self, text: str, *arguments: str, options: tuple[str, ...] = ()) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, *options, "-c", textwrap.dedent(text), *arguments],
+            [sys.executable, *options, "-c", PREPARE + textwrap.dedent(text), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
