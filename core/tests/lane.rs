@@ -164,6 +164,84 @@ fn receivers_and_senders_on_one_peer_do_not_hinder_each_other() {
 }
 
 #[test]
+fn a_call_nobody_waits_for_yet_leaves_while_another_thread_receives() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| client.recv_on(Channel::TELEMETRY, SOON).unwrap());
+        until("it waits", || client.stats().unwrap().pending_operations == 1);
+        // Too large for the socket: the rest has to be written by whoever is at the descriptor.
+        let call = client.request(vec![5; 8 << 20]).unwrap();
+        let request = server.recv(SOON).unwrap();
+        assert_eq!(request.payload().len(), 8 << 20);
+        request.reply(b"got it", SOON).unwrap();
+        server.send(Channel::TELEMETRY, b"done", SOON).unwrap();
+        assert_eq!(receiver.join().unwrap().payload(), "done");
+        assert_eq!(call.wait(SOON).unwrap().payload(), "got it");
+    });
+}
+
+#[test]
+fn whoever_polls_is_woken_when_somebody_else_ends_its_operation() {
+    let (client, server) = pair(&Place::new());
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            let telemetry = scope.spawn(|| client.recv_on(Channel::TELEMETRY, SOON).unwrap());
+            until("one waits", || client.stats().unwrap().pending_operations == 1);
+            // Keeps the socket full, so that the next waiter polls for room to write.
+            let sender = scope.spawn(|| client.send(Channel::DATA, vec![5; 8 << 20], SOON).unwrap());
+            until("two wait", || client.stats().unwrap().pending_operations == 2);
+            let data = scope.spawn(|| client.recv_on(Channel::DATA, SOON).unwrap());
+            let error = scope.spawn(|| client.recv_on(Channel::ERROR, SOON).unwrap());
+            until("four wait", || client.stats().unwrap().pending_operations == 4);
+            let start = Instant::now();
+            for channel in [Channel::DATA, Channel::ERROR, Channel::TELEMETRY] {
+                server.send(channel, b"!", SOON).unwrap();
+            }
+            for waiter in [data, error, telemetry] {
+                assert_eq!(waiter.join().unwrap().payload(), "!");
+            }
+            assert_eq!(server.recv(SOON).unwrap().payload().len(), 8 << 20);
+            sender.join().unwrap();
+            assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
+        });
+    }
+}
+
+#[test]
+fn a_flush_by_another_thread_wakes_the_sender() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| client.send(Channel::DATA, vec![1; 6 << 20], SOON).unwrap());
+        until("it is stuck", || client.stats().unwrap().pending_operations == 1);
+        let reader = scope.spawn(|| (0..101).map(|_| server.recv(SOON).unwrap().payload().len()).sum::<usize>());
+        let start = Instant::now();
+        for _ in 0..100 {
+            client.send(Channel::DATA, b"small", SOON).unwrap();
+        }
+        sender.join().unwrap();
+        assert_eq!(reader.join().unwrap(), (6 << 20) + 500);
+        assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn closing_gives_the_descriptor_back_while_objects_live_on() {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let place = Place::new();
+    let mut kept = Vec::new();
+    let before = descriptors();
+    for _ in 0..200 {
+        let (client, server) = pair(&place);
+        client.send(Channel::DATA, b"x", SOON).unwrap();
+        kept.push((server.recv(SOON).unwrap(), client));
+        kept.last().unwrap().1.close();
+        server.close();
+    }
+    // Other tests run beside this one; 400 descriptors would show.
+    assert!(descriptors() < before + 200, "{before} before, {} after", descriptors());
+}
+
+#[test]
 fn two_busy_senders_both_end_at_their_deadline_instead_of_hanging() {
     let (client, server) = pair(&Place::new());
     let limit = Duration::from_millis(400);

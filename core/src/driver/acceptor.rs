@@ -2,7 +2,7 @@
 //! under its own total deadline, and only finished ones reach the application.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -20,15 +20,14 @@ use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::os::poller::{Bell, Epoll, Interest, READ, WRITE};
+use crate::os::poller::{Epoll, Interest, READ, WRITE};
 use crate::os::socket::{self, ListenSocket};
 use crate::os::{credentials, fork};
 use crate::proto::OpId;
 use crate::proto::conn::{Config, Conn, Role};
 
 const LISTEN: u64 = 0;
-const BELL: u64 = 1;
-const FIRST_CLIENT: u64 = 2;
+const FIRST_CLIENT: u64 = 1;
 
 /// Descriptors looked at in one turn.
 const READY_BATCH: usize = 64;
@@ -38,8 +37,6 @@ pub(crate) struct Acceptor {
     address: Address,
     stamp: fork::Stamp,
     epoll: Arc<Epoll>,
-    /// Wakes whoever polls when the listener is closed.
-    bell: Bell,
     state: Mutex<State>,
 }
 
@@ -82,13 +79,10 @@ impl Acceptor {
     pub(crate) fn bind(address: &Address, options: &ListenOptions) -> Result<Acceptor> {
         let socket = ListenSocket::bind(address, &options.common, options.backlog)?;
         let epoll = Arc::new(Epoll::new()?);
-        let bell = Bell::new()?;
         epoll.set(socket.as_fd(), LISTEN, Interest::empty(), READ)?;
-        epoll.set(bell.as_fd(), BELL, Interest::empty(), READ)?;
         Ok(Acceptor {
             address: address.clone(),
             stamp: fork::Stamp::now(),
-            bell,
             state: Mutex::new(State {
                 epoll: epoll.clone(),
                 address: address.to_string(),
@@ -131,7 +125,7 @@ impl Acceptor {
             state.waiting.push_back((op, None));
             op
         };
-        turn::wait(&self.state, self.epoll.as_fd(), op, &mut wait)
+        turn::wait(&self.state, op, &mut wait)
     }
 
     /// An accept driven by a context, which the listener joins with its first.
@@ -163,7 +157,7 @@ impl Acceptor {
         if alarm && let Some(Driver::Seated(seat)) = &mut state.driver {
             seat.alarm_rang();
         }
-        state.pump(self.epoll.as_fd(), Instant::now())
+        state.pump(Instant::now())
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -179,7 +173,6 @@ impl Acceptor {
         state.socket = None;
         state.half_open.clear();
         state.ready.clear();
-        self.bell.ring();
         let waiting: Vec<OpId> = state.waiting.iter().map(|&(op, _)| op).collect();
         for op in waiting {
             state.end_accept(op, Code::Closed);
@@ -365,6 +358,7 @@ impl State {
 
 impl Shared for State {
     type Out = Made;
+    type Fd = Arc<Epoll>;
 
     fn turn(&mut self) -> &mut Turn<Made> {
         match &mut self.driver {
@@ -373,8 +367,8 @@ impl Shared for State {
         }
     }
 
-    fn interest(&self) -> Interest {
-        if self.socket.is_some() { READ } else { Interest::empty() }
+    fn descriptor(&self) -> Option<(Arc<Epoll>, Interest)> {
+        self.socket.as_ref().map(|_| (self.epoll.clone(), READ))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -383,7 +377,7 @@ impl Shared for State {
         handshakes.chain(accepts).chain(self.resume_at).min()
     }
 
-    fn pump(&mut self, _: BorrowedFd<'_>, now: Instant) -> bool {
+    fn pump(&mut self, now: Instant) -> bool {
         if self.resume_at.is_some_and(|at| at <= now) {
             self.resume_at = None;
             self.watch_listener();
@@ -394,8 +388,6 @@ impl Shared for State {
         for token in ready {
             match token {
                 LISTEN => more |= self.accept_batch(now),
-                // Stays rung: a closed listener is ready for ever, and nobody polls it twice.
-                BELL => {}
                 token => self.advance(token, now),
             }
         }
@@ -416,7 +408,7 @@ impl Shared for State {
         more
     }
 
-    fn give_up(&mut self, op: OpId, code: Code, _: BorrowedFd<'_>) {
+    fn give_up(&mut self, op: OpId, code: Code) {
         self.end_accept(op, code);
     }
 }

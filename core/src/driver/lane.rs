@@ -1,7 +1,7 @@
 //! One open connection: a socket, its protocol state, and who drives it.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -22,7 +22,6 @@ use crate::proto::{OpId, Outcome, Step};
 
 #[derive(Debug)]
 pub(crate) struct Lane {
-    sock: OwnedFd,
     stamp: fork::Stamp,
     credentials: Credentials,
     address: String,
@@ -35,8 +34,8 @@ pub(crate) struct Lane {
 pub(crate) struct State {
     conn: Conn,
     driver: Driver,
-    /// The socket was shut down; nothing is polled any more.
-    shut: bool,
+    /// `None` once the connection is finished. Whoever polls it holds a share, so it is closed by the last.
+    sock: Option<Arc<OwnedFd>>,
 }
 
 /// Who moves this connection's bytes. Chosen when it is made, for its whole life.
@@ -76,13 +75,12 @@ pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowe
 impl Lane {
     pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
         Arc::new_cyclic(|lane| Lane {
-            sock: made.sock,
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
             address: made.address,
             max_message: made.max_message,
             info: OnceLock::new(),
-            state: Mutex::new(State { conn: made.conn, driver: driver(lane), shut: false }),
+            state: Mutex::new(State { conn: made.conn, driver: driver(lane), sock: Some(Arc::new(made.sock)) }),
         })
     }
 
@@ -129,11 +127,7 @@ impl Lane {
         }
         let mut state = lock(&self.state);
         state.conn.close();
-        state.settle(self.fd());
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.sock.as_fd()
+        state.settle();
     }
 
     // --- blocking callers ------------------------------------------------------------------------
@@ -144,7 +138,7 @@ impl Lane {
             Ok(outcome) => return outcome,
             Err(op) => op,
         };
-        turn::wait(&self.state, self.fd(), op, &mut wait)
+        turn::wait(&self.state, op, &mut wait)
     }
 
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
@@ -152,9 +146,8 @@ impl Lane {
         self.check()?;
         let mut state = lock(&self.state);
         let op = state.direct()?.new_op();
-        let was_paused = !state.conn.wants_read();
         let step = start(&mut state.conn, op);
-        Ok(state.started(self.fd(), op, step, was_paused))
+        Ok(state.started(op, step))
     }
 
     /// Sends a message or a request straight from the caller's memory where the way is free.
@@ -167,14 +160,14 @@ impl Lane {
         self.check()?;
         let mut state = lock(&self.state);
         let op = state.direct()?.new_op();
-        let step = state.submit_frame(self.fd(), op, channel, payload, call, None);
-        Ok(state.started(self.fd(), op, step, false))
+        let step = state.submit_frame(op, channel, payload, call, None);
+        Ok(state.started(op, step))
     }
 
     pub(crate) fn send(&self, channel: Channel, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
         match self.begin_frame(channel, payload, false)? {
             Ok(outcome) => outcome.map(drop),
-            Err(op) => turn::wait(&self.state, self.fd(), op, &mut wait).map(drop),
+            Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
         }
     }
 
@@ -188,7 +181,7 @@ impl Lane {
 
     pub(crate) fn finish(&self, op: OpId, mut wait: Wait<'_>) -> Result<Outcome> {
         self.check()?;
-        turn::wait(&self.state, self.fd(), op, &mut wait)
+        turn::wait(&self.state, op, &mut wait)
     }
 
     pub(crate) fn abandon(&self, op: OpId) {
@@ -197,7 +190,7 @@ impl Lane {
         }
         let mut state = lock(&self.state);
         state.conn.cancel(op);
-        state.settle(self.fd());
+        state.move_on();
         if let Driver::Direct(turn) = &mut state.driver {
             turn.forget(op);
         }
@@ -211,7 +204,7 @@ impl Lane {
         let mut state = lock(&self.state);
         state.seated()?;
         let step = start(&mut state.conn);
-        Ok(state.submitted(self.fd(), op, step))
+        Ok(state.submitted(op, step))
     }
 
     /// Sends a message or a request under the context's id.
@@ -226,8 +219,8 @@ impl Lane {
         self.check()?;
         let mut state = lock(&self.state);
         state.seated()?;
-        let step = state.submit_frame(self.fd(), op, channel, payload, call, deadline);
-        Ok(state.submitted(self.fd(), op, step))
+        let step = state.submit_frame(op, channel, payload, call, deadline);
+        Ok(state.submitted(op, step))
     }
 
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
@@ -236,13 +229,13 @@ impl Lane {
         if alarm && let Driver::Seated(seat) = &mut state.driver {
             seat.alarm_rang();
         }
-        state.pump(self.fd(), Instant::now())
+        state.pump(Instant::now())
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
         let mut state = lock(&self.state);
         state.conn.cancel(op);
-        state.settle(self.fd());
+        state.move_on();
     }
 
     /// `wrong_driver` unless `hub` drives this lane.
@@ -273,7 +266,6 @@ impl State {
     /// Writes a frame from the caller's memory if nothing is queued before it, else queues it.
     fn submit_frame(
         &mut self,
-        sock: BorrowedFd<'_>,
         op: OpId,
         channel: Channel,
         payload: impl Payload,
@@ -286,8 +278,9 @@ impl State {
             Ok(None) if call => self.conn.call(op, payload.into_bytes(), deadline),
             Ok(None) => self.conn.send(op, channel, payload.into_bytes(), deadline),
             Ok(Some(header)) => {
+                let Some(sock) = &self.sock else { return Some(Err(ended())) };
                 let slices = [IoSlice::new(&header), IoSlice::new(bytes)];
-                match carry::write(sock, &slices) {
+                match carry::write(sock.as_fd(), &slices) {
                     Ok(taken) => {
                         let frame = Inline { header, channel, len: bytes.len(), call };
                         self.conn.wrote(op, frame, taken, || payload.into_bytes(), deadline)
@@ -302,41 +295,38 @@ impl State {
     }
 
     /// After a blocking caller started an operation: its result, or its id if it has to be waited for.
-    fn started(
-        &mut self,
-        sock: BorrowedFd<'_>,
-        op: OpId,
-        step: Step,
-        was_paused: bool,
-    ) -> Result<Result<Outcome>, OpId> {
-        let resumed = was_paused && self.conn.wants_read();
-        if let Driver::Direct(turn) = &mut self.driver {
-            if step.is_none() {
-                turn.expect(op);
-            }
-            if resumed {
-                turn.rouse();
-            }
+    fn started(&mut self, op: OpId, step: Step) -> Result<Result<Outcome>, OpId> {
+        if step.is_none()
+            && let Driver::Direct(turn) = &mut self.driver
+        {
+            turn.expect(op);
         }
-        carry::flush(&mut self.conn, sock);
-        self.settle(sock);
+        self.move_on();
         step.ok_or(op)
     }
 
     /// After a context's caller started an operation.
-    fn submitted(&mut self, sock: BorrowedFd<'_>, op: OpId, step: Step) -> Step {
+    fn submitted(&mut self, op: OpId, step: Step) -> Step {
         if step.is_none()
             && let Driver::Seated(seat) = &mut self.driver
         {
             seat.expect(op);
         }
-        carry::flush(&mut self.conn, sock);
-        self.settle(sock);
+        self.move_on();
         step
     }
 
-    /// Hands finished operations over, and lets the socket go once the connection is finished.
-    fn settle(&mut self, sock: BorrowedFd<'_>) {
+    /// Writes what is queued, and settles.
+    fn move_on(&mut self) {
+        if let Some(sock) = &self.sock {
+            carry::flush(&mut self.conn, sock.as_fd());
+        }
+        self.settle();
+    }
+
+    /// Hands finished operations over, sees to it that somebody attends to the socket, and lets it go
+    /// once the connection is finished.
+    fn settle(&mut self) {
         match &mut self.driver {
             Driver::Direct(turn) => {
                 while let Some((op, result)) = self.conn.poll_done() {
@@ -345,34 +335,39 @@ impl State {
             }
             Driver::Seated(seat) => seat.deliver(std::iter::from_fn(|| self.conn.poll_done())),
         }
-        if self.conn.finished() && !self.shut {
-            self.shut = true;
-            socket::shut(sock);
-            if let Driver::Direct(turn) = &mut self.driver {
-                turn.rouse();
+        let interest = self.interest();
+        match &mut self.driver {
+            Driver::Direct(turn) => turn.attend(interest),
+            Driver::Seated(seat) => {
+                if let Some(sock) = &self.sock {
+                    seat.watch(sock.as_fd(), interest);
+                }
+                seat.set_alarm(self.conn.next_timeout());
+                if self.conn.finished() {
+                    seat.leave();
+                }
             }
         }
-        let interest = self.interest();
-        let timeout = self.conn.next_timeout();
-        if let Driver::Seated(seat) = &mut self.driver {
-            seat.watch(sock, interest);
-            seat.set_alarm(timeout);
-            if self.shut {
-                seat.leave();
-            }
+        if self.conn.finished()
+            && let Some(sock) = self.sock.take()
+        {
+            socket::shut(sock.as_fd());
         }
     }
 
     fn interest(&self) -> Interest {
         let mut interest = Interest::empty();
-        interest.set(READ, self.conn.wants_read());
-        interest.set(WRITE, self.conn.wants_write());
-        if self.shut { Interest::empty() } else { interest }
+        if !self.conn.finished() {
+            interest.set(READ, self.conn.wants_read());
+            interest.set(WRITE, self.conn.wants_write());
+        }
+        interest
     }
 }
 
 impl Shared for State {
     type Out = Outcome;
+    type Fd = Arc<OwnedFd>;
 
     fn turn(&mut self) -> &mut Turn<Outcome> {
         match &mut self.driver {
@@ -381,24 +376,31 @@ impl Shared for State {
         }
     }
 
-    fn interest(&self) -> Interest {
-        State::interest(self)
+    fn descriptor(&self) -> Option<(Arc<OwnedFd>, Interest)> {
+        Some((self.sock.clone()?, self.interest()))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
         self.conn.next_timeout()
     }
 
-    fn pump(&mut self, sock: BorrowedFd<'_>, now: Instant) -> bool {
-        let more = carry::fill(&mut self.conn, sock, now);
+    fn pump(&mut self, now: Instant) -> bool {
+        let more = match &self.sock {
+            Some(sock) => carry::fill(&mut self.conn, sock.as_fd(), now),
+            None => false,
+        };
         self.conn.handle_timeout(now);
-        carry::flush(&mut self.conn, sock);
-        self.settle(sock);
+        self.move_on();
         more && self.conn.wants_read()
     }
 
-    fn give_up(&mut self, op: OpId, code: Code, sock: BorrowedFd<'_>) {
+    fn give_up(&mut self, op: OpId, code: Code) {
         self.conn.give_up(op, &turn::given_up(code));
-        self.settle(sock);
+        self.move_on();
     }
+}
+
+/// Never met: a connection without a socket has ended, and refuses to send before this is asked.
+fn ended() -> Error {
+    Error::new(Code::Closed, "the connection has ended")
 }

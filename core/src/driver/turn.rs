@@ -2,24 +2,28 @@
 //!
 //! Readiness to read and readiness to write are each polled for by one caller at most, often the same.
 //! That caller polls with no lock held, then moves bytes and hands finished operations to their
-//! owners. The others sleep, each on its own word, and are woken one by one: when their operation
-//! finished, or by whoever leaves the descriptor unattended. Leaving and naming a successor happen
-//! under the lock, so there is always somebody at the descriptor as long as somebody waits.
+//! owners. Every waiting caller, at the descriptor or not, also polls its thread's bell, so anybody
+//! can be woken: because its operation finished, or because the descriptor needs somebody. All of
+//! that is decided under the lock, so there is always somebody at the descriptor as long as somebody
+//! waits.
 
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::api::wait::Wait;
 use crate::driver::lock;
 use crate::error::{Code, Error, Result};
-use crate::os::park::{Interrupted, Parker};
-use crate::os::poller::{self, Interest, READ, WRITE};
+use crate::os::poller::{self, Interest, READ};
+use crate::os::thread_bell::{self, ThreadBell};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
+
+/// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
+const BELL_LESS: Duration = Duration::from_millis(5);
 
 /// The waiting callers of one object.
 #[derive(Debug)]
@@ -33,7 +37,8 @@ pub(crate) struct Turn<T> {
 #[derive(Debug)]
 struct Waiter<T> {
     result: Option<Result<T>>,
-    parker: Option<Arc<Parker>>,
+    /// Set while its thread sleeps: what wakes it, and what it polls the descriptor for.
+    asleep: Option<(Arc<ThreadBell>, Interest)>,
 }
 
 impl<T> Default for Turn<T> {
@@ -50,26 +55,34 @@ impl<T> Turn<T> {
 
     /// From now on `op` is waited for.
     pub(crate) fn expect(&mut self, op: OpId) {
-        self.waiting.insert(op, Waiter { result: None, parker: None });
+        self.waiting.insert(op, Waiter { result: None, asleep: None });
     }
 
     /// `op` ended.
     pub(crate) fn finish(&mut self, op: OpId, result: Result<T>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             waiter.result = Some(result);
-            waiter.parker.iter().for_each(|p| p.unpark());
+            waiter.asleep.iter().for_each(|(bell, _)| bell.ring());
         }
     }
 
     /// Nobody waits for `op` any more.
     pub(crate) fn forget(&mut self, op: OpId) {
         self.waiting.remove(&op);
-        self.pass_on();
     }
 
-    /// Wakes everybody to look anew, since what they may poll for has changed.
-    pub(crate) fn rouse(&mut self) {
-        self.waiting.values().filter_map(|w| w.parker.as_ref()).for_each(|p| p.unpark());
+    /// Sees to it that the descriptor is polled for all of `interest` as long as anybody waits: wakes
+    /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
+    /// descriptor yet.
+    pub(crate) fn attend(&self, interest: Interest) {
+        if (interest - self.attended).is_empty() {
+            return;
+        }
+        let asleep =
+            self.waiting.iter().filter_map(|(op, w)| w.asleep.as_ref().map(|(bell, at)| (at.is_empty(), op, bell)));
+        if let Some((_, _, bell)) = asleep.max_by_key(|&(free, op, _)| (free, op)) {
+            bell.ring();
+        }
     }
 
     fn take(&mut self, op: OpId) -> Option<Result<T>> {
@@ -77,13 +90,16 @@ impl<T> Turn<T> {
         self.waiting.remove(&op)?.result
     }
 
-    /// If the descriptor is unattended, wakes one who can step in: the newest, whose processor is warmest.
-    fn pass_on(&mut self) {
-        if !self.attended.contains(READ | WRITE)
-            && let Some((_, waiter)) =
-                self.waiting.iter().filter(|(_, w)| w.parker.is_some()).max_by_key(|(op, _)| **op)
-        {
-            waiter.parker.iter().for_each(|p| p.unpark());
+    fn fall_asleep(&mut self, op: OpId, bell: Option<&Arc<ThreadBell>>, interest: Interest) {
+        self.attended |= interest;
+        if let Some(waiter) = self.waiting.get_mut(&op) {
+            waiter.asleep = bell.map(|bell| (bell.clone(), interest));
+        }
+    }
+
+    fn wake_up(&mut self, op: OpId) {
+        if let Some(waiter) = self.waiting.get_mut(&op) {
+            waiter.asleep = None;
         }
     }
 }
@@ -92,78 +108,134 @@ impl<T> Turn<T> {
 pub(crate) trait Shared {
     /// What an operation ends with.
     type Out;
+    /// A share of the descriptor, which keeps it open.
+    type Fd: AsFd;
     fn turn(&mut self) -> &mut Turn<Self::Out>;
-    /// What to poll the descriptor for; empty when polling would tell nothing now.
-    fn interest(&self) -> Interest;
+    /// The descriptor and what to poll it for: nothing, when polling would tell nothing now. `None` once
+    /// it is gone.
+    fn descriptor(&self) -> Option<(Self::Fd, Interest)>;
     /// When `pump` has to run at the latest.
     fn next_timeout(&mut self) -> Option<Instant>;
     /// Moves bytes, without waiting, and hands finished operations to their waiters. Says whether there
     /// may be more to do at once.
-    fn pump(&mut self, fd: BorrowedFd<'_>, now: Instant) -> bool;
+    fn pump(&mut self, now: Instant) -> bool;
     /// Gives `op` up for the reason `code` and hands it to its waiter.
-    fn give_up(&mut self, op: OpId, code: Code, fd: BorrowedFd<'_>);
-}
+    fn give_up(&mut self, op: OpId, code: Code);
 
-enum Place {
-    /// At the descriptor, polling for this, until then.
-    Poll(Interest, Option<Instant>),
-    Sleep(Arc<Parker>),
+    /// Sees to it that somebody polls for what is needed now.
+    fn attend(&mut self) {
+        let interest = self.descriptor().map_or(Interest::empty(), |(_, interest)| interest);
+        self.turn().attend(interest);
+    }
 }
 
 /// Waits for `op`, which is expected in `shared`'s turn.
-pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, fd: BorrowedFd<'_>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
+    let result = wait_for(&mut expected, wait);
+    expected.ended = true;
+    result
+}
+
+/// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
+/// the operation is given up and the others go on.
+struct Expected<'a, S: Shared> {
+    shared: &'a Mutex<S>,
+    op: OpId,
+    /// What it polls the descriptor for, or was polling for until a moment ago.
+    claimed: Interest,
+    ended: bool,
+}
+
+impl<S: Shared> Drop for Expected<'_, S> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let mut state = lock(self.shared);
+            state.turn().attended.remove(self.claimed);
+            state.give_up(self.op, Code::Cancelled);
+            state.turn().forget(self.op);
+            state.attend();
+        }
+    }
+}
+
+fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let (shared, op) = (expected.shared, expected.op);
+    let mut bell = None;
     let mut state = lock(shared);
     // Even a deadline that has passed gets one look at the descriptor.
     let mut looked = false;
     loop {
         if let Some(result) = state.turn().take(op) {
-            state.turn().pass_on();
+            state.attend();
             return result;
         }
-        let expired = wait.deadline.is_some_and(|d| d <= Instant::now());
-        if expired && (looked || state.turn().attended.contains(READ)) {
-            state.give_up(op, Code::Timeout, fd);
-            continue;
-        }
-        if expired {
-            state.pump(fd, Instant::now());
+        let now = Instant::now();
+        if wait.deadline.is_some_and(|d| d <= now) {
+            match looked {
+                false => drop(state.pump(now)),
+                true => state.give_up(op, Code::Timeout),
+            }
             looked = true;
             continue;
         }
-        let place = place(&mut *state, op, wait.deadline);
-        if let Place::Poll(interest, _) = place {
-            state.turn().attended |= interest;
+        if bell.is_none() {
+            bell = thread_bell::mine();
         }
-        drop(state);
-        let slept = match &place {
-            Place::Poll(interest, until) => poller::wait_one(fd, *interest, *until),
-            Place::Sleep(parker) => parker.park(wait.deadline).map_err(|Interrupted| Errno::INTR),
+        let (fd, interest) = match state.descriptor() {
+            Some((fd, interest)) => (Some(fd), interest - state.turn().attended),
+            None => (None, Interest::empty()),
         };
-        let interrupted = slept == Err(Errno::INTR) && wait.interrupted() == ControlFlow::Break(());
+        let fd = fd.filter(|_| !interest.is_empty());
+        // Time-outs of the whole are seen to by whoever is at the descriptor.
+        let timeout = if interest.is_empty() { None } else { state.next_timeout() };
+        let until = wait.deadline.into_iter().chain(timeout).min();
+        expected.claimed = interest;
+        state.turn().fall_asleep(op, bell.as_deref(), interest);
+        drop(state);
+        let slept = sleep(bell.as_deref(), fd.as_ref().map(AsFd::as_fd), interest, until);
+        drop(fd);
         state = lock(shared);
-        if let Place::Poll(interest, _) = place {
+        state.turn().wake_up(op);
+        bell.iter().for_each(|bell| bell.clear());
+        if !interest.is_empty() {
+            // Still at the descriptor: nobody else has to be woken for what this finds.
+            state.pump(Instant::now());
+            looked = true;
             state.turn().attended.remove(interest);
-            state.pump(fd, Instant::now());
+            expected.claimed = Interest::empty();
         }
-        looked = true;
-        if interrupted && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-            state.give_up(op, Code::Interrupted, fd);
+        if slept == Err(Errno::INTR) {
+            // The hook may take long, or use this very object, so somebody else steps in meanwhile.
+            state.attend();
+            drop(state);
+            let decision = wait.interrupted();
+            state = lock(shared);
+            if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
+                state.give_up(op, Code::Interrupted);
+            }
         }
     }
 }
 
-fn place<S: Shared>(state: &mut S, op: OpId, deadline: Option<Instant>) -> Place {
-    let unattended = state.interest() - state.turn().attended;
-    if !unattended.is_empty() {
-        let until = [deadline, state.next_timeout()].into_iter().flatten().min();
-        return Place::Poll(unattended, until);
+/// Sleeps until the descriptor is ready, the bell rings, or the time has come. `Err(INTR)` when a signal
+/// handler ran.
+fn sleep(
+    bell: Option<&Arc<ThreadBell>>,
+    fd: Option<BorrowedFd<'_>>,
+    interest: Interest,
+    until: Option<Instant>,
+) -> Result<(), Errno> {
+    let soon = Instant::now() + BELL_LESS;
+    match (bell, fd) {
+        (Some(bell), Some(fd)) => poller::wait_two(bell.as_fd(), fd, interest, until),
+        (Some(bell), None) => poller::wait_one(bell.as_fd(), READ, until),
+        (None, Some(fd)) => poller::wait_one(fd, interest, Some(until.map_or(soon, |u| u.min(soon)))),
+        (None, None) => {
+            std::thread::park_timeout(BELL_LESS);
+            Ok(())
+        }
     }
-    let turn = state.turn();
-    let parker = Arc::new(Parker::default());
-    if let Some(waiter) = turn.waiting.get_mut(&op) {
-        waiter.parker = Some(parker.clone());
-    }
-    Place::Sleep(parker)
 }
 
 /// The error of an operation given up for `code`.

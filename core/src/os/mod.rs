@@ -2,9 +2,9 @@
 
 pub(crate) mod credentials;
 pub(crate) mod fork;
-pub(crate) mod park;
 pub(crate) mod poller;
 pub(crate) mod random;
 pub(crate) mod rundir;
 pub(crate) mod socket;
 pub(crate) mod socket_file;
+pub(crate) mod thread_bell;

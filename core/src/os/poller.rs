@@ -21,11 +21,30 @@ pub(crate) fn timespec(duration: Duration) -> Timespec {
 /// Waits until `fd` is ready, for `interest` or because it ended, or until the deadline.
 /// `Err(INTR)` when a signal handler ran.
 pub(crate) fn wait_one(fd: BorrowedFd<'_>, interest: Interest, deadline: Option<Instant>) -> Result<(), Errno> {
+    wait_any(&mut [PollFd::from_borrowed_fd(fd, flags(interest))], deadline)
+}
+
+/// The same, or until `bell` is readable.
+pub(crate) fn wait_two(
+    bell: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Option<Instant>,
+) -> Result<(), Errno> {
+    let bell = PollFd::from_borrowed_fd(bell, PollFlags::IN);
+    wait_any(&mut [bell, PollFd::from_borrowed_fd(fd, flags(interest))], deadline)
+}
+
+fn wait_any(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Errno> {
+    let timeout = deadline.map(|d| timespec(d.saturating_duration_since(Instant::now())));
+    rustix::event::poll(fds, timeout.as_ref()).map(drop)
+}
+
+fn flags(interest: Interest) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, interest.contains(READ));
     flags.set(PollFlags::OUT, interest.contains(WRITE));
-    let timeout = deadline.map(|d| timespec(d.saturating_duration_since(Instant::now())));
-    rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], timeout.as_ref()).map(drop)
+    flags
 }
 
 /// Many descriptors behind one; level-triggered, each under a token of its owner's.
