@@ -55,7 +55,7 @@ pub const SEND_QUEUE: usize = 8 * 1024 * 1024;
 /// What a queued message is charged beside its payload, so that empty messages are bounded too.
 pub const MESSAGE_OVERHEAD: usize = 64;
 
-/// Calls that may wait for their turn on a level-0 connection, and pings without an answer.
+/// Calls that may wait for their turn on a level-0 connection, and pongs the other side has not read.
 pub const MAX_CALLS: usize = 1024;
 
 /// Operations (receives, sends, calls, …) that may be pending on one connection.
@@ -64,9 +64,12 @@ pub const MAX_OPS: usize = 16 * 1024;
 /// Control messages accepted from the other side in one second; one more ends the connection.
 pub const CONTROL_RATE: u32 = 1000;
 
-/// Pings this side starts in one second; half of [`CONTROL_RATE`], so that an answering peer with
-/// the same limit never takes honest pings for a flood.
-pub const PING_RATE: u32 = CONTROL_RATE / 2;
+/// Pings this side starts in one second. Together with [`MAX_PINGS`] it stays below [`CONTROL_RATE`], so
+/// that an answering peer with the same limits never takes honest pings for a flood, however late it reads.
+pub const PING_RATE: u32 = CONTROL_RATE / 4;
+
+/// Pings of this side that may be unanswered at a time.
+pub const MAX_PINGS: usize = CONTROL_RATE as usize / 4;
 
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;

@@ -134,6 +134,25 @@ fn deadlines_come_by_themselves() {
 }
 
 #[test]
+fn timers_do_not_pile_up() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let far = driver.context.recv(&server, None, Some(Instant::now() + Duration::from_millis(400)));
+    for _ in 0..50 {
+        let near = driver.context.recv(&client, None, Some(Instant::now() + Duration::from_millis(2)));
+        assert_eq!(code(driver.finish(near)), Code::Timeout);
+    }
+    // What is left is the far deadline alone: the loop wakes for it and for nothing before it.
+    let mut turns = 0;
+    let Started::Pending(far) = far.unwrap() else { panic!() };
+    while !driver.done.contains_key(&far) {
+        driver.turn();
+        turns += 1;
+    }
+    assert!(turns <= 3, "{turns} turns for one deadline");
+}
+
+#[test]
 fn a_silent_client_is_closed_by_the_timer_alone() {
     let (mut driver, place) = (Loop::new(), Place::new());
     let address: Address = place.address("a.sock").parse().unwrap();
@@ -226,6 +245,7 @@ fn closing_the_context_ends_what_it_drives() {
     driver.context.close();
     driver.context.close();
     assert_eq!(code(driver.finish(recv)), Code::Closed);
+    assert!(readable(&driver.context, Duration::ZERO), "whoever polls a closed context has to find out");
     assert_eq!(driver.context.next(SOON).unwrap_err().code(), Code::Closed);
     assert!(readable(&driver.context, Duration::ZERO), "whoever polls a closed context has to find out");
     assert_eq!(driver.context.recv(&server, None, None).unwrap_err().code(), Code::Closed);

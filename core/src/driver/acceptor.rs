@@ -169,8 +169,10 @@ impl Acceptor {
             return;
         }
         let mut state = lock(&self.state);
-        // Frees the path and the lock at once; clients in the backlog are turned away by the kernel.
-        state.socket = None;
+        // Frees the path and the lock at once.
+        if let Some(socket) = state.socket.take() {
+            socket.shut();
+        }
         state.half_open.clear();
         state.ready.clear();
         let waiting: Vec<OpId> = state.waiting.iter().map(|&(op, _)| op).collect();

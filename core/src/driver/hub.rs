@@ -3,8 +3,7 @@
 //! Locks are taken in the order member, hub, queue; `process` holds none of the hub's while it runs
 //! a member.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -16,6 +15,7 @@ use crate::driver::acceptor::Acceptor;
 use crate::driver::context::{Completion, Outcome, Progress};
 use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
+use crate::driver::turn;
 use crate::error::{Code, Error, Result};
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ};
@@ -50,8 +50,12 @@ pub(crate) struct Hub {
 struct State {
     members: IdMap<Member>,
     last_token: u64,
-    timers: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When to pump which member; one entry each at most.
+    timers: BTreeSet<(Instant, u64)>,
     armed: Option<Instant>,
+    /// Nothing new is begun.
+    closing: bool,
+    /// Everything has ended.
     closed: bool,
 }
 
@@ -98,8 +102,9 @@ impl Hub {
             state: Mutex::new(State {
                 members: IdMap::default(),
                 last_token: FIRST_MEMBER,
-                timers: BinaryHeap::new(),
+                timers: BTreeSet::new(),
                 armed: None,
+                closing: false,
                 closed: false,
             }),
             queue: Mutex::default(),
@@ -112,7 +117,7 @@ impl Hub {
 
     pub(crate) fn check(&self) -> Result<()> {
         self.stamp.check()?;
-        match lock(&self.state).closed {
+        match lock(&self.state).closing {
             true => Err(Error::new(Code::Closed, "the context was closed")),
             false => Ok(()),
         }
@@ -128,6 +133,9 @@ impl Hub {
 
     pub(crate) fn process(self: &Arc<Hub>, budget: usize, out: &mut Vec<Completion>) -> Result<Progress> {
         self.stamp.check()?;
+        if budget == 0 {
+            return Err(Error::new(Code::InvalidArgument, "a budget of no completion makes no progress"));
+        }
         let _turn = lock(&self.turn);
         let queued = {
             let mut queue = lock(&self.queue);
@@ -156,10 +164,12 @@ impl Hub {
         queue.processing = false;
         if queue.done.is_empty() && !more {
             drop(queue);
-            if n == 0 && lock(&self.state).closed {
+            if lock(&self.state).closed {
                 // Stays readable, so that everybody who waits on the descriptor finds out.
                 self.bell.ring();
-                return Err(Error::new(Code::Closed, "the context was closed"));
+                if n == 0 {
+                    return Err(Error::new(Code::Closed, "the context was closed"));
+                }
             }
             return Ok(Progress::Wait);
         }
@@ -196,12 +206,12 @@ impl Hub {
             let due = {
                 let mut state = lock(&self.state);
                 state.armed = None;
-                match state.timers.peek() {
-                    Some(&Reverse((at, token))) if at <= now => {
-                        state.timers.pop();
+                match state.timers.first().copied() {
+                    Some((at, token)) if at <= now => {
+                        state.timers.pop_first();
                         token
                     }
-                    Some(&Reverse((at, _))) => {
+                    Some((at, _)) => {
                         state.arm(&self.alarm, at);
                         return more;
                     }
@@ -243,7 +253,11 @@ impl Hub {
             Member::Lane(lane)
         });
         // `join` always calls its argument.
-        seated.expect("a member was just made")
+        let lane = seated.expect("a member was just made");
+        if lock(&self.state).closing {
+            lane.close();
+        }
+        lane
     }
 
     /// Gives a listener its place.
@@ -298,22 +312,38 @@ impl Hub {
         }
     }
 
+    /// Ends a dial that is still waiting for the backlog. `false` if it has moved on.
+    fn end_dial(&self, token: u64, dialling: &Dialling, code: Code) -> bool {
+        if lock(&dialling.dial).take().is_none() {
+            return false;
+        }
+        lock(&self.state).members.remove(&token);
+        self.complete(std::iter::once(Completion { op: dialling.op, result: Err(turn::given_up(code)) }));
+        true
+    }
+
     // --- the end -----------------------------------------------------------------------------------
 
     pub(crate) fn cancel(&self, op: OpId) {
-        let member = {
-            let owner = lock(&self.queue).owners.get(&op).copied();
-            owner.and_then(|token| lock(&self.state).members.get(&token).cloned())
-        };
-        match member {
-            Some(Member::Lane(lane)) => lane.cancel(op),
-            Some(Member::Acceptor(acceptor)) => acceptor.cancel(op),
-            Some(Member::Dial(dialling)) if lock(&dialling.dial).take().is_some() => {
-                let error = Error::new(Code::Cancelled, "the operation was given up by its caller");
-                self.complete(std::iter::once(Completion { op, result: Err(error) }));
+        match self.owner(op) {
+            Some((token, Member::Dial(dialling))) => {
+                // If it connected this very moment, a lane owns the operation now.
+                if !self.end_dial(token, &dialling, Code::Cancelled)
+                    && let Some((_, Member::Lane(lane))) = self.owner(op)
+                {
+                    lane.cancel(op);
+                }
             }
-            _ => {}
+            Some((_, Member::Lane(lane))) => lane.cancel(op),
+            Some((_, Member::Acceptor(acceptor))) => acceptor.cancel(op),
+            None => {}
         }
+    }
+
+    fn owner(&self, op: OpId) -> Option<(u64, Member)> {
+        let token = lock(&self.queue).owners.get(&op).copied()?;
+        let member = lock(&self.state).members.get(&token).cloned()?;
+        Some((token, member))
     }
 
     /// Closes everything driven here. Pending operations complete with `closed`.
@@ -321,24 +351,27 @@ impl Hub {
         if !self.stamp.current() {
             return;
         }
-        let members: Vec<Member> = {
+        let members: Vec<(u64, Member)> = {
             let mut state = lock(&self.state);
-            state.closed = true;
-            state.members.values().cloned().collect()
+            state.closing = true;
+            state.members.iter().map(|(&token, member)| (token, member.clone())).collect()
         };
-        for member in members {
+        for (token, member) in members {
             match member {
                 Member::Lane(lane) => lane.close(),
                 Member::Acceptor(acceptor) => acceptor.close(),
-                Member::Dial(dialling) => self.cancel(dialling.op),
+                Member::Dial(dialling) => {
+                    self.end_dial(token, &dialling, Code::Closed);
+                }
             }
         }
+        lock(&self.state).closed = true;
         self.bell.ring();
     }
 
     fn schedule(&self, token: u64, at: Instant) {
         let mut state = lock(&self.state);
-        state.timers.push(Reverse((at, token)));
+        state.timers.insert((at, token));
         state.arm(&self.alarm, at);
     }
 }
@@ -425,11 +458,15 @@ impl Seat {
         }
     }
 
-    /// Has the member pumped at `at` at the latest.
+    /// Has the member pumped at `at` at the latest. An alarm that turns out too early rings once for
+    /// nothing, which is cheaper than moving it with every operation that ends.
     pub(crate) fn set_alarm(&mut self, at: Option<Instant>) {
         let Some(at) = at.filter(|at| self.alarm.is_none_or(|alarm| *at < alarm)) else { return };
         if let Some(hub) = self.hub.upgrade() {
-            self.alarm = Some(at);
+            let before = self.alarm.replace(at);
+            if let Some(before) = before {
+                lock(&hub.state).timers.remove(&(before, self.token));
+            }
             hub.schedule(self.token, at);
         }
     }
@@ -440,7 +477,15 @@ impl Seat {
 
     /// The member is finished and wants no more turns.
     pub(crate) fn leave(&self) {
-        let member = self.hub.upgrade().and_then(|hub| lock(&hub.state).members.remove(&self.token));
+        let Some(hub) = self.hub.upgrade() else { return };
+        let member = {
+            let mut state = lock(&hub.state);
+            if let Some(alarm) = self.alarm {
+                state.timers.remove(&(alarm, self.token));
+            }
+            state.members.remove(&self.token)
+        };
+        // Outside the lock: it may be the last share.
         drop(member);
     }
 }

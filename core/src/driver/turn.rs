@@ -245,6 +245,7 @@ pub(crate) fn given_up(code: Code) -> Error {
         match code {
             Code::Timeout => "the deadline passed",
             Code::Interrupted => "a signal handler ran during the wait",
+            Code::Closed => "closed by this side",
             _ => "the operation was given up by its caller",
         },
     )

@@ -121,6 +121,35 @@ mod tests {
     }
 
     #[test]
+    fn closing_frees_the_address_although_a_child_lives() {
+        let place = tempfile::tempdir().unwrap();
+        let listener = Listener::bind(&address(place.path(), "a.sock")).unwrap();
+        let waiting = std::os::unix::net::UnixStream::connect(address(place.path(), "a.sock")).unwrap();
+        let (mut hold, release) = std::os::unix::net::UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            // The child lives until the other end of `hold` is closed.
+            let child = scope.spawn(|| {
+                in_fork(|| {
+                    let _ = std::io::Write::write(&mut hold, b"!");
+                    let _ = std::io::Read::read(&mut hold, &mut [0; 1]);
+                    0
+                })
+            });
+            assert_eq!(std::io::Read::read(&mut &release, &mut [0; 1]).unwrap(), 1);
+            listener.close();
+            waiting.set_read_timeout(Some(SOON)).unwrap();
+            let turned_away = std::io::Read::read(&mut &waiting, &mut [0; 64]);
+            assert!(
+                !matches!(turned_away, Err(ref e) if e.kind() == std::io::ErrorKind::WouldBlock),
+                "{turned_away:?}"
+            );
+            Listener::bind(&address(place.path(), "a.sock")).unwrap();
+            std::io::Write::write_all(&mut &release, b"!").unwrap();
+            assert_eq!(child.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
     fn what_a_child_drops_stays_open_in_the_parent() {
         let place = tempfile::tempdir().unwrap();
         let (client, server) = pair(place.path());

@@ -161,6 +161,14 @@ impl ListenSocket {
     }
 }
 
+impl ListenSocket {
+    /// Turns clients away from now on, those in the backlog too, even if a forked child shares the socket.
+    pub(crate) fn shut(&self) {
+        shut(self.sock.as_fd());
+        while self.accept().is_ok() {}
+    }
+}
+
 impl AsFd for ListenSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.sock.as_fd()

@@ -27,8 +27,8 @@ pub(crate) struct SocketFile {
     device: u64,
     inode: u64,
     stamp: fork::Stamp,
-    /// Released by closing, after the file is gone.
-    _lock: OwnedFd,
+    /// Released after the file is gone.
+    lock: OwnedFd,
 }
 
 /// Binds and listens at `path`.
@@ -57,7 +57,7 @@ pub(crate) fn bind(path: &Path, backlog: i32) -> Result<(OwnedFd, SocketFile)> {
     let sock = result?;
     let stat = look(&dir, &name)?.ok_or_else(|| Error::new(Code::Io, "the socket vanished while it was made"))?;
     let (device, inode) = (stat.st_dev, stat.st_ino);
-    Ok((sock, SocketFile { dir, name, device, inode, stamp: fork::Stamp::now(), _lock: lock }))
+    Ok((sock, SocketFile { dir, name, device, inode, stamp: fork::Stamp::now(), lock }))
 }
 
 fn lock(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<OwnedFd> {
@@ -163,5 +163,7 @@ impl Drop for SocketFile {
             // Nothing is left to do if it fails: the next server treats the file as stale.
             let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
         }
+        // A forked child may share the descriptor, so closing it would not be enough.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }

@@ -156,7 +156,7 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
     if let Ok(refusal) = json::object::<RawRefusal>(payload) {
         let text = refusal.error.message;
-        return Err(match Code::from_number(refusal.error.code) {
+        return Err(match Code::from_number(refusal.error.code).filter(|code| reason_to_refuse(*code)) {
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
             None => Error::new(
                 Code::Refused,
@@ -211,6 +211,11 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
         .filter(|_| version.len() <= 16)
         .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
         .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
+}
+
+/// What a server may refuse for. Other codes speak of this side, or of a call, and would mislead.
+fn reason_to_refuse(code: Code) -> bool {
+    matches!(code, Code::PermissionDenied | Code::Timeout) || (300..400).contains(&code.number())
 }
 
 /// The same major number, and a connector that knows at least the acceptor's minor.
@@ -302,8 +307,14 @@ mod tests {
         let error = welcome(&refusal(&reason), &Channel::DEFAULT).unwrap_err();
         assert_eq!(error.code(), Code::VersionMismatch);
         assert!(error.message().contains("too old"));
-        let unknown = br#"{"protocol":"ipcprims","version":"1.0","error":{"code":7}}"#;
-        assert_eq!(welcome(unknown, &Channel::DEFAULT).unwrap_err().code(), Code::Refused);
+        for code in [7, Code::Interrupted.number(), Code::Forked.number(), Code::Panic.number()] {
+            let strange = format!(r#"{{"protocol":"ipcprims","version":"1.0","error":{{"code":{code}}}}}"#);
+            assert_eq!(welcome(strange.as_bytes(), &Channel::DEFAULT).unwrap_err().code(), Code::Refused);
+        }
+        let secret = br#"{"protocol":"ipcprims","version":"1.0","channels":[1],"auth_token":77123456}"#;
+        let error = judge(secret, &Channel::DEFAULT, None).unwrap_err();
+        assert_eq!(error.code(), Code::BadHandshake);
+        assert!(!error.message().contains("77123"), "{error}");
     }
 
     #[test]

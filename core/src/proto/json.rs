@@ -14,7 +14,15 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Strin
     if depth(text) > MAX_JSON_DEPTH {
         return Err(format!("it nests deeper than {MAX_JSON_DEPTH} levels"));
     }
-    serde_json::from_str(text).map_err(|e| e.to_string())
+    // The parser's own text may quote the value, and the value may be a secret.
+    serde_json::from_str(text).map_err(|e| {
+        let what = match e.classify() {
+            serde_json::error::Category::Data => "a member is missing or has another type",
+            serde_json::error::Category::Eof => "it ends early",
+            _ => "it is not valid JSON",
+        };
+        format!("{what}, at line {} column {}", e.line(), e.column())
+    })
 }
 
 /// Deepest nesting of brackets outside strings; right for whatever the parser then accepts.

@@ -133,8 +133,12 @@ impl Conn {
     /// Measures a round trip through the other side's protocol engine.
     pub(crate) fn ping(&mut self, op: OpId, now: Instant, deadline: Option<Instant>) -> Step {
         let admitted = self.may_write().and_then(|()| self.may_ask()).and_then(|()| self.ops.admit()).and_then(|()| {
-            if self.pings.len() >= limits::MAX_CALLS || self.ping_rate.exceeds(limits::PING_RATE, now) {
-                return Err(Error::new(Code::QueueFull, format!("the limit is {} pings a second", limits::PING_RATE)));
+            if self.pings.len() >= limits::MAX_PINGS || self.ping_rate.exceeds(limits::PING_RATE, now) {
+                let (rate, open) = (limits::PING_RATE, limits::MAX_PINGS);
+                return Err(Error::new(
+                    Code::QueueFull,
+                    format!("the limit is {rate} pings a second, {open} unanswered"),
+                ));
             }
             Ok(())
         });

@@ -80,6 +80,7 @@ impl Conn {
         if self.read_ended {
             self.end(peer_closed());
         }
+        self.advance();
     }
 
     /// The carrier took `n` bytes of what [`slices`](Conn::slices) offered.
@@ -96,7 +97,7 @@ impl Conn {
     /// Time has come to [`next_timeout`](Conn::next_timeout). Call it after what is readable was
     /// read, so that an answer that arrived in time counts.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if let State::Hello(deadline) = self.state
+        if let State::Hello(Some(deadline)) = self.state
             && deadline <= now
         {
             let limit = self.config.handshake_timeout;
@@ -112,11 +113,14 @@ impl Conn {
             return self.hello(frame);
         }
         if frame.channel == Channel::CONTROL {
-            if self.control_rate.exceeds(limits::CONTROL_RATE, now) {
+            let control = Control::decode(&frame.payload)?;
+            // What answers this side's own pings is as much as this side asked for.
+            let asked = control == Control::Pong && !self.pings.is_empty();
+            if !asked && self.control_rate.exceeds(limits::CONTROL_RATE, now) {
                 let limit = limits::CONTROL_RATE;
                 return Err(Error::new(Code::ControlFlood, format!("more than {limit} control messages in a second")));
             }
-            return self.control(Control::decode(&frame.payload)?, now);
+            return self.control(control, now);
         }
         let Some(position) = self.agreed.channels.position(frame.channel) else {
             let number = frame.channel.number();
@@ -188,11 +192,10 @@ impl Conn {
                     self.ops.finish(op, Ok(Outcome::Pong(now.saturating_duration_since(started))));
                 }
             }
-            // Behind what is queued: replies under way are flushed first.
-            Control::ShutdownRequest if !self.write_dead => {
-                self.outbox.push_control(Control::ShutdownAck.encode(), false);
+            Control::ShutdownRequest => {
+                self.acks_owed += 1;
+                self.advance();
             }
-            Control::ShutdownRequest => {}
             Control::ShutdownAck => {
                 self.shutdown_acked = self.shutdown_sent;
                 self.advance();

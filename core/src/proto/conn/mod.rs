@@ -63,8 +63,8 @@ pub(crate) struct Agreed {
 
 #[derive(Debug)]
 enum State {
-    /// The handshake is running, until the deadline.
-    Hello(Instant),
+    /// The handshake is running, until the deadline if the clock reaches that far.
+    Hello(Option<Instant>),
     Open,
     /// Nothing more is read. What is left in the outbox (a refusal) may still be written.
     Ended(Error),
@@ -114,6 +114,8 @@ pub(crate) struct Conn {
     draining: bool,
     shutdown_sent: bool,
     shutdown_acked: bool,
+    /// Acknowledgements to give once everything queued before them is in the outbox.
+    acks_owed: u32,
     /// The other side sends no more; it may still read.
     read_ended: bool,
     /// The carrier takes no more bytes; what it still delivers is read to the end.
@@ -128,7 +130,7 @@ impl Conn {
     /// A new connection. A connector has its request to transmit at once.
     pub(crate) fn new(config: Config, now: Instant) -> Conn {
         let mut conn = Conn {
-            state: State::Hello(now + config.handshake_timeout),
+            state: State::Hello(now.checked_add(config.handshake_timeout)),
             agreed: Agreed::default(),
             reader: FrameReader::new(limits::MAX_HANDSHAKE),
             inbox: Inbox::default(),
@@ -141,6 +143,7 @@ impl Conn {
             draining: false,
             shutdown_sent: false,
             shutdown_acked: false,
+            acks_owed: 0,
             read_ended: false,
             write_dead: false,
             control_rate: Rate::default(),
@@ -163,7 +166,7 @@ impl Conn {
 
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
         let hello = match self.state {
-            State::Hello(deadline) => Some(deadline),
+            State::Hello(deadline) => deadline,
             _ => None,
         };
         hello.into_iter().chain(self.ops.next_deadline()).min()
@@ -229,7 +232,13 @@ impl Conn {
 
     /// Moves on what waited for room, for the wire, or for silence.
     pub(super) fn advance(&mut self) {
-        if !self.is_open() || self.write_dead {
+        if !self.is_open() {
+            return;
+        }
+        if self.write_dead {
+            if self.draining {
+                self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            }
             return;
         }
         self.next_call();
@@ -238,6 +247,11 @@ impl Conn {
         {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
+        }
+        while self.acks_owed > 0 && self.waiting_sends.is_empty() && self.waiting_calls.is_empty() {
+            // Behind what is queued: it is flushed first.
+            self.acks_owed -= 1;
+            self.outbox.push_control(Control::ShutdownAck.encode(), false);
         }
         if !self.draining || self.call.is_some() || !self.outbox.is_empty() {
             return;

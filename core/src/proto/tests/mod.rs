@@ -391,6 +391,52 @@ fn own_pings_stay_below_what_the_other_side_takes_for_a_flood() {
 }
 
 #[test]
+fn honest_pings_to_somebody_who_reads_late_are_no_flood() {
+    let mut pair = Pair::new();
+    let mut unread = Vec::new();
+    for round in 0..40u64 {
+        for n in 0..u64::from(limits::PING_RATE) {
+            let deadline = pair.deadline(Duration::from_millis(1));
+            let _ = pair.client.ping(round * 1000 + n, pair.now, deadline);
+        }
+        unread.extend(drain_bytes(&mut pair.client));
+        pair.pass(Duration::from_millis(300));
+    }
+    give(&mut pair.server, &unread, pair.now);
+    assert!(pair.server.is_open(), "{:?}", pair.server.end_error());
+}
+
+#[test]
+fn a_shutdown_is_acknowledged_behind_everything_queued() {
+    let mut pair = Pair::new();
+    for op in 1..=4 {
+        pair.server.send(op, Channel::DATA, Bytes::from(vec![op as u8; 6 << 20]), None);
+    }
+    pair.client.drain(1, None);
+    let request = drain_bytes(&mut pair.client);
+    give(&mut pair.server, &request, pair.now);
+    let answer = drain_bytes(&mut pair.server);
+    assert!(answer.ends_with(br#"{"type":"shutdown_ack"}"#));
+    assert!(answer.len() > 24 << 20);
+}
+
+#[test]
+fn a_drain_towards_somebody_who_takes_nothing_ends_at_once() {
+    let mut pair = Pair::new();
+    pair.client.write_failed(crate::error::Error::new(Code::ConnectionLost, "broken pipe"));
+    pair.client.drain(1, None);
+    assert_eq!(code(&mut pair.client, 1), Code::ConnectionLost);
+}
+
+#[test]
+fn a_handshake_time_beyond_the_clock_means_none() {
+    let mut endless = config(connector());
+    endless.handshake_timeout = Duration::MAX;
+    let mut client = Conn::new(endless, Instant::now());
+    assert_eq!(client.next_timeout(), None);
+}
+
+#[test]
 fn the_end_is_clean_between_frames_and_truncated_inside_one_at_every_byte() {
     let frame = [&[0x49, 0x50, 3, 0, 0, 0, 2, 0], &b"abc"[..]].concat();
     for cut in 0..=frame.len() {
