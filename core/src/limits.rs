@@ -33,6 +33,9 @@ pub const MAX_HALF_OPEN: usize = 256;
 /// connections from the kernel's backlog.
 pub const MAX_READY: usize = 128;
 
+/// Accepts that may be pending on one listener in a context.
+pub const MAX_ACCEPTS: usize = 1024;
+
 /// Refusals a listener remembers until [`Listener::take_refusals`](crate::Listener::take_refusals).
 pub const MAX_REFUSALS: usize = 64;
 

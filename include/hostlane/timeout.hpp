@@ -15,14 +15,26 @@ class timeout {
 public:
     template <typename Rep, typename Period>
     constexpr timeout(std::chrono::duration<Rep, Period> duration) noexcept
-        : ms_(duration.count() <= 0 ? HOSTLANE_NO_WAIT
-                                    : std::chrono::ceil<std::chrono::milliseconds>(duration).count()) {}
+        : ms_(in_milliseconds(std::chrono::duration<double, std::milli>(duration).count())) {}
 
     [[nodiscard]] constexpr std::int64_t milliseconds() const noexcept { return ms_; }
     [[nodiscard]] static constexpr timeout never() noexcept { return timeout(HOSTLANE_FOREVER); }
 
 private:
     explicit constexpr timeout(std::int64_t ms) noexcept : ms_(ms) {}
+
+    /// Negative and not-a-number mean no wait; what no clock counts to means for ever.
+    static constexpr std::int64_t in_milliseconds(double ms) noexcept {
+        if (!(ms > 0)) {
+            return HOSTLANE_NO_WAIT;
+        }
+        if (ms >= 9e18) {
+            return HOSTLANE_FOREVER;
+        }
+        const auto whole = static_cast<std::int64_t>(ms);
+        return static_cast<double>(whole) < ms ? whole + 1 : whole;
+    }
+
     std::int64_t ms_;
 };
 

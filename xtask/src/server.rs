@@ -61,7 +61,7 @@ pub(crate) struct Sockets(PathBuf);
 impl Sockets {
     pub(crate) fn new() -> Result<Sockets> {
         use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("hostlane-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("xtask-serve-{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Sockets(path))
     }

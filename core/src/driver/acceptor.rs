@@ -133,6 +133,10 @@ impl Acceptor {
         self.stamp.check()?;
         let mut state = lock(&self.state);
         state.check_open()?;
+        if state.waiting.len() >= limits::MAX_ACCEPTS {
+            let limit = limits::MAX_ACCEPTS;
+            return Err(Error::new(Code::QueueFull, format!("{limit} accepts are pending on this listener")));
+        }
         if state.driver.is_none() {
             let mut seat = hub.seat_acceptor(self);
             seat.watch(self.epoll.as_fd(), READ);

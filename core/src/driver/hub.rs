@@ -325,6 +325,10 @@ impl Hub {
     // --- the end -----------------------------------------------------------------------------------
 
     pub(crate) fn cancel(&self, op: OpId) {
+        // In a forked child the operation is the parent's.
+        if !self.stamp.current() {
+            return;
+        }
         match self.owner(op) {
             Some((token, Member::Dial(dialling))) => {
                 // If it connected this very moment, a lane owns the operation now.

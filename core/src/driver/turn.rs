@@ -124,6 +124,9 @@ pub(crate) trait Shared {
 
     /// Sees to it that somebody polls for what is needed now.
     fn attend(&mut self) {
+        if self.turn().waiting.is_empty() {
+            return;
+        }
         let interest = self.descriptor().map_or(Interest::empty(), |(_, interest)| interest);
         self.turn().attend(interest);
     }

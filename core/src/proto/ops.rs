@@ -14,6 +14,9 @@ use crate::proto::ids::IdMap;
 /// Names a pending operation. Chosen by the driver, unique per connection, never reused.
 pub(crate) type OpId = u64;
 
+/// Deadlines of finished operations kept before they are swept out.
+const STALE: usize = 64;
+
 /// What an operation waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -60,6 +63,10 @@ impl Ops {
         self.pending.insert(op, kind);
         if let Some(deadline) = deadline {
             self.deadlines.push(Reverse((deadline, op)));
+            // Deadlines of finished operations leave when they come to the top; behind a far one they pile up.
+            if self.deadlines.len() > 2 * self.pending.len() + STALE {
+                self.deadlines.retain(|Reverse((_, op))| self.pending.contains_key(op));
+            }
         }
     }
 

@@ -115,6 +115,16 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
+        if name == "STOP" {
+            // The signal is sent; each of its threads stops when it gets to it.
+            let tasks = format!("/proc/{}/task", self.0.id());
+            until("every thread has stopped", || {
+                std::fs::read_dir(&tasks).unwrap().all(|task| {
+                    let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+                    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+                })
+            });
+        }
     }
 }
 
