@@ -10,9 +10,11 @@
 // # Waiting
 //
 // Everything that waits takes a context. The context's deadline is the deadline
-// of the operation, and its cancellation ends the wait at once; both give the
-// context's own error, unwrapped. A waiting goroutine costs no operating-system
-// thread: all waits of the process share one descriptor in Go's network poller.
+// of the operation, and its cancellation ends the wait at once. Both give an error
+// that errors.Is finds to be the context's own: that error itself when nothing was
+// sent, otherwise an [*Error] around it whose MaybeSent is set. A waiting goroutine
+// costs no operating-system thread: all waits of the process share one descriptor in
+// Go's network poller.
 //
 // # Errors
 //

@@ -14,6 +14,9 @@ type Error struct {
 	// MaybeSent reports that a part of the message may have reached the other
 	// side. When it is false, nothing was sent and sending again is safe.
 	MaybeSent bool
+
+	// ended is the error of the context that ended the operation, or nil.
+	ended error
 }
 
 // Error returns "hostlane: name: text".
@@ -31,8 +34,14 @@ func (e *Error) Is(target error) bool {
 	return ok && other.Code == e.Code
 }
 
-// Unwrap returns the standard library's error for the same cause, or nil.
-func (e *Error) Unwrap() error { return codeTable[e.Code].standard }
+// Unwrap returns the error of the context that ended the operation, otherwise the
+// standard library's error for the same cause, or nil.
+func (e *Error) Unwrap() error {
+	if e.ended != nil {
+		return e.ended
+	}
+	return codeTable[e.Code].standard
+}
 
 // Timeout reports whether a deadline passed, as net.Error has it.
 func (e *Error) Timeout() bool { return e.Code == CodeTimeout }

@@ -3,10 +3,13 @@ package hostlane_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	hostlane "github.com/hostlane/hostlane/go"
@@ -278,11 +281,30 @@ func TestOptionsOfBothSides(t *testing.T) {
 	accept(t, others)
 	_, err = hostlane.Dial(ctx, others.Addr())
 	mustBe(t, err, hostlane.ErrPermissionDenied)
+	closed := listen(t, hostlane.WithAllowUIDs())
+	accept(t, closed)
+	_, err = hostlane.Dial(ctx, closed.Addr())
+	mustBe(t, err, hostlane.ErrPermissionDenied)
 
 	apart := listen(t, hostlane.WithChannels(500))
 	accept(t, apart)
 	_, err = hostlane.Dial(ctx, apart.Addr(), hostlane.WithChannels(501))
 	mustBe(t, err, hostlane.ErrNoCommonChannel)
+}
+
+func TestBacklogReachesTheKernel(t *testing.T) {
+	l := listen(t, hostlane.WithBacklog(2)) // nobody accepts
+	for held := 0; held <= 10; held++ {
+		conn, err := net.Dial("unix", socketPath(l))
+		if err != nil {
+			if held < 2 || !errors.Is(err, syscall.EAGAIN) {
+				t.Errorf("after %d connections: %v", held, err)
+			}
+			return
+		}
+		defer conn.Close()
+	}
+	t.Error("the kernel holds more connections than the backlog")
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {
@@ -295,6 +317,8 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		"negative limit":    hostlane.WithMaxMessage(-1),
 		"limit too large":   hostlane.WithMaxMessage(16<<20 + 1),
 		"negative deadline": hostlane.WithHandshakeTimeout(-1),
+		"negative backlog":  hostlane.WithBacklog(-1),
+		"backlog too large": hostlane.WithBacklog(65536),
 	} {
 		l, err := hostlane.Listen(testAddr(t), opt)
 		if err == nil {

@@ -54,6 +54,8 @@ func Listen(addr string, opts ...Option) (*Listener, error) {
 // side by side from the first Accept on: a silent, slow or hostile client delays
 // nobody, and is listed by Refusals. When ctx ends first, nothing is lost: a client
 // that arrives later waits for the next Accept. It fails with ErrClosed after Close.
+// Want of descriptors or memory is no failure: accepting pauses, which Stats counts,
+// and the clients wait in the kernel.
 func (l *Listener) Accept(ctx context.Context) (*Peer, error) {
 	ms, err := timeoutOf(ctx)
 	if err != nil {

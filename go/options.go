@@ -2,6 +2,7 @@ package hostlane
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/hostlane/hostlane/go/internal/capi"
@@ -50,11 +51,24 @@ func WithMaxMessage(bytes int) Option {
 	return func(o *options) { o.capi.MaxMessage = uint64(bytes) }
 }
 
-// WithAllowUIDs accepts only peers that run as one of these users. The default is
-// decided by the permissions of the socket alone.
+// WithAllowUIDs accepts only other sides that run as one of these users, by the
+// kernel's word; none named admits nobody. The default is this user and root for a
+// per-user name, elsewhere whoever the file mode of the socket lets in; an abstract
+// address (unix:@name) has no file mode and needs this option.
 func WithAllowUIDs(uids ...uint32) Option {
 	ids := append([]uint32(nil), uids...)
 	return func(o *options) { o.capi.AllowUIDs, o.capi.HasAllowUIDs = ids, true }
+}
+
+// WithBacklog sets how many connections the kernel holds before they are accepted,
+// at most 65535. The default, also for 0, is 1024; the kernel may lower it. It means
+// nothing to Dial.
+func WithBacklog(connections int) Option {
+	backlog := uint32(math.MaxUint32) // for the core to refuse
+	if connections >= 0 && connections < math.MaxUint32 {
+		backlog = uint32(connections)
+	}
+	return func(o *options) { o.capi.Backlog = backlog }
 }
 
 // WithLogger makes the library warn about peers and listeners that were never

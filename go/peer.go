@@ -69,10 +69,10 @@ func warnLeak(logger *slog.Logger, kind string) {
 // Send sends data as one message and returns once the kernel has all of it.
 //
 // When ctx ends before the first byte left, nothing was sent and the connection
-// is intact; when it ends inside the frame, the connection is closed. It fails
-// with ErrInvalidChannel for a channel that was not agreed, ErrPayloadTooLarge
-// above the limit, ErrQueueFull, ErrClosed, and ErrPeerClosed or
-// ErrConnectionLost when the other side is gone.
+// is intact; when it ends inside the frame, the connection is closed and the error
+// is an *Error whose MaybeSent is set. It fails with ErrInvalidChannel for a
+// channel that was not agreed, ErrPayloadTooLarge above the limit, ErrQueueFull,
+// ErrClosed, and ErrPeerClosed or ErrConnectionLost when the other side is gone.
 func (p *Peer) Send(ctx context.Context, channel Channel, data []byte) error {
 	ms, err := timeoutOf(ctx)
 	if err != nil {
@@ -114,9 +114,9 @@ func (p *Peer) recv(ctx context.Context, channel int32) (Message, error) {
 // turn, and ErrQueueFull ends the queue.
 //
 // When ctx ends while the call is queued it is just removed. When the call was
-// already sent, the connection is closed, so that a late reply can never answer
-// the next call; whatever else uses it gets ErrConnectionLost. It fails otherwise
-// as Send and Recv do.
+// already sent, the error is an *Error whose MaybeSent is set, and the connection
+// is closed, so that a late reply can never answer the next call; whatever else
+// uses it gets ErrConnectionLost. It fails otherwise as Send and Recv do.
 func (p *Peer) Request(ctx context.Context, data []byte) (Message, error) {
 	ms, err := timeoutOf(ctx)
 	if err != nil {

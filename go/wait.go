@@ -2,6 +2,7 @@ package hostlane
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hostlane/hostlane/go/internal/capi"
@@ -26,20 +27,33 @@ func timeoutOf(ctx context.Context) (int64, error) {
 }
 
 // failureOf gives the error of a finished operation. What failed after its context
-// ended is reported as the context's own error, whatever the end looked like to the
+// ended is reported as the context's error, whatever the end looked like to the
 // core; everything else is the core's judgement.
 func failureOf(ctx context.Context, ev *capi.Event) error {
 	if ev.Status == 0 {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return endedBy(err, ev.Failure)
 	}
 	// The core's clock may be ahead of the timer behind the context.
 	if deadline, ok := ctx.Deadline(); ok && Code(ev.Status) == CodeTimeout && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
+		return endedBy(context.DeadlineExceeded, ev.Failure)
 	}
 	return errorOf(ev.Failure)
+}
+
+// endedBy gives the error of an operation that its context ended: the context's own,
+// bare when nothing was sent, otherwise inside an Error that tells so.
+func endedBy(err error, f *capi.Failure) error {
+	if f == nil || !f.MaybeSent {
+		return err
+	}
+	code := CodeCancelled
+	if errors.Is(err, context.DeadlineExceeded) {
+		code = CodeTimeout
+	}
+	return &Error{Code: code, Msg: err.Error() + " (" + f.Message + ")", MaybeSent: true, ended: err}
 }
 
 // errorOf gives the public error for what the C interface reported.

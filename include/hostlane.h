@@ -493,7 +493,7 @@ typedef struct {
      */
     int64_t handshake_timeout_ms;
     /**
-     * Shared secret, 1 to 4096 bytes of UTF-8. NULL: none.
+     * Shared secret, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
      */
     const char *auth_token;
     /**
@@ -505,11 +505,12 @@ typedef struct {
      */
     uint64_t max_message;
     /**
-     * User ids the other side may run as. NULL: any.
+     * User ids the other side may run as. NULL: for a per-user name this user and root, elsewhere whoever the file mode
+     * of the socket lets in; refused for `unix:@name`, which has no file mode.
      */
     const uint32_t *allow_uids;
     /**
-     * Number of `allow_uids`.
+     * Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
      */
     size_t allow_uids_len;
 } hostlane_connect_options_t;
@@ -713,7 +714,7 @@ typedef struct {
      */
     int64_t handshake_timeout_ms;
     /**
-     * Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none.
+     * Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
      */
     const char *auth_token;
     /**
@@ -725,11 +726,12 @@ typedef struct {
      */
     uint64_t max_message;
     /**
-     * User ids that may connect. NULL: any that the permissions of the socket let through.
+     * User ids that may connect. NULL: for a per-user name this user and root, elsewhere whoever the file mode of the
+     * socket lets in; refused for `unix:@name`, which has no file mode.
      */
     const uint32_t *allow_uids;
     /**
-     * Number of `allow_uids`.
+     * Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
      */
     size_t allow_uids_len;
     /**
@@ -917,7 +919,8 @@ hostlane_status_t hostlane_context_cancel(hostlane_context_t context, uint64_t o
 
 /**
  * Closes the context and gives the handle back; a thread in hostlane_context_next() returns with HOSTLANE_E_CLOSED. Its
- * peers and listeners are closed with it; their handles still have to be given back. The second call gives
+ * peers and listeners are closed with it; their handles still have to be given back. The events of operations that are
+ * pending are gone with it, and its descriptor is closed: take it out of the event loop first. The second call gives
  * HOSTLANE_E_CLOSED.
  */
 hostlane_status_t hostlane_context_close(hostlane_context_t context, hostlane_error_t **err);

@@ -10,7 +10,7 @@ async function timesOut(ms, operation) {
   const start = performance.now();
   const error = await rejects(operation(), 'timeout');
   const took = performance.now() - start;
-  assert.ok(took >= ms - 1 && took < ms + 250, `a timeout of ${ms} ms took ${took} ms`);
+  assert.ok(took >= ms - 1 && took < ms + 3000, `a timeout of ${ms} ms took ${took} ms`);
   return error;
 }
 
@@ -84,7 +84,8 @@ test('abort gives the reason of the signal', async (t) => {
   await assert.rejects(server.recv({ signal: AbortSignal.abort(reason) }), reason);
   const controller = new AbortController();
   const received = server.recv({ signal: controller.signal });
-  setTimeout(() => controller.abort(reason), 10);
+  assert.equal(server.stats().pendingOperations, 1);
+  controller.abort(reason);
   await assert.rejects(received, reason);
   await assert.rejects(server.recv({ signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' });
   await client.send('not lost');
@@ -109,7 +110,9 @@ test('a message that came before the abort is delivered', async (t) => {
 test('abort works for connect, accept, ping and a queued call, and removes its listener', async (t) => {
   const listener = await listening(t);
   const silent = address(t);
-  await rawServer(t, silent, () => {});
+  let arrived;
+  const arrival = new Promise((resolve) => (arrived = resolve));
+  await rawServer(t, silent, arrived);
   const { peer } = await rawPair(t);
   const busy = peer.request('busy', wait);
   const controller = new AbortController();
@@ -120,7 +123,9 @@ test('abort works for connect, accept, ping and a queued call, and removes its l
     peer.ping({ signal }),
     peer.request('queued', { signal }),
   ].map((promise) => assert.rejects(promise, { name: 'AbortError' }));
-  setTimeout(() => controller.abort(), 20);
+  await arrival;
+  assert.equal(peer.stats().pendingOperations, 3);
+  controller.abort();
   await Promise.all(aborted);
   const closed = rejects(busy, 'closed');
   await peer.close();

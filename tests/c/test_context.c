@@ -2,7 +2,12 @@
 
 #include "lane.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* A context, a listener and the two ends of a connection, all driven by it. */
 typedef struct {
@@ -283,22 +288,43 @@ TEST(wrong_arguments_are_refused) {
 typedef struct {
     hostlane_context_t context;
     hostlane_status_t status;
-    bool started;
+    pid_t id; /* of the thread; 0 before it runs */
     bool done;
 } waiting;
 
 static void *next_thread(void *argument) {
     waiting *waiting = argument;
     hostlane_event_t event;
-    __atomic_store_n(&waiting->started, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&waiting->id, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
     waiting->status = hostlane_context_next(waiting->context, HOSTLANE_FOREVER, &event, NULL);
     __atomic_store_n(&waiting->done, true, __ATOMIC_RELEASE);
     return NULL;
 }
 
+/* Waits until the thread is blocked in the kernel, which it is only inside the call; fails after LONG. */
+static void wait_asleep(const waiting *waiting) {
+    const int64_t deadline = lane_now() + LONG;
+    char state = 0;
+    while (state != 'S') {
+        const pid_t id = __atomic_load_n(&waiting->id, __ATOMIC_ACQUIRE);
+        char path[64];
+        CHECK(lane_now() < deadline);
+        CHECK(!__atomic_load_n(&waiting->done, __ATOMIC_ACQUIRE));
+        if (id == 0) {
+            sched_yield();
+            continue;
+        }
+        snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)id);
+        FILE *stat = fopen(path, "r");
+        CHECK(stat != NULL);
+        CHECK_EQ(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+        fclose(stat);
+    }
+}
+
 TEST(a_signal_interrupts_next) {
     driven all = driven_open();
-    waiting waiting = {all.context, HOSTLANE_OK, false, false};
+    waiting waiting = {all.context, HOSTLANE_OK, 0, false};
     pthread_t thread;
     lane_catch_signal();
     CHECK_EQ(pthread_create(&thread, NULL, next_thread, &waiting), 0);
@@ -310,11 +336,12 @@ TEST(a_signal_interrupts_next) {
 
 TEST(close_wakes_next_and_stays_closed) {
     driven all = driven_open();
-    waiting waiting = {all.context, HOSTLANE_OK, false, false};
+    waiting waiting = {all.context, HOSTLANE_OK, 0, false};
     hostlane_event_t event;
     hostlane_message_t *message;
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, next_thread, &waiting), 0);
+    wait_asleep(&waiting);
     CHECK_OK(hostlane_context_close(all.context, NULL));
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_STATUS(waiting.status, HOSTLANE_E_CLOSED);
@@ -322,6 +349,25 @@ TEST(close_wakes_next_and_stays_closed) {
     CHECK_STATUS(hostlane_context_next(all.context, 0, &event, NULL), HOSTLANE_E_CLOSED);
     CHECK_STATUS(hostlane_context_recv(all.context, all.client, -1, 0, &event, NULL), HOSTLANE_E_CLOSED);
     CHECK(hostlane_recv(all.client, 0, &message, NULL) != HOSTLANE_OK);
+    CHECK_OK(hostlane_close(all.client, NULL));
+    CHECK_OK(hostlane_close(all.server, NULL));
+    CHECK_OK(hostlane_listener_close(all.listener, NULL));
+}
+
+TEST(closing_a_context_ends_its_descriptor_and_what_pends) {
+    driven all = driven_open();
+    hostlane_event_t started;
+    hostlane_event_t event;
+    int32_t fd;
+    size_t n;
+    CHECK_OK(hostlane_context_fd(all.context, &fd, NULL));
+    CHECK_OK(hostlane_context_recv(all.context, all.client, HOSTLANE_ANY_CHANNEL, HOSTLANE_FOREVER, &started, NULL));
+    CHECK_EQ(started.kind, HOSTLANE_EVENT_PENDING);
+    CHECK(fcntl(fd, F_GETFD) != -1);
+    CHECK_OK(hostlane_context_close(all.context, NULL));
+    CHECK(fcntl(fd, F_GETFD) == -1 && errno == EBADF);
+    CHECK_STATUS(hostlane_context_process(all.context, &event, 1, &n, NULL, NULL), HOSTLANE_E_CLOSED);
+    CHECK_STATUS(hostlane_context_fd(all.context, &fd, NULL), HOSTLANE_E_CLOSED);
     CHECK_OK(hostlane_close(all.client, NULL));
     CHECK_OK(hostlane_close(all.server, NULL));
     CHECK_OK(hostlane_listener_close(all.listener, NULL));

@@ -178,6 +178,36 @@ TEST(another_user_is_refused) {
     CHECK_OK(hostlane_listener_close(listener, NULL));
 }
 
+TEST(an_empty_list_of_users_admits_nobody) {
+    hostlane_listen_options_t server = listening();
+    const uint32_t nobody = (uint32_t)getuid();
+    server.allow_uids = &nobody;
+    server.allow_uids_len = 0;
+    hostlane_listener_t listener = lane_listen("refusing", &server);
+    lane_connecting one;
+    lane_connect_start(&one, "refusing", NULL);
+    lane_refuse(listener, 1);
+    CHECK_STATUS(lane_connect_end(&one), HOSTLANE_E_PERMISSION_DENIED);
+    CHECK_OK(hostlane_listener_close(listener, NULL));
+
+    hostlane_connect_options_t client = connecting();
+    client.allow_uids = &nobody;
+    client.allow_uids_len = 0;
+    listener = lane_listen("unwanted", NULL);
+    lane_connect_start(&one, "unwanted", &client);
+    CHECK_STATUS(lane_connect_end(&one), HOSTLANE_E_PERMISSION_DENIED);
+    CHECK_OK(hostlane_listener_close(listener, NULL));
+}
+
+TEST(an_empty_secret_of_a_client_is_refused) {
+    hostlane_connect_options_t client = connecting();
+    lane_connecting one;
+    client.auth_token = "";
+    client.auth_token_len = 0;
+    lane_connect_start(&one, "nobody", &client);
+    CHECK_STATUS(lane_connect_end(&one), HOSTLANE_E_INVALID_ARGUMENT);
+}
+
 TEST(channels_are_the_common_ones) {
     hostlane_listen_options_t server = listening();
     hostlane_connect_options_t client = connecting();

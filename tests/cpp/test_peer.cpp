@@ -148,4 +148,38 @@ TEST(options_reach_the_other_side) {
     CHECK_STATUS(refusals[0].status, HOSTLANE_E_AUTHENTICATION_FAILED);
 }
 
+TEST(an_empty_secret_is_refused) {
+    const std::string address = lane_path("secret");
+    hostlane::listen_options server;
+    server.auth_token = "";
+    CHECK_STATUS(hostlane::listener::listen(address, server).status(), HOSTLANE_E_INVALID_ARGUMENT);
+    server.auth_token.reset();
+    const auto listener = hostlane::listener::listen(address, server).value();
+    hostlane::connect_options client;
+    client.auth_token = std::string();
+    CHECK_STATUS(hostlane::peer::connect(address, soon, client).status(), HOSTLANE_E_INVALID_ARGUMENT);
+    const auto context = hostlane::context::create().value();
+    CHECK_STATUS(context.connect(address, soon, client).status(), HOSTLANE_E_INVALID_ARGUMENT);
+}
+
+TEST(an_empty_list_of_users_admits_nobody) {
+    const std::string address = lane_path("users");
+    hostlane::listen_options server;
+    server.allow_uids.emplace();
+    const auto closed = hostlane::listener::listen(address, server).value();
+    hostlane_status_t refused = HOSTLANE_OK;
+    std::thread stranger([&] { refused = hostlane::peer::connect(address, soon).status(); });
+    while (closed.stats().value().refused == 0) {
+        CHECK_STATUS(closed.accept(5ms).status(), HOSTLANE_E_TIMEOUT);
+    }
+    stranger.join();
+    CHECK_STATUS(refused, HOSTLANE_E_PERMISSION_DENIED);
+
+    const std::string open = lane_path("open");
+    const auto listener = hostlane::listener::listen(open).value();
+    hostlane::connect_options client;
+    client.allow_uids.emplace();
+    CHECK_STATUS(hostlane::peer::connect(open, soon, client).status(), HOSTLANE_E_PERMISSION_DENIED);
+}
+
 int main(int argc, char **argv) { return check_main(argc, argv); }

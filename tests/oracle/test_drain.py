@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import time
 
 import pytest
 
-from lane import Lane, LaneListener, fails
+from harness import wait_until
+from lane import Lane, LaneListener, fails, library
 from level0 import COMMAND, CONTROL, DATA, TELEMETRY, Frame, encode_control
 from stock import Background, StockClient, StockPeer, echo
 
@@ -109,7 +110,7 @@ def test_a_late_pong_does_not_disturb_a_drain(to_stock: tuple[Lane, StockPeer]) 
 def test_a_drain_that_nobody_answers(to_stock: tuple[Lane, StockPeer]) -> None:
     lane, peer = to_stock
     took = fails("timeout", lane.drain, 0.3)
-    assert 0.29 <= took < 0.5
+    assert 0.29 <= took < 2.0
     assert peer.wire.frame() == Frame(CONTROL, LEAVE)
     lane.close()
     assert peer.wire.rest() == []
@@ -120,12 +121,19 @@ def test_a_drain_waits_for_the_call_in_flight(to_stock: tuple[Lane, StockPeer]) 
     calling = Background(lambda: lane.request(b"question"))
     assert peer.recv() == (COMMAND, b"question")
     draining = Background(lane.drain)
-    time.sleep(0.1)  # the drain has begun, or begins later: both orders are right
+    wait_until(lambda: _pending(lane) == 2, what="the call and the drain waiting")
     peer.send(COMMAND, b"answer")
     other = Background(lambda: echo(peer))
     assert calling.result() == b"answer"
     draining.result()
     other.result()
+
+
+def _pending(lane: Lane) -> int:
+    """The operations that wait: `pending_operations` of `hostlane_stats_t`."""
+    stats = (ctypes.c_uint64 * 64)()  # more than it has
+    assert library().hostlane_stats(lane._handle, ctypes.byref(stats), None) == 0
+    return stats[5]
 
 
 def test_an_unasked_shutdown_ack_is_never_sent(from_stock: tuple[Lane, StockClient]) -> None:
@@ -188,7 +196,7 @@ def test_an_unasked_shutdown_ack_is_ignored(to_stock: tuple[Lane, StockPeer]) ->
 
 def test_a_ping_that_nobody_answers(to_stock: tuple[Lane, StockPeer]) -> None:
     lane, peer = to_stock
-    assert 0.19 <= fails("timeout", lane.ping, 0.2) < 0.4
+    assert 0.19 <= fails("timeout", lane.ping, 0.2) < 2.0
     assert peer.wire.frame() == Frame(CONTROL, PING)
     peer.wire.send_frame(CONTROL, PONG)  # too late, and no reason to end anything
     peer.send(DATA, b"still here")

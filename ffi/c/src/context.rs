@@ -319,7 +319,8 @@ pub unsafe extern "C" fn hostlane_context_cancel(
 }
 
 /// Closes the context and gives the handle back; a thread in hostlane_context_next() returns with HOSTLANE_E_CLOSED. Its
-/// peers and listeners are closed with it; their handles still have to be given back. The second call gives
+/// peers and listeners are closed with it; their handles still have to be given back. The events of operations that are
+/// pending are gone with it, and its descriptor is closed: take it out of the event loop first. The second call gives
 /// HOSTLANE_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_context_close(

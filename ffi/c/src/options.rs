@@ -34,15 +34,16 @@ pub struct hostlane_connect_options_t {
     pub channels_len: usize,
     /// Limit of the whole handshake, in milliseconds, beside the timeout of the call. 0: 5000.
     pub handshake_timeout_ms: i64,
-    /// Shared secret, 1 to 4096 bytes of UTF-8. NULL: none.
+    /// Shared secret, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
     pub auth_token: *const c_char,
     /// Length of `auth_token`, in bytes.
     pub auth_token_len: usize,
     /// Largest payload to send or to accept, in bytes. 0: 16777216, which is also the most.
     pub max_message: u64,
-    /// User ids the other side may run as. NULL: any.
+    /// User ids the other side may run as. NULL: for a per-user name this user and root, elsewhere whoever the file mode
+    /// of the socket lets in; refused for `unix:@name`, which has no file mode.
     pub allow_uids: *const u32,
-    /// Number of `allow_uids`.
+    /// Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
     pub allow_uids_len: usize,
 }
 
@@ -59,15 +60,16 @@ pub struct hostlane_listen_options_t {
     pub channels_len: usize,
     /// Limit of one client's whole handshake, in milliseconds. 0: 5000.
     pub handshake_timeout_ms: i64,
-    /// Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none.
+    /// Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
     pub auth_token: *const c_char,
     /// Length of `auth_token`, in bytes.
     pub auth_token_len: usize,
     /// Largest payload to send or to accept, in bytes. 0: 16777216, which is also the most.
     pub max_message: u64,
-    /// User ids that may connect. NULL: any that the permissions of the socket let through.
+    /// User ids that may connect. NULL: for a per-user name this user and root, elsewhere whoever the file mode of the
+    /// socket lets in; refused for `unix:@name`, which has no file mode.
     pub allow_uids: *const u32,
-    /// Number of `allow_uids`.
+    /// Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
     pub allow_uids_len: usize,
     /// Connections the kernel holds before they are accepted. 0: 1024.
     pub backlog: u32,

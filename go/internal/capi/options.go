@@ -19,6 +19,8 @@ type Options struct {
 	HasAllowUIDs       bool
 	HandshakeTimeoutMS int64
 	MaxMessage         uint64
+	// Backlog is for Listen alone.
+	Backlog uint32
 }
 
 // nothing is what an empty list points to: a null pointer would mean "not set".
@@ -43,6 +45,7 @@ func (o *Options) listen() (raw C.hostlane_listen_options_t, unpin func()) {
 	raw.allow_uids, raw.allow_uids_len = common.allow_uids, common.allow_uids_len
 	raw.handshake_timeout_ms = common.handshake_timeout_ms
 	raw.max_message = common.max_message
+	raw.backlog = C.uint32_t(o.Backlog)
 	return raw, unpin
 }
 

@@ -63,13 +63,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             }
         }
     }
-    let connect = langs.contains(&Lang::Rust).then(|| connect::measure(workspace, &sockets)).transpose();
-    report.connect = *connect.as_ref().unwrap_or(&None);
+    if langs.contains(&Lang::Rust) {
+        report.connect = Some(connect::measure(workspace, &sockets)?);
+    }
     bar.finish_and_clear();
     println!("{report}");
     let path = report.save(workspace)?;
     println!("written to {}", path.display());
-    connect.map(|_| true)
+    Ok(true)
 }
 
 /// One row: raw and hostlane in turns, each first in every other round.

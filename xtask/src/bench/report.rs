@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::connect::Connect;
 use super::measure::{Placement, Work};
 use super::statistics::{median, spread};
 use crate::r#gen::version;
@@ -35,8 +36,7 @@ pub(super) struct Report {
     rounds: usize,
     seconds: f64,
     rows: Vec<Row>,
-    /// Nanoseconds of a first connection with its first reply.
-    pub(super) connect: Option<f64>,
+    pub(super) connect: Option<Connect>,
 }
 
 impl Report {
@@ -80,7 +80,8 @@ impl Report {
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "rounds": self.rounds,
             "seconds_per_round": self.seconds,
-            "connect_and_first_reply_ns": self.connect,
+            "process_connect_first_reply_ns": self.connect.as_ref().map(|connect| connect.whole),
+            "process_alone_ns": self.connect.as_ref().map(|connect| connect.empty),
             "results": rows,
         })
     }
@@ -124,8 +125,13 @@ impl fmt::Display for Report {
                 median(&ratios),
             )?;
         }
-        if let Some(connect) = self.connect {
-            writeln!(out, "\nconnect plus first reply, rust: {:.1} us (median)", connect / 1000.0)?;
+        if let Some(connect) = &self.connect {
+            writeln!(
+                out,
+                "\nrust, a new process each time: start, connect, first reply, end {:.2} ms (median); the process alone {:.2} ms",
+                connect.whole / 1e6,
+                connect.empty / 1e6
+            )?;
         }
         Ok(())
     }
@@ -144,11 +150,16 @@ mod tests {
             raw: vec![1000.0, 2000.0, 4000.0],
             lane: vec![1100.0, 2600.0, 4000.0],
         };
-        let report =
-            Report { version: "1.2.3".into(), rounds: 3, seconds: 0.5, rows: vec![row], connect: Some(150_000.0) };
+        let report = Report {
+            version: "1.2.3".into(),
+            rounds: 3,
+            seconds: 0.5,
+            rows: vec![row],
+            connect: Some(Connect { whole: 1_500_000.0, empty: 900_000.0 }),
+        };
         let text = report.to_string();
         assert!(text.contains("1.10  1.00 .. 1.30"), "{text}");
-        assert!(text.contains("150.0 us"), "{text}");
+        assert!(text.contains("1.50 ms (median); the process alone 0.90 ms"), "{text}");
         assert_eq!(report.json()["results"][0]["ratio_median"], 1.1);
     }
 }

@@ -82,28 +82,12 @@ fn rust(full: bool) -> Vec<Suite> {
         check(
             "rust-clippy",
             &[
-                &["clippy", "--locked", "--workspace", "--exclude=hostlane-node", "--all-targets", "--", "-Dwarnings"],
-                // Its macros register nothing in a test build, where everything then looks unused.
-                &["clippy", "--locked", "--package=hostlane-node", "--lib", "--", "-Dwarnings"],
+                &["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"],
                 // Alone, core is compiled without the features that other crates switch on.
                 &["clippy", "--locked", "--package=hostlane", "--all-targets", "--", "-Dwarnings"],
             ],
         ),
-        check(
-            "rust-doc",
-            &[
-                &["doc", "--locked", "--no-deps", "--workspace", "--exclude=hostlane-node"],
-                // Nothing of the addon is public; its documentation is for those who work on it.
-                &[
-                    "rustdoc",
-                    "--locked",
-                    "--package=hostlane-node",
-                    "--",
-                    "--document-private-items",
-                    "--allow=rustdoc::private_intra_doc_links",
-                ],
-            ],
-        ),
+        check("rust-doc", &[&["doc", "--locked", "--no-deps", "--workspace"]]),
         Suite::of("rust-deny", &[], |workspace| {
             let cargo = |arguments: &[&str]| words(workspace.command("cargo"), arguments);
             Ok(vec![
