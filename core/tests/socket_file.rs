@@ -3,7 +3,7 @@
 mod common;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::Barrier;
 
@@ -103,8 +103,8 @@ fn a_live_server_that_knows_no_lock_is_not_displaced() {
     assert_eq!(bind_code(&place.address("a.sock")), Code::AddressInUse);
     assert_eq!(std::fs::metadata(place.path("a.sock")).unwrap().ino(), inode);
     drop(foreign);
-    // Now the same file is stale.
-    Listener::bind(&place.address("a.sock")).unwrap();
+    // Now the same file is stale, once no child that another test is starting shares the socket any more.
+    until("the path is free", || Listener::bind(&place.address("a.sock")).is_ok());
 }
 
 #[test]
@@ -143,6 +143,7 @@ fn of_many_simultaneous_starters_exactly_one_wins() {
         let place = Place::new();
         if round % 2 == 1 {
             drop(UnixListener::bind(place.path("a.sock")).unwrap());
+            until("it is stale", || UnixStream::connect(place.path("a.sock")).is_err());
         }
         let barrier = Barrier::new(16);
         let address = place.address("a.sock");

@@ -28,7 +28,23 @@ pub(crate) struct SocketFile {
     inode: u64,
     stamp: fork::Stamp,
     /// Released after the file is gone.
-    lock: OwnedFd,
+    _lock: Lock,
+}
+
+/// The held lock. Released explicitly, since a child forked meanwhile shares the descriptor, and closing
+/// it here would not be enough.
+#[derive(Debug)]
+struct Lock {
+    file: OwnedFd,
+    stamp: fork::Stamp,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.stamp.current() {
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
+    }
 }
 
 /// Binds and listens at `path`.
@@ -45,7 +61,7 @@ pub(crate) fn bind(path: &Path, backlog: i32) -> Result<(OwnedFd, SocketFile)> {
     clear_stale(&dir, &name, path)?;
 
     // Short and unique in the directory: the lock file's inode names this socket path.
-    let inode = rustix::fs::fstat(&lock).map_err(|e| Error::os("looking at the lock file", e))?.st_ino;
+    let inode = rustix::fs::fstat(&lock.file).map_err(|e| Error::os("looking at the lock file", e))?.st_ino;
     let private = format!(".hl-{inode:x}");
     remove_if_socket(&dir, &private)?;
     let result = listen_at(&dir, &private, backlog).and_then(|sock| {
@@ -57,10 +73,10 @@ pub(crate) fn bind(path: &Path, backlog: i32) -> Result<(OwnedFd, SocketFile)> {
     let sock = result?;
     let stat = look(&dir, &name)?.ok_or_else(|| Error::new(Code::Io, "the socket vanished while it was made"))?;
     let (device, inode) = (stat.st_dev, stat.st_ino);
-    Ok((sock, SocketFile { dir, name, device, inode, stamp: fork::Stamp::now(), lock }))
+    Ok((sock, SocketFile { dir, name, device, inode, stamp: fork::Stamp::now(), _lock: lock }))
 }
 
-fn lock(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<OwnedFd> {
+fn lock(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<Lock> {
     let mut lock_name = PathBuf::from(name);
     if lock_name.extension().is_some_and(|e| e == "sock") {
         lock_name.set_extension("lock");
@@ -68,10 +84,10 @@ fn lock(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<OwnedFd> {
         lock_name.as_mut_os_string().push(".lock");
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let lock = rustix::fs::openat(dir, &lock_name, flags, MODE)
+    let file = rustix::fs::openat(dir, &lock_name, flags, MODE)
         .map_err(|e| Error::os(format_args!("opening the lock file of {}", path.display()), e))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { file, stamp: fork::Stamp::now() }),
         Err(Errno::WOULDBLOCK) => Err(in_use(path)),
         Err(e) => Err(Error::os("locking the lock file", e)),
     }
@@ -163,7 +179,5 @@ impl Drop for SocketFile {
             // Nothing is left to do if it fails: the next server treats the file as stale.
             let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
         }
-        // A forked child may share the descriptor, so closing it would not be enough.
-        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
