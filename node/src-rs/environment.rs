@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use hostlane_bridge::{Code, Completion, Context, Error, Listener, Peer, Progress, Result, Started, guard};
+use hostlane_bridge::{Code, Completion, Context, Error, Listener, Peer, Result, Started, guard};
 use napi::bindgen_prelude::{Env, Float64Array, Uint8Array};
 use napi_derive::napi;
 
@@ -60,16 +60,16 @@ pub fn open(env: Env, wake: Wake<'_>, mode: String, slots: Float64Array, bytes: 
 }
 
 /// Everything that finished since the last call, at most as many as there are slots: how many. If that is all of them, there
-/// may be more.
+/// may be more to fetch at once.
 #[napi(catch_unwind)]
 pub fn drain(env: Env) -> napi::Result<u32> {
     let this = Environment::of(&env)?;
     let mut done = this.done.borrow_mut();
     let mut exchange = this.exchange.borrow_mut();
-    // Below the budget the context has nothing left, and its descriptor is not readable any more.
     let progress = guard(|| this.context.process(exchange.capacity(), &mut done));
-    // Before anything can fail below: a wait that is not told would never wake again.
-    if !matches!(progress, Ok(Progress::More)) {
+    // A full batch has JavaScript call again at once. Else the wait is told to go on, before anything can fail below: the
+    // descriptor is readable if there is more.
+    if done.len() < exchange.capacity() {
         this.waiter.drained()?;
     }
     progress.map_err(exception)?;
