@@ -58,7 +58,7 @@ fn no_instant_has_a_wider_mode_whatever_the_umask() {
     let place = Place::new();
     let exe = std::env::current_exe().unwrap();
     let script = "umask 000; exec \"$0\" --exact child --nocapture";
-    let mut server = Command::new("sh")
+    let server = Command::new("sh")
         .args(["-c", script])
         .arg(&exe)
         .env("HOSTLANE_CHILD", "serve")
@@ -66,6 +66,8 @@ fn no_instant_has_a_wider_mode_whatever_the_umask() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    // Ended whatever happens.
+    let mut server = Process(server);
     // Whatever appears in the directory is looked at as fast as possible, temporary names included.
     let mut sockets = 0;
     until("the server answers", || {
@@ -78,8 +80,7 @@ fn no_instant_has_a_wider_mode_whatever_the_umask() {
         Peer::connect(&place.address("a.sock"), SOON).is_ok()
     });
     assert!(sockets > 0);
-    server.kill().unwrap();
-    server.wait().unwrap();
+    server.0.kill().unwrap();
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn names_live_in_a_private_directory() {
     let runtime = place.path("run");
     std::fs::create_dir(&runtime).unwrap();
     let exe = std::env::current_exe().unwrap();
-    let mut server = Command::new(&exe)
+    let server = Command::new(&exe)
         .args(["--exact", "child", "--nocapture"])
         .env("HOSTLANE_CHILD", "serve")
         .env("HOSTLANE_ADDRESS", "engine")
@@ -196,11 +197,13 @@ fn names_live_in_a_private_directory() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    // Ended whatever happens.
+    let mut server = Process(server);
     let socket = runtime.join("hostlane/engine.sock");
     until("it serves", || Peer::connect(&socket.display().to_string(), SOON).is_ok());
     assert_eq!(std::fs::metadata(runtime.join("hostlane")).unwrap().mode() & 0o7777, 0o700);
-    server.kill().unwrap();
-    server.wait().unwrap();
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
 
     let refused = |prepare: &dyn Fn()| {
         let _ = std::fs::remove_dir_all(runtime.join("hostlane"));
