@@ -70,15 +70,19 @@ fn no_instant_has_a_wider_mode_whatever_the_umask() {
     let mut server = Process(server);
     // Whatever appears in the directory is looked at as fast as possible, temporary names included.
     let mut sockets = 0;
-    until("the server answers", || {
+    let mut look = || {
         for entry in std::fs::read_dir(place.0.path()).unwrap().flatten() {
             if let Ok(meta) = entry.metadata() {
                 sockets += 1;
                 assert_eq!(meta.mode() & 0o7177 & 0o077, 0, "{:?} is open to others", entry.file_name());
             }
         }
+    };
+    until("the server answers", || {
+        look();
         Peer::connect(&place.address("a.sock"), SOON).is_ok()
     });
+    look();
     assert!(sockets > 0);
     server.0.kill().unwrap();
 }

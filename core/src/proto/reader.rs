@@ -124,6 +124,11 @@ impl FrameReader {
             return Err(Error::new(Code::FrameTooLarge, format!("a frame declares {len} bytes, the limit is {limit}")));
         }
         let received = &rest[HEADER_LEN..];
+        if received.len() == len && self.start == 0 && len > OWN_BUFFER {
+            // The buffer holds this one frame: it becomes the payload's, uncopied.
+            let whole = Bytes::from(std::mem::take(&mut self.staging));
+            return Ok(Some(Frame { channel: header.channel, payload: whole.slice(HEADER_LEN..) }));
+        }
         if received.len() >= len {
             let payload = Bytes::copy_from_slice(&received[..len]);
             self.start += HEADER_LEN + len;
