@@ -2,7 +2,7 @@
 
 use super::Source;
 
-/// Where `unsafe` may be written. The one test among them forks.
+/// Where `unsafe` may be written.
 const EDGES: [&str; 5] = ["core/src/os/", "core/src/shm/", "ffi/", "python/", "node/"];
 
 /// Every use of `unsafe` elsewhere.
