@@ -172,8 +172,7 @@ impl Context {
     pub fn reply(&self, message: &Message, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
         let op = self.hub().new_op();
         let lane = message.lane();
-        lane.check_seat(self.hub())?;
-        let step = lane.submit_frame(op, message.channel(), payload, false, deadline)?;
+        let step = lane.submit_frame(self.hub(), op, message.channel(), payload, false, deadline)?;
         started(lane, op, step)
     }
 
@@ -206,8 +205,7 @@ impl Context {
 
     fn start(&self, peer: &Peer, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Started> {
         let op = self.hub().new_op();
-        peer.lane().check_seat(self.hub())?;
-        let step = peer.lane().submit(op, |conn| start(conn, op))?;
+        let step = peer.lane().submit(self.hub(), op, |conn| start(conn, op))?;
         started(peer.lane(), op, step)
     }
 
@@ -220,8 +218,7 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Result<Started> {
         let op = self.hub().new_op();
-        peer.lane().check_seat(self.hub())?;
-        let step = peer.lane().submit_frame(op, channel, payload, call, deadline)?;
+        let step = peer.lane().submit_frame(self.hub(), op, channel, payload, call, deadline)?;
         started(peer.lane(), op, step)
     }
 }

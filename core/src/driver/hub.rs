@@ -284,7 +284,7 @@ impl Hub {
     fn open(self: &Arc<Hub>, op: OpId, dial: Dial, request: Request, deadline: Option<Instant>) -> Result<()> {
         let made = lane::connected(dial.into_socket(), request.address, &request.options, request.allowed.as_deref())?;
         let lane = self.seat(made);
-        match lane.submit(op, |conn| conn.open(op, deadline))? {
+        match lane.submit(self, op, |conn| conn.open(op, deadline))? {
             None => Ok(()),
             Some(done) => done.map(drop),
         }

@@ -198,11 +198,11 @@ impl Lane {
 
     // --- a context -------------------------------------------------------------------------------
 
-    /// Starts an operation under the context's id.
-    pub(crate) fn submit(&self, op: OpId, start: impl FnOnce(&mut Conn) -> Step) -> Result<Step> {
+    /// Starts an operation under an id of `hub`. `wrong_driver` unless that context drives this lane.
+    pub(crate) fn submit(&self, hub: &Arc<Hub>, op: OpId, start: impl FnOnce(&mut Conn) -> Step) -> Result<Step> {
         self.check()?;
         let mut state = lock(&self.state);
-        state.seated()?;
+        state.seated()?.check(hub)?;
         let step = start(&mut state.conn);
         Ok(state.submitted(op, step))
     }
@@ -210,6 +210,7 @@ impl Lane {
     /// Sends a message or a request under the context's id.
     pub(crate) fn submit_frame(
         &self,
+        hub: &Arc<Hub>,
         op: OpId,
         channel: Channel,
         payload: impl Payload,
@@ -218,7 +219,7 @@ impl Lane {
     ) -> Result<Step> {
         self.check()?;
         let mut state = lock(&self.state);
-        state.seated()?;
+        state.seated()?.check(hub)?;
         let step = state.submit_frame(op, channel, payload, call, deadline);
         Ok(state.submitted(op, step))
     }
@@ -236,11 +237,6 @@ impl Lane {
         let mut state = lock(&self.state);
         state.conn.cancel(op);
         state.move_on();
-    }
-
-    /// `wrong_driver` unless `hub` drives this lane.
-    pub(crate) fn check_seat(&self, hub: &Arc<Hub>) -> Result<()> {
-        lock(&self.state).seated()?.check(hub)
     }
 }
 
