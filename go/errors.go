@@ -47,6 +47,10 @@ const (
 	CodeWrongDriver Code = 113
 	// CodeAuthenticationRequired: This address form is only served and used with an authentication option.
 	CodeAuthenticationRequired Code = 114
+	// CodeWouldBlock: The channel has no credit now, and its policy is not to wait.
+	CodeWouldBlock Code = 115
+	// CodeCallEnded: The call was answered already, was given up by its caller, or ran out of time.
+	CodeCallEnded Code = 116
 	// CodeConnectionRefused: The address exists and nobody serves it.
 	CodeConnectionRefused Code = 201
 	// CodeNotFound: Nothing exists at the address.
@@ -71,6 +75,10 @@ const (
 	CodeQueueFull Code = 211
 	// CodeIO: The operating system reported an error that has no number of its own here.
 	CodeIO Code = 212
+	// CodeDraining: The connection is being drained: nothing new can be started on it.
+	CodeDraining Code = 213
+	// CodePeerUnresponsive: The other side answered no keepalive in time: it is stopped or stuck.
+	CodePeerUnresponsive Code = 214
 	// CodeBadMagic: The bytes received are not a frame of this protocol.
 	CodeBadMagic Code = 301
 	// CodeFrameTooLarge: A frame declared more bytes than this side accepts; it was judged by its header alone.
@@ -99,12 +107,20 @@ const (
 	CodeControlFlood Code = 313
 	// CodeTooManyHandshakes: The server had too many unfinished handshakes and dropped the oldest.
 	CodeTooManyHandshakes Code = 314
+	// CodeProtocolError: The other side broke a rule of the protocol.
+	CodeProtocolError Code = 315
+	// CodeUnknownFrame: A frame of unknown type was marked critical.
+	CodeUnknownFrame Code = 316
+	// CodeCreditExceeded: The other side sent more than it had credit for.
+	CodeCreditExceeded Code = 317
 	// CodeSchemaViolation: The message does not satisfy the schema of its channel.
 	CodeSchemaViolation Code = 401
 	// CodeBadSchema: A schema file cannot be loaded.
 	CodeBadSchema Code = 402
 	// CodeRemoteError: The program on the other side answered with an error.
 	CodeRemoteError Code = 501
+	// CodeCallAbandoned: The program on the other side let the call go without an answer.
+	CodeCallAbandoned Code = 502
 	// CodeInternal: A fault inside hostlane; please report it.
 	CodeInternal Code = 901
 	// CodePanic: A fault inside hostlane was caught at the language boundary; the object is no longer usable.
@@ -144,6 +160,10 @@ var (
 	ErrWrongDriver = &Error{Code: CodeWrongDriver}
 	// ErrAuthenticationRequired: This address form is only served and used with an authentication option.
 	ErrAuthenticationRequired = &Error{Code: CodeAuthenticationRequired}
+	// ErrWouldBlock: The channel has no credit now, and its policy is not to wait.
+	ErrWouldBlock = &Error{Code: CodeWouldBlock}
+	// ErrCallEnded: The call was answered already, was given up by its caller, or ran out of time.
+	ErrCallEnded = &Error{Code: CodeCallEnded}
 	// ErrConnectionRefused: The address exists and nobody serves it.
 	// It also matches syscall.ECONNREFUSED.
 	ErrConnectionRefused = &Error{Code: CodeConnectionRefused}
@@ -177,6 +197,10 @@ var (
 	ErrQueueFull = &Error{Code: CodeQueueFull}
 	// ErrIO: The operating system reported an error that has no number of its own here.
 	ErrIO = &Error{Code: CodeIO}
+	// ErrDraining: The connection is being drained: nothing new can be started on it.
+	ErrDraining = &Error{Code: CodeDraining}
+	// ErrPeerUnresponsive: The other side answered no keepalive in time: it is stopped or stuck.
+	ErrPeerUnresponsive = &Error{Code: CodePeerUnresponsive}
 	// ErrBadMagic: The bytes received are not a frame of this protocol.
 	ErrBadMagic = &Error{Code: CodeBadMagic}
 	// ErrFrameTooLarge: A frame declared more bytes than this side accepts; it was judged by its header alone.
@@ -209,12 +233,20 @@ var (
 	// ErrTooManyHandshakes: The server had too many unfinished handshakes and dropped the oldest.
 	// It also matches syscall.ECONNREFUSED.
 	ErrTooManyHandshakes = &Error{Code: CodeTooManyHandshakes}
+	// ErrProtocolError: The other side broke a rule of the protocol.
+	ErrProtocolError = &Error{Code: CodeProtocolError}
+	// ErrUnknownFrame: A frame of unknown type was marked critical.
+	ErrUnknownFrame = &Error{Code: CodeUnknownFrame}
+	// ErrCreditExceeded: The other side sent more than it had credit for.
+	ErrCreditExceeded = &Error{Code: CodeCreditExceeded}
 	// ErrSchemaViolation: The message does not satisfy the schema of its channel.
 	ErrSchemaViolation = &Error{Code: CodeSchemaViolation}
 	// ErrBadSchema: A schema file cannot be loaded.
 	ErrBadSchema = &Error{Code: CodeBadSchema}
 	// ErrRemoteError: The program on the other side answered with an error.
 	ErrRemoteError = &Error{Code: CodeRemoteError}
+	// ErrCallAbandoned: The program on the other side let the call go without an answer.
+	ErrCallAbandoned = &Error{Code: CodeCallAbandoned}
 	// ErrInternal: A fault inside hostlane; please report it.
 	ErrInternal = &Error{Code: CodeInternal}
 	// ErrPanic: A fault inside hostlane was caught at the language boundary; the object is no longer usable.
@@ -244,6 +276,8 @@ var codeTable = map[Code]codeFacts{
 	CodePayloadTooLarge:        {"payload_too_large", "The message is larger than this connection allows; nothing was sent.", false, nil},
 	CodeWrongDriver:            {"wrong_driver", "A blocking call was made on an object that a context drives, or the other way round.", false, nil},
 	CodeAuthenticationRequired: {"authentication_required", "This address form is only served and used with an authentication option.", false, nil},
+	CodeWouldBlock:             {"would_block", "The channel has no credit now, and its policy is not to wait.", true, nil},
+	CodeCallEnded:              {"call_ended", "The call was answered already, was given up by its caller, or ran out of time.", false, nil},
 	CodeConnectionRefused:      {"connection_refused", "The address exists and nobody serves it.", true, syscall.ECONNREFUSED},
 	CodeNotFound:               {"not_found", "Nothing exists at the address.", true, fs.ErrNotExist},
 	CodeAddressInUse:           {"address_in_use", "Another process serves the address.", true, syscall.EADDRINUSE},
@@ -256,6 +290,8 @@ var codeTable = map[Code]codeFacts{
 	CodeTooManyFiles:           {"too_many_files", "The process or the system has no file descriptor left.", true, syscall.EMFILE},
 	CodeQueueFull:              {"queue_full", "A bounded queue is full; wait for running operations and try again.", true, nil},
 	CodeIO:                     {"io", "The operating system reported an error that has no number of its own here.", false, nil},
+	CodeDraining:               {"draining", "The connection is being drained: nothing new can be started on it.", true, nil},
+	CodePeerUnresponsive:       {"peer_unresponsive", "The other side answered no keepalive in time: it is stopped or stuck.", true, nil},
 	CodeBadMagic:               {"bad_magic", "The bytes received are not a frame of this protocol.", false, nil},
 	CodeFrameTooLarge:          {"frame_too_large", "A frame declared more bytes than this side accepts; it was judged by its header alone.", false, nil},
 	CodeTruncated:              {"truncated", "The connection ended inside a frame.", true, io.ErrUnexpectedEOF},
@@ -270,9 +306,13 @@ var codeTable = map[Code]codeFacts{
 	CodeRefused:                {"refused", "The server ended the handshake without giving a reason.", false, syscall.ECONNREFUSED},
 	CodeControlFlood:           {"control_flood", "The other side sent more control messages than the limit allows.", false, nil},
 	CodeTooManyHandshakes:      {"too_many_handshakes", "The server had too many unfinished handshakes and dropped the oldest.", true, syscall.ECONNREFUSED},
+	CodeProtocolError:          {"protocol_error", "The other side broke a rule of the protocol.", false, nil},
+	CodeUnknownFrame:           {"unknown_frame", "A frame of unknown type was marked critical.", false, nil},
+	CodeCreditExceeded:         {"credit_exceeded", "The other side sent more than it had credit for.", false, nil},
 	CodeSchemaViolation:        {"schema_violation", "The message does not satisfy the schema of its channel.", false, nil},
 	CodeBadSchema:              {"bad_schema", "A schema file cannot be loaded.", false, nil},
 	CodeRemoteError:            {"remote_error", "The program on the other side answered with an error.", false, nil},
+	CodeCallAbandoned:          {"call_abandoned", "The program on the other side let the call go without an answer.", false, nil},
 	CodeInternal:               {"internal", "A fault inside hostlane; please report it.", false, nil},
 	CodePanic:                  {"panic", "A fault inside hostlane was caught at the language boundary; the object is no longer usable.", false, nil},
 }

@@ -103,6 +103,16 @@
 #define HOSTLANE_E_AUTHENTICATION_REQUIRED 114
 
 /**
+ * The channel has no credit now, and its policy is not to wait.
+ */
+#define HOSTLANE_E_WOULD_BLOCK 115
+
+/**
+ * The call was answered already, was given up by its caller, or ran out of time.
+ */
+#define HOSTLANE_E_CALL_ENDED 116
+
+/**
  * The address exists and nobody serves it.
  */
 #define HOSTLANE_E_CONNECTION_REFUSED 201
@@ -161,6 +171,16 @@
  * The operating system reported an error that has no number of its own here.
  */
 #define HOSTLANE_E_IO 212
+
+/**
+ * The connection is being drained: nothing new can be started on it.
+ */
+#define HOSTLANE_E_DRAINING 213
+
+/**
+ * The other side answered no keepalive in time: it is stopped or stuck.
+ */
+#define HOSTLANE_E_PEER_UNRESPONSIVE 214
 
 /**
  * The bytes received are not a frame of this protocol.
@@ -233,6 +253,21 @@
 #define HOSTLANE_E_TOO_MANY_HANDSHAKES 314
 
 /**
+ * The other side broke a rule of the protocol.
+ */
+#define HOSTLANE_E_PROTOCOL_ERROR 315
+
+/**
+ * A frame of unknown type was marked critical.
+ */
+#define HOSTLANE_E_UNKNOWN_FRAME 316
+
+/**
+ * The other side sent more than it had credit for.
+ */
+#define HOSTLANE_E_CREDIT_EXCEEDED 317
+
+/**
  * The message does not satisfy the schema of its channel.
  */
 #define HOSTLANE_E_SCHEMA_VIOLATION 401
@@ -246,6 +281,11 @@
  * The program on the other side answered with an error.
  */
 #define HOSTLANE_E_REMOTE_ERROR 501
+
+/**
+ * The program on the other side let the call go without an answer.
+ */
+#define HOSTLANE_E_CALL_ABANDONED 502
 
 /**
  * A fault inside hostlane; please report it.

@@ -115,6 +115,20 @@ export const ERRORS = [
     retryable: false,
   },
   {
+    number: 115,
+    name: 'would_block',
+    code: 'ERR_HOSTLANE_WOULD_BLOCK',
+    meaning: 'The channel has no credit now, and its policy is not to wait.',
+    retryable: true,
+  },
+  {
+    number: 116,
+    name: 'call_ended',
+    code: 'ERR_HOSTLANE_CALL_ENDED',
+    meaning: 'The call was answered already, was given up by its caller, or ran out of time.',
+    retryable: false,
+  },
+  {
     number: 201,
     name: 'connection_refused',
     code: 'ERR_HOSTLANE_CONNECTION_REFUSED',
@@ -197,6 +211,20 @@ export const ERRORS = [
     code: 'ERR_HOSTLANE_IO',
     meaning: 'The operating system reported an error that has no number of its own here.',
     retryable: false,
+  },
+  {
+    number: 213,
+    name: 'draining',
+    code: 'ERR_HOSTLANE_DRAINING',
+    meaning: 'The connection is being drained: nothing new can be started on it.',
+    retryable: true,
+  },
+  {
+    number: 214,
+    name: 'peer_unresponsive',
+    code: 'ERR_HOSTLANE_PEER_UNRESPONSIVE',
+    meaning: 'The other side answered no keepalive in time: it is stopped or stuck.',
+    retryable: true,
   },
   {
     number: 301,
@@ -297,6 +325,27 @@ export const ERRORS = [
     retryable: true,
   },
   {
+    number: 315,
+    name: 'protocol_error',
+    code: 'ERR_HOSTLANE_PROTOCOL_ERROR',
+    meaning: 'The other side broke a rule of the protocol.',
+    retryable: false,
+  },
+  {
+    number: 316,
+    name: 'unknown_frame',
+    code: 'ERR_HOSTLANE_UNKNOWN_FRAME',
+    meaning: 'A frame of unknown type was marked critical.',
+    retryable: false,
+  },
+  {
+    number: 317,
+    name: 'credit_exceeded',
+    code: 'ERR_HOSTLANE_CREDIT_EXCEEDED',
+    meaning: 'The other side sent more than it had credit for.',
+    retryable: false,
+  },
+  {
     number: 401,
     name: 'schema_violation',
     code: 'ERR_HOSTLANE_SCHEMA_VIOLATION',
@@ -315,6 +364,13 @@ export const ERRORS = [
     name: 'remote_error',
     code: 'ERR_HOSTLANE_REMOTE_ERROR',
     meaning: 'The program on the other side answered with an error.',
+    retryable: false,
+  },
+  {
+    number: 502,
+    name: 'call_abandoned',
+    code: 'ERR_HOSTLANE_CALL_ABANDONED',
+    meaning: 'The program on the other side let the call go without an answer.',
     retryable: false,
   },
   {

@@ -17,11 +17,15 @@ __all__ = [
     "BadHandshakeError",
     "BadMagicError",
     "BadSchemaError",
+    "CallAbandonedError",
+    "CallEndedError",
     "CancelledError",
     "ClosedError",
     "ConnectionLostError",
     "ConnectionRefusedError",
     "ControlFloodError",
+    "CreditExceededError",
+    "DrainingError",
     "Error",
     "ForkedError",
     "FrameTooLargeError",
@@ -39,7 +43,9 @@ __all__ = [
     "PanicError",
     "PayloadTooLargeError",
     "PeerClosedError",
+    "PeerUnresponsiveError",
     "PermissionDeniedError",
+    "ProtocolError",
     "ProtocolMismatchError",
     "QueueFullError",
     "RefusedError",
@@ -52,9 +58,11 @@ __all__ = [
     "TruncatedError",
     "UnknownChannelError",
     "UnknownControlError",
+    "UnknownFrameError",
     "UnsafeDirectoryError",
     "UnsupportedError",
     "VersionMismatchError",
+    "WouldBlockError",
     "WrongDriverError",
 ]
 
@@ -171,6 +179,22 @@ class AuthenticationRequiredError(Error, builtins.ValueError):
     retryable: ClassVar[bool] = False
 
 
+class WouldBlockError(Error, builtins.BlockingIOError):
+    """The channel has no credit now, and its policy is not to wait."""
+
+    code: ClassVar[int] = 115
+    kind: ClassVar[str] = "would_block"
+    retryable: ClassVar[bool] = True
+
+
+class CallEndedError(Error):
+    """The call was answered already, was given up by its caller, or ran out of time."""
+
+    code: ClassVar[int] = 116
+    kind: ClassVar[str] = "call_ended"
+    retryable: ClassVar[bool] = False
+
+
 class ConnectionRefusedError(Error, builtins.ConnectionRefusedError):
     """The address exists and nobody serves it."""
 
@@ -265,6 +289,22 @@ class IoError(Error, builtins.OSError):
     code: ClassVar[int] = 212
     kind: ClassVar[str] = "io"
     retryable: ClassVar[bool] = False
+
+
+class DrainingError(Error, builtins.ConnectionError):
+    """The connection is being drained: nothing new can be started on it."""
+
+    code: ClassVar[int] = 213
+    kind: ClassVar[str] = "draining"
+    retryable: ClassVar[bool] = True
+
+
+class PeerUnresponsiveError(Error, builtins.ConnectionAbortedError):
+    """The other side answered no keepalive in time: it is stopped or stuck."""
+
+    code: ClassVar[int] = 214
+    kind: ClassVar[str] = "peer_unresponsive"
+    retryable: ClassVar[bool] = True
 
 
 class BadMagicError(Error, builtins.ConnectionError):
@@ -379,6 +419,30 @@ class TooManyHandshakesError(Error, builtins.ConnectionRefusedError):
     retryable: ClassVar[bool] = True
 
 
+class ProtocolError(Error, builtins.ConnectionError):
+    """The other side broke a rule of the protocol."""
+
+    code: ClassVar[int] = 315
+    kind: ClassVar[str] = "protocol_error"
+    retryable: ClassVar[bool] = False
+
+
+class UnknownFrameError(Error, builtins.ConnectionError):
+    """A frame of unknown type was marked critical."""
+
+    code: ClassVar[int] = 316
+    kind: ClassVar[str] = "unknown_frame"
+    retryable: ClassVar[bool] = False
+
+
+class CreditExceededError(Error, builtins.ConnectionError):
+    """The other side sent more than it had credit for."""
+
+    code: ClassVar[int] = 317
+    kind: ClassVar[str] = "credit_exceeded"
+    retryable: ClassVar[bool] = False
+
+
 class SchemaViolationError(Error, builtins.ValueError):
     """The message does not satisfy the schema of its channel."""
 
@@ -400,6 +464,14 @@ class RemoteError(Error):
 
     code: ClassVar[int] = 501
     kind: ClassVar[str] = "remote_error"
+    retryable: ClassVar[bool] = False
+
+
+class CallAbandonedError(Error):
+    """The program on the other side let the call go without an answer."""
+
+    code: ClassVar[int] = 502
+    kind: ClassVar[str] = "call_abandoned"
     retryable: ClassVar[bool] = False
 
 
@@ -434,6 +506,8 @@ BY_CODE: dict[int, type[Error]] = {
     112: PayloadTooLargeError,
     113: WrongDriverError,
     114: AuthenticationRequiredError,
+    115: WouldBlockError,
+    116: CallEndedError,
     201: ConnectionRefusedError,
     202: NotFoundError,
     203: AddressInUseError,
@@ -446,6 +520,8 @@ BY_CODE: dict[int, type[Error]] = {
     210: TooManyFilesError,
     211: QueueFullError,
     212: IoError,
+    213: DrainingError,
+    214: PeerUnresponsiveError,
     301: BadMagicError,
     302: FrameTooLargeError,
     303: TruncatedError,
@@ -460,9 +536,13 @@ BY_CODE: dict[int, type[Error]] = {
     312: RefusedError,
     313: ControlFloodError,
     314: TooManyHandshakesError,
+    315: ProtocolError,
+    316: UnknownFrameError,
+    317: CreditExceededError,
     401: SchemaViolationError,
     402: BadSchemaError,
     501: RemoteError,
+    502: CallAbandonedError,
     901: InternalError,
     902: PanicError,
 }

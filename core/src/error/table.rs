@@ -34,6 +34,10 @@ pub enum Code {
     WrongDriver = 113,
     /// This address form is only served and used with an authentication option.
     AuthenticationRequired = 114,
+    /// The channel has no credit now, and its policy is not to wait.
+    WouldBlock = 115,
+    /// The call was answered already, was given up by its caller, or ran out of time.
+    CallEnded = 116,
     /// The address exists and nobody serves it.
     ConnectionRefused = 201,
     /// Nothing exists at the address.
@@ -58,6 +62,10 @@ pub enum Code {
     QueueFull = 211,
     /// The operating system reported an error that has no number of its own here.
     Io = 212,
+    /// The connection is being drained: nothing new can be started on it.
+    Draining = 213,
+    /// The other side answered no keepalive in time: it is stopped or stuck.
+    PeerUnresponsive = 214,
     /// The bytes received are not a frame of this protocol.
     BadMagic = 301,
     /// A frame declared more bytes than this side accepts; it was judged by its header alone.
@@ -86,12 +94,20 @@ pub enum Code {
     ControlFlood = 313,
     /// The server had too many unfinished handshakes and dropped the oldest.
     TooManyHandshakes = 314,
+    /// The other side broke a rule of the protocol.
+    ProtocolError = 315,
+    /// A frame of unknown type was marked critical.
+    UnknownFrame = 316,
+    /// The other side sent more than it had credit for.
+    CreditExceeded = 317,
     /// The message does not satisfy the schema of its channel.
     SchemaViolation = 401,
     /// A schema file cannot be loaded.
     BadSchema = 402,
     /// The program on the other side answered with an error.
     RemoteError = 501,
+    /// The program on the other side let the call go without an answer.
+    CallAbandoned = 502,
     /// A fault inside hostlane; please report it.
     Internal = 901,
     /// A fault inside hostlane was caught at the language boundary; the object is no longer usable.
@@ -115,6 +131,8 @@ impl Code {
         Code::PayloadTooLarge,
         Code::WrongDriver,
         Code::AuthenticationRequired,
+        Code::WouldBlock,
+        Code::CallEnded,
         Code::ConnectionRefused,
         Code::NotFound,
         Code::AddressInUse,
@@ -127,6 +145,8 @@ impl Code {
         Code::TooManyFiles,
         Code::QueueFull,
         Code::Io,
+        Code::Draining,
+        Code::PeerUnresponsive,
         Code::BadMagic,
         Code::FrameTooLarge,
         Code::Truncated,
@@ -141,9 +161,13 @@ impl Code {
         Code::Refused,
         Code::ControlFlood,
         Code::TooManyHandshakes,
+        Code::ProtocolError,
+        Code::UnknownFrame,
+        Code::CreditExceeded,
         Code::SchemaViolation,
         Code::BadSchema,
         Code::RemoteError,
+        Code::CallAbandoned,
         Code::Internal,
         Code::Panic,
     ];
@@ -170,6 +194,8 @@ impl Code {
             Code::PayloadTooLarge => "payload_too_large",
             Code::WrongDriver => "wrong_driver",
             Code::AuthenticationRequired => "authentication_required",
+            Code::WouldBlock => "would_block",
+            Code::CallEnded => "call_ended",
             Code::ConnectionRefused => "connection_refused",
             Code::NotFound => "not_found",
             Code::AddressInUse => "address_in_use",
@@ -182,6 +208,8 @@ impl Code {
             Code::TooManyFiles => "too_many_files",
             Code::QueueFull => "queue_full",
             Code::Io => "io",
+            Code::Draining => "draining",
+            Code::PeerUnresponsive => "peer_unresponsive",
             Code::BadMagic => "bad_magic",
             Code::FrameTooLarge => "frame_too_large",
             Code::Truncated => "truncated",
@@ -196,9 +224,13 @@ impl Code {
             Code::Refused => "refused",
             Code::ControlFlood => "control_flood",
             Code::TooManyHandshakes => "too_many_handshakes",
+            Code::ProtocolError => "protocol_error",
+            Code::UnknownFrame => "unknown_frame",
+            Code::CreditExceeded => "credit_exceeded",
             Code::SchemaViolation => "schema_violation",
             Code::BadSchema => "bad_schema",
             Code::RemoteError => "remote_error",
+            Code::CallAbandoned => "call_abandoned",
             Code::Internal => "internal",
             Code::Panic => "panic",
         }
@@ -223,6 +255,8 @@ impl Code {
             Code::PayloadTooLarge => "The message is larger than this connection allows; nothing was sent.",
             Code::WrongDriver => "A blocking call was made on an object that a context drives, or the other way round.",
             Code::AuthenticationRequired => "This address form is only served and used with an authentication option.",
+            Code::WouldBlock => "The channel has no credit now, and its policy is not to wait.",
+            Code::CallEnded => "The call was answered already, was given up by its caller, or ran out of time.",
             Code::ConnectionRefused => "The address exists and nobody serves it.",
             Code::NotFound => "Nothing exists at the address.",
             Code::AddressInUse => "Another process serves the address.",
@@ -235,6 +269,8 @@ impl Code {
             Code::TooManyFiles => "The process or the system has no file descriptor left.",
             Code::QueueFull => "A bounded queue is full; wait for running operations and try again.",
             Code::Io => "The operating system reported an error that has no number of its own here.",
+            Code::Draining => "The connection is being drained: nothing new can be started on it.",
+            Code::PeerUnresponsive => "The other side answered no keepalive in time: it is stopped or stuck.",
             Code::BadMagic => "The bytes received are not a frame of this protocol.",
             Code::FrameTooLarge => {
                 "A frame declared more bytes than this side accepts; it was judged by its header alone."
@@ -251,9 +287,13 @@ impl Code {
             Code::Refused => "The server ended the handshake without giving a reason.",
             Code::ControlFlood => "The other side sent more control messages than the limit allows.",
             Code::TooManyHandshakes => "The server had too many unfinished handshakes and dropped the oldest.",
+            Code::ProtocolError => "The other side broke a rule of the protocol.",
+            Code::UnknownFrame => "A frame of unknown type was marked critical.",
+            Code::CreditExceeded => "The other side sent more than it had credit for.",
             Code::SchemaViolation => "The message does not satisfy the schema of its channel.",
             Code::BadSchema => "A schema file cannot be loaded.",
             Code::RemoteError => "The program on the other side answered with an error.",
+            Code::CallAbandoned => "The program on the other side let the call go without an answer.",
             Code::Internal => "A fault inside hostlane; please report it.",
             Code::Panic => {
                 "A fault inside hostlane was caught at the language boundary; the object is no longer usable."
@@ -266,6 +306,7 @@ impl Code {
         matches!(
             self,
             Code::Interrupted
+                | Code::WouldBlock
                 | Code::ConnectionRefused
                 | Code::NotFound
                 | Code::AddressInUse
@@ -274,6 +315,8 @@ impl Code {
                 | Code::PeerClosed
                 | Code::TooManyFiles
                 | Code::QueueFull
+                | Code::Draining
+                | Code::PeerUnresponsive
                 | Code::Truncated
                 | Code::TooManyHandshakes
         )
@@ -296,6 +339,8 @@ impl Code {
             112 => Code::PayloadTooLarge,
             113 => Code::WrongDriver,
             114 => Code::AuthenticationRequired,
+            115 => Code::WouldBlock,
+            116 => Code::CallEnded,
             201 => Code::ConnectionRefused,
             202 => Code::NotFound,
             203 => Code::AddressInUse,
@@ -308,6 +353,8 @@ impl Code {
             210 => Code::TooManyFiles,
             211 => Code::QueueFull,
             212 => Code::Io,
+            213 => Code::Draining,
+            214 => Code::PeerUnresponsive,
             301 => Code::BadMagic,
             302 => Code::FrameTooLarge,
             303 => Code::Truncated,
@@ -322,9 +369,13 @@ impl Code {
             312 => Code::Refused,
             313 => Code::ControlFlood,
             314 => Code::TooManyHandshakes,
+            315 => Code::ProtocolError,
+            316 => Code::UnknownFrame,
+            317 => Code::CreditExceeded,
             401 => Code::SchemaViolation,
             402 => Code::BadSchema,
             501 => Code::RemoteError,
+            502 => Code::CallAbandoned,
             901 => Code::Internal,
             902 => Code::Panic,
             _ => return None,

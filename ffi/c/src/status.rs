@@ -30,6 +30,10 @@ pub const HOSTLANE_E_PAYLOAD_TOO_LARGE: i32 = 112;
 pub const HOSTLANE_E_WRONG_DRIVER: i32 = 113;
 /// This address form is only served and used with an authentication option.
 pub const HOSTLANE_E_AUTHENTICATION_REQUIRED: i32 = 114;
+/// The channel has no credit now, and its policy is not to wait.
+pub const HOSTLANE_E_WOULD_BLOCK: i32 = 115;
+/// The call was answered already, was given up by its caller, or ran out of time.
+pub const HOSTLANE_E_CALL_ENDED: i32 = 116;
 /// The address exists and nobody serves it.
 pub const HOSTLANE_E_CONNECTION_REFUSED: i32 = 201;
 /// Nothing exists at the address.
@@ -54,6 +58,10 @@ pub const HOSTLANE_E_TOO_MANY_FILES: i32 = 210;
 pub const HOSTLANE_E_QUEUE_FULL: i32 = 211;
 /// The operating system reported an error that has no number of its own here.
 pub const HOSTLANE_E_IO: i32 = 212;
+/// The connection is being drained: nothing new can be started on it.
+pub const HOSTLANE_E_DRAINING: i32 = 213;
+/// The other side answered no keepalive in time: it is stopped or stuck.
+pub const HOSTLANE_E_PEER_UNRESPONSIVE: i32 = 214;
 /// The bytes received are not a frame of this protocol.
 pub const HOSTLANE_E_BAD_MAGIC: i32 = 301;
 /// A frame declared more bytes than this side accepts; it was judged by its header alone.
@@ -82,12 +90,20 @@ pub const HOSTLANE_E_REFUSED: i32 = 312;
 pub const HOSTLANE_E_CONTROL_FLOOD: i32 = 313;
 /// The server had too many unfinished handshakes and dropped the oldest.
 pub const HOSTLANE_E_TOO_MANY_HANDSHAKES: i32 = 314;
+/// The other side broke a rule of the protocol.
+pub const HOSTLANE_E_PROTOCOL_ERROR: i32 = 315;
+/// A frame of unknown type was marked critical.
+pub const HOSTLANE_E_UNKNOWN_FRAME: i32 = 316;
+/// The other side sent more than it had credit for.
+pub const HOSTLANE_E_CREDIT_EXCEEDED: i32 = 317;
 /// The message does not satisfy the schema of its channel.
 pub const HOSTLANE_E_SCHEMA_VIOLATION: i32 = 401;
 /// A schema file cannot be loaded.
 pub const HOSTLANE_E_BAD_SCHEMA: i32 = 402;
 /// The program on the other side answered with an error.
 pub const HOSTLANE_E_REMOTE_ERROR: i32 = 501;
+/// The program on the other side let the call go without an answer.
+pub const HOSTLANE_E_CALL_ABANDONED: i32 = 502;
 /// A fault inside hostlane; please report it.
 pub const HOSTLANE_E_INTERNAL: i32 = 901;
 /// A fault inside hostlane was caught at the language boundary; the object is no longer usable.
