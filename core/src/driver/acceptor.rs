@@ -292,8 +292,9 @@ impl State {
     fn finish(&mut self, token: u64) {
         let Some(client) = self.half_open.get_mut(&token) else { return };
         carry::flush(&mut client.conn, client.sock.as_fd());
-        let failure = client.conn.end_error().cloned();
-        if failure.is_none() && !client.conn.is_open() {
+        // A client may send and leave at once; what it sent is still received.
+        let failure = client.conn.end_error().filter(|_| !client.conn.was_opened()).cloned();
+        if failure.is_none() && !client.conn.was_opened() {
             let wanted = if client.conn.wants_write() { READ | WRITE } else { READ };
             if wanted != client.watched && self.epoll.set(client.sock.as_fd(), token, client.watched, wanted).is_ok() {
                 client.watched = wanted;

@@ -20,7 +20,6 @@ use crate::proto::conn::{Conn, Post, Role};
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome, Step};
 
-#[derive(Debug)]
 pub(crate) struct Lane {
     stamp: fork::Stamp,
     credentials: Credentials,
@@ -62,6 +61,12 @@ pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowe
     let config = options.config(Role::Connector)?;
     let conn = Conn::new(config, Instant::now());
     Ok(Made { sock, conn, credentials, address })
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Lane {

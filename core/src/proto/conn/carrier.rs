@@ -279,6 +279,7 @@ impl Conn {
 
     fn opened(&mut self) {
         self.state = State::Open;
+        self.opened = true;
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }

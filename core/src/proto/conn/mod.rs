@@ -148,6 +148,8 @@ pub(crate) struct Conn {
     hello_sent: Vec<u8>,
     /// By when the reason for the end has to have left.
     last_words: Option<Instant>,
+    /// The handshake ended well, whatever came then.
+    opened: bool,
     /// The time told last.
     now: Instant,
 }
@@ -180,6 +182,7 @@ impl Conn {
             one: None,
             hello_sent: Vec::new(),
             last_words: None,
+            opened: false,
             now,
             config,
         };
@@ -261,6 +264,11 @@ impl Conn {
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Whether the handshake ended well, even if the connection has ended since.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opened
     }
 
     /// Why the connection ended.
