@@ -74,6 +74,9 @@ pub const PING_RATE: u32 = CONTROL_RATE / 4;
 /// Pings of this side that may be unanswered at a time.
 pub const MAX_PINGS: usize = CONTROL_RATE as usize / 4;
 
+/// Descriptors that can travel with one message.
+pub const MAX_DESCRIPTORS: usize = 4;
+
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;
 

@@ -1,6 +1,7 @@
 //! Options of connecting and listening. Limits are checked by the setters' users, once, before
 //! anything is opened.
 
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
@@ -13,6 +14,7 @@ use crate::proto::channel::Channel;
 pub(crate) struct Common {
     pub(crate) channels: Vec<Channel>,
     pub(crate) auth_token: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
     pub(crate) allow_uids: Option<Vec<u32>>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_message: usize,
@@ -23,6 +25,7 @@ impl Default for Common {
         Common {
             channels: Channel::DEFAULT.to_vec(),
             auth_token: None,
+            secret: None,
             allow_uids: None,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             max_message: limits::MAX_MESSAGE,
@@ -55,16 +58,24 @@ macro_rules! common_setters {
             self
         }
 
-        /// The shared secret: a connector sends it, a listener demands it. It crosses the wire in
-        /// clear, so only path and name addresses accept it.
+        /// The level-0 secret: a connector sends it, a listener demands it. It crosses the wire in
+        /// clear, so `unix:@name` and `tcp:` refuse it.
         pub fn auth_token(mut self, secret: Secret) -> Self {
             self.common.auth_token = Some(secret);
             self
         }
 
+        /// The secret both sides share; each proves to the other that it has it. Mandatory for `tcp:`,
+        /// whose other side no kernel identifies; for `unix:@name` this or
+        /// [`allow_uids`](Self::allow_uids) is.
+        pub fn secret(mut self, secret: Secret) -> Self {
+            self.common.secret = Some(secret);
+            self
+        }
+
         /// User ids the other side may have, judged by the kernel's word; anybody else gets
         /// `permission_denied`. Default: for a per-user name this user and root, elsewhere whoever
-        /// the socket's file mode lets in. Mandatory for `unix:@name`.
+        /// the socket's file mode lets in. TCP knows no users, so `tcp:` refuses the option.
         pub fn allow_uids(mut self, uids: &[u32]) -> Self {
             self.common.allow_uids = Some(uids.to_vec());
             self
@@ -90,6 +101,7 @@ macro_rules! common_setters {
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
     pub(crate) common: Common,
+    pub(crate) command: Option<Vec<OsString>>,
 }
 
 impl ConnectOptions {
@@ -99,6 +111,13 @@ impl ConnectOptions {
     }
 
     common_setters!();
+
+    /// The program and arguments of a `spawn:` address, word for word. The address is then `spawn:` with
+    /// nothing behind it.
+    pub fn command(mut self, argv: &[impl AsRef<OsStr>]) -> Self {
+        self.command = Some(argv.iter().map(|word| word.as_ref().to_owned()).collect());
+        self
+    }
 }
 
 /// Options of [`Listener::bind_with`](crate::Listener::bind_with).

@@ -15,8 +15,9 @@ use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::hub::{self, Hub, Request};
 use crate::error::{Code, Result};
+use crate::os::dial::Dial;
 use crate::os::poller::{self, READ};
-use crate::os::socket::{self, Dial};
+use crate::os::trust;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Conn;
 use crate::proto::{OpId, Step};
@@ -131,10 +132,10 @@ impl Context {
     /// Connects; errors as of [`Peer::connect_with`], at once or in the completion.
     pub fn connect(&self, address: &Address, options: &ConnectOptions, deadline: Option<Instant>) -> Result<Started> {
         self.hub().check()?;
-        let dial = Dial::new(address, &options.common)?;
+        let dial = Dial::new(address, options)?;
         let request = Request {
             address: address.to_string(),
-            allowed: socket::allowed_uids(address, &options.common),
+            allowed: trust::allowed_uids(address, &options.common),
             options: options.common.clone(),
         };
         self.hub().connect(dial, request, deadline).map(Started::Pending)

@@ -1,7 +1,7 @@
-//! One open connection: a socket, its protocol state, and who drives it.
+//! One open connection: a carrier, its protocol state, and who drives it.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -14,8 +14,9 @@ use crate::driver::hub::{Hub, Seat};
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
+use crate::os::carrier::Carrier;
 use crate::os::poller::{Interest, READ, WRITE};
-use crate::os::{credentials, fork, random, socket};
+use crate::os::{fork, random, trust};
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Config, Conn, Inline, Role};
 use crate::proto::{OpId, Outcome, Step};
@@ -23,7 +24,8 @@ use crate::proto::{OpId, Outcome, Step};
 #[derive(Debug)]
 pub(crate) struct Lane {
     stamp: fork::Stamp,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
+    carrier: &'static str,
     address: String,
     max_message: usize,
     info: OnceLock<Info>,
@@ -35,7 +37,7 @@ pub(crate) struct State {
     conn: Conn,
     driver: Driver,
     /// `None` once the connection is finished. Whoever polls it holds a share, so it is closed by the last.
-    sock: Option<Arc<OwnedFd>>,
+    carrier: Option<Arc<Carrier>>,
 }
 
 /// Who moves this connection's bytes. Chosen when it is made, for its whole life.
@@ -50,17 +52,17 @@ pub(crate) enum Driver {
 /// What connecting and accepting know about a connection.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) sock: OwnedFd,
+    pub(crate) carrier: Carrier,
     pub(crate) conn: Conn,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) address: String,
     pub(crate) max_message: usize,
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
-pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
-    let credentials = credentials::of_peer(&sock)?;
-    credentials::check(credentials, allowed)?;
+pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
+    let credentials = carrier.credentials()?;
+    trust::check(credentials, allowed)?;
     let config = Config {
         role: Role::Connector { instance: random::instance()? },
         channels: options.channels.clone(),
@@ -69,7 +71,7 @@ pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowe
         handshake_timeout: options.handshake_timeout,
     };
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { sock, conn, credentials, address, max_message: options.max_message })
+    Ok(Made { carrier, conn, credentials, address, max_message: options.max_message })
 }
 
 impl Lane {
@@ -77,10 +79,11 @@ impl Lane {
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
+            carrier: made.carrier.kind().name(),
             address: made.address,
             max_message: made.max_message,
             info: OnceLock::new(),
-            state: Mutex::new(State { conn: made.conn, driver: driver(lane), sock: Some(Arc::new(made.sock)) }),
+            state: Mutex::new(State { conn: made.conn, driver: driver(lane), carrier: Some(Arc::new(made.carrier)) }),
         })
     }
 
@@ -107,7 +110,7 @@ impl Lane {
                     instance,
                     peer_instance: agreed.instance.clone(),
                     credentials: self.credentials,
-                    carrier: "unix",
+                    carrier: self.carrier,
                     address: self.address.clone(),
                     max_message: self.max_message,
                 }
@@ -274,9 +277,9 @@ impl State {
             Ok(None) if call => self.conn.call(op, payload.into_bytes(), deadline),
             Ok(None) => self.conn.send(op, channel, payload.into_bytes(), deadline),
             Ok(Some(header)) => {
-                let Some(sock) = &self.sock else { return Some(Err(ended())) };
+                let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
                 let slices = [IoSlice::new(&header), IoSlice::new(bytes)];
-                match carry::write(sock.as_fd(), &slices) {
+                match carry::write(carrier, &slices) {
                     Ok(taken) => {
                         let frame = Inline { header, channel, len: bytes.len(), call };
                         self.conn.wrote(op, frame, taken, || payload.into_bytes(), deadline)
@@ -314,8 +317,8 @@ impl State {
 
     /// Writes what is queued, and settles.
     fn move_on(&mut self) {
-        if let Some(sock) = &self.sock {
-            carry::flush(&mut self.conn, sock.as_fd());
+        if let Some(carrier) = &self.carrier {
+            carry::flush(&mut self.conn, carrier);
         }
         self.settle();
     }
@@ -335,8 +338,8 @@ impl State {
         match &mut self.driver {
             Driver::Direct(turn) => turn.attend(interest),
             Driver::Seated(seat) => {
-                if let Some(sock) = &self.sock {
-                    seat.watch(sock.as_fd(), interest);
+                if let Some(carrier) = &self.carrier {
+                    seat.watch(carrier.as_fd(), interest);
                 }
                 seat.set_alarm(self.conn.next_timeout());
                 if self.conn.finished() {
@@ -345,25 +348,26 @@ impl State {
             }
         }
         if self.conn.finished()
-            && let Some(sock) = self.sock.take()
+            && let Some(carrier) = self.carrier.take()
         {
-            socket::shut(sock.as_fd());
+            carrier.shut();
         }
     }
 
+    /// What to poll the carrier's descriptor for.
     fn interest(&self) -> Interest {
         let mut interest = Interest::empty();
         if !self.conn.finished() {
             interest.set(READ, self.conn.wants_read());
             interest.set(WRITE, self.conn.wants_write());
         }
-        interest
+        self.carrier.as_ref().map_or(Interest::empty(), |carrier| carrier.watch(interest))
     }
 }
 
 impl Shared for State {
     type Out = Outcome;
-    type Fd = Arc<OwnedFd>;
+    type Fd = Arc<Carrier>;
 
     fn turn(&mut self) -> &mut Turn<Outcome> {
         match &mut self.driver {
@@ -372,8 +376,8 @@ impl Shared for State {
         }
     }
 
-    fn descriptor(&self) -> Option<(Arc<OwnedFd>, Interest)> {
-        Some((self.sock.clone()?, self.interest()))
+    fn descriptor(&self) -> Option<(Arc<Carrier>, Interest)> {
+        Some((self.carrier.clone()?, self.interest()))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -381,8 +385,8 @@ impl Shared for State {
     }
 
     fn pump(&mut self, now: Instant) -> bool {
-        let more = match &self.sock {
-            Some(sock) => carry::fill(&mut self.conn, sock.as_fd(), now),
+        let more = match &self.carrier {
+            Some(carrier) => carry::fill(&mut self.conn, carrier, now),
             None => false,
         };
         self.conn.handle_timeout(now);
@@ -396,7 +400,7 @@ impl Shared for State {
     }
 }
 
-/// Never met: a connection without a socket has ended, and refuses to send before this is asked.
+/// Never met: a connection without a carrier has ended, and refuses to send before this is asked.
 fn ended() -> Error {
     Error::new(Code::Closed, "the connection has ended")
 }
