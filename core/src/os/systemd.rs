@@ -29,7 +29,8 @@ struct Claim(i32);
 
 impl Claim {
     fn new(number: i32) -> Option<Claim> {
-        locked().insert(number).then_some(Claim(number))
+        // Made only where it is held: its end takes the number out again.
+        locked().insert(number).then(|| Claim(number))
     }
 }
 
