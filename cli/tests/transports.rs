@@ -58,6 +58,15 @@ fn what_a_server_on_its_standard_streams_prints_goes_to_standard_error() {
 }
 
 #[test]
+fn a_server_without_a_standard_error_of_its_own_keeps_its_frames_clean() {
+    for redirection in ["2>&-", "2>&1"] {
+        let script = format!("exec '{}' --log-level trace echo stdio: {redirection}", binary().display());
+        let reply = run(&["request", &format!("spawn:sh -c \"{script}\""), "--data", "clean"]).expect(0).json();
+        assert_eq!(reply["text"], "clean", "{redirection}");
+    }
+}
+
+#[test]
 fn a_server_ends_with_its_killed_client() {
     let mut client = Command::new(binary())
         // Nobody answers.

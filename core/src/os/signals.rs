@@ -97,8 +97,41 @@ pub(crate) fn all_blocked<T>(start: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
 
-    /// The test harness ignores SIGPIPE, so that a default action cannot be waited for here (a process of
-    /// its own is, in tests/stdio.rs); what is pending and blocked can be looked at.
+    /// In a child of its own, for the default action would end the test.
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_process_that_does_not_ignore_sigpipe_lives_on() {
+        unsafe extern "C" {
+            fn signal(number: c_int, handler: usize) -> usize;
+            fn raise(number: c_int) -> c_int;
+        }
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let broken = || without_sigpipe(|| rustix::io::write(&writer, b"x")) == Err(Errno::PIPE);
+        let status = crate::os::fork::tests::in_fork(|| {
+            // SAFETY: SIG_DFL is 0 and installs no code; the rest are plain calls with valid arguments.
+            let pending = unsafe {
+                signal(SIGPIPE, 0);
+                if !(broken() && broken()) {
+                    return 1;
+                }
+                // One that was there before stays.
+                let mut pipe = Set::EMPTY;
+                c::sigaddset(&raw mut pipe, SIGPIPE);
+                let _blocked = Blocked::new(&pipe);
+                raise(SIGPIPE);
+                let refused = broken();
+                let mut pending = Set::EMPTY;
+                c::sigpending(&raw mut pending);
+                // It would end the child when it is let in.
+                signal(SIGPIPE, 1);
+                refused && c::sigismember(&raw const pending, SIGPIPE) == 1
+            };
+            if pending { 7 } else { 2 }
+        });
+        assert_eq!(status, 7);
+    }
+
     #[test]
     #[allow(unsafe_code)]
     fn the_mask_is_as_before_and_nothing_is_pending() {
