@@ -25,13 +25,13 @@ use bytes::Bytes;
 use crate::api::stats::{ChannelStats, Stats};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::Descriptor;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
 use crate::proto::hello;
-use crate::os::Descriptor;
 use crate::proto::inbox::Inbox;
 use crate::proto::level1::{Level1, Policy};
-use crate::proto::offer::Own;
+use crate::proto::offer::{FDS, Own};
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
 use crate::proto::reader::FrameReader;
@@ -248,17 +248,15 @@ impl Conn {
         matches!(self.state, State::Ended(_)) && !self.wants_write()
     }
 
+    /// Whether descriptors may come with bytes.
+    pub(crate) fn passes_fds(&self) -> bool {
+        self.agreed.features.contains(&FDS)
+    }
+
     /// Whether a cork holds back what is small.
     pub(crate) fn cork(&mut self, corked: bool) {
         if let Some(one) = &mut self.one {
             one.cork(corked);
-        }
-    }
-
-    /// Releases buffers while nothing happens.
-    pub(crate) fn rest(&mut self) {
-        if let Some(one) = &mut self.one {
-            one.rest();
         }
     }
 
