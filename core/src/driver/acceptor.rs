@@ -227,8 +227,11 @@ impl State {
     fn watch_listener(&mut self) {
         let Some(socket) = &self.socket else { return };
         let room = match socket.shared() {
-            // The next server can have whom nobody here waits for.
-            true => !self.waiting.is_empty(),
+            // The next server can have whom nobody here waits for. Who was granted a place is about to take it.
+            true => {
+                let granted = self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count();
+                self.waiting.len() > granted
+            }
             false => self.ready.len() < limits::MAX_READY,
         };
         let listening = room && self.resume_at.is_none() && !self.over;

@@ -47,7 +47,6 @@ pub(crate) struct Header {
 }
 
 impl Header {
-
     pub(crate) fn encode(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..4].copy_from_slice(&self.len.to_le_bytes());
