@@ -1,91 +1,44 @@
 //! Both ends of a hand-written lane.
 
-use std::io::IoSlice;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use frame::{Answer, Pipe, Result, Service, ready};
 
 use crate::carrier::Carrier;
 use crate::reader::Reader;
-
-/// A batching writer keeps no more than this.
-const BATCH: usize = 64 * 1024;
-/// A message up to this length is put behind its header; a longer one is written from where it lies.
-const COPIED: usize = 4096;
+use crate::writer::Writer;
 
 /// One end.
 pub struct Lane<C, const BATCHED: bool> {
     carrier: C,
     reader: Reader,
-    out: Vec<u8>,
+    writer: Writer,
 }
 
 impl<C: Carrier, const BATCHED: bool> Lane<C, BATCHED> {
     fn new(stream: UnixStream) -> Result<Self> {
-        Ok(Lane { carrier: C::new(stream)?, reader: Reader::new(BATCHED), out: Vec::with_capacity(2 * BATCH) })
+        Ok(Lane { carrier: C::new(stream)?, reader: Reader::new(BATCHED), writer: Writer::new(BATCHED) })
     }
 
+    /// What was batched leaves before anybody waits.
     #[inline]
-    fn write(&mut self, message: &[u8]) -> Result<()> {
-        let header = u32::try_from(message.len())?.to_le_bytes();
-        if message.len() > COPIED {
-            self.flush()?;
-            return write_all(&mut self.carrier, &header, message);
-        }
-        self.out.extend_from_slice(&header);
-        self.out.extend_from_slice(message);
-        if !BATCHED || self.out.len() >= BATCH { self.flush() } else { Ok(()) }
-    }
-
-    #[inline]
-    fn flush(&mut self) -> Result<()> {
-        if !self.out.is_empty() {
-            write_all(&mut self.carrier, &self.out, &[])?;
-            self.out.clear();
-        }
-        Ok(())
+    fn before_read(&mut self) -> Result<()> {
+        if BATCHED && !self.reader.has_one()? { self.writer.flush(&mut self.carrier) } else { Ok(()) }
     }
 
     /// Answers until the client is gone.
     fn answer(&mut self) -> Result<()> {
         let mut service = Service::default();
-        let mut reply = Vec::new();
         loop {
-            if BATCHED && !self.reader.has_one()? {
-                self.flush()?;
-            }
+            self.before_read()?;
             let Some(message) = self.reader.next(&mut self.carrier)? else { return Ok(()) };
             match service.handle(message)? {
+                Answer::Echo => self.writer.put(&mut self.carrier, message)?,
                 Answer::Nothing => {}
-                Answer::Report(report) => self.write(&report)?,
-                Answer::Echo if message.len() > COPIED => {
-                    let header = u32::try_from(message.len())?.to_le_bytes();
-                    if !self.out.is_empty() {
-                        write_all(&mut self.carrier, &self.out, &[])?;
-                        self.out.clear();
-                    }
-                    write_all(&mut self.carrier, &header, message)?;
-                }
-                Answer::Echo => {
-                    reply.clear();
-                    reply.extend_from_slice(message);
-                    self.write(&reply)?;
-                }
+                Answer::Report(report) => self.writer.put(&mut self.carrier, &report)?,
             }
         }
     }
-}
-
-fn write_all(carrier: &mut impl Carrier, head: &[u8], tail: &[u8]) -> Result<()> {
-    let mut parts = [IoSlice::new(head), IoSlice::new(tail)];
-    let mut left = &mut parts[..];
-    while left.iter().any(|part| !part.is_empty()) {
-        match carrier.write(left) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            outcome => IoSlice::advance_slices(&mut left, outcome?),
-        }
-    }
-    Ok(())
 }
 
 impl<C: Carrier, const BATCHED: bool> Pipe for Lane<C, BATCHED> {
@@ -95,14 +48,12 @@ impl<C: Carrier, const BATCHED: bool> Pipe for Lane<C, BATCHED> {
 
     #[inline]
     async fn post(&mut self, message: &[u8]) -> Result<()> {
-        self.write(message)
+        self.writer.put(&mut self.carrier, message)
     }
 
     #[inline]
     async fn take(&mut self, check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
-        if BATCHED && !self.reader.has_one()? {
-            self.flush()?;
-        }
+        self.before_read()?;
         check(self.reader.next(&mut self.carrier)?.ok_or("the server is gone")?)
     }
 }
@@ -135,9 +86,9 @@ mod tests {
                 // More than one on the way, as long as the kernel can hold them.
                 let count = if size < 1000 { 50 } else { 1 };
                 for _ in 0..count {
-                    client.write(&message).unwrap();
+                    client.writer.put(&mut client.carrier, &message).unwrap();
                 }
-                client.flush().unwrap();
+                client.writer.flush(&mut client.carrier).unwrap();
                 for _ in 0..count {
                     assert_eq!(client.reader.next(&mut client.carrier).unwrap(), Some(&message[..]), "{name} {size}");
                 }

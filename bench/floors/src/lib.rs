@@ -9,6 +9,7 @@
 mod carrier;
 mod lane;
 mod reader;
+mod writer;
 
 pub use carrier::{Blocking, Carrier, Polling};
 pub use lane::{Lane, serve};

@@ -37,8 +37,8 @@ impl Flight {
     #[inline]
     pub fn launch(&mut self) -> Option<&[u8]> {
         let number = self.requests.count();
-        let sampled = number % SAMPLE == 0;
-        if sampled || number % LOOK == 0 {
+        let sampled = number.is_multiple_of(SAMPLE);
+        if sampled || number.is_multiple_of(LOOK) {
             let now = Instant::now();
             if now >= self.end {
                 return None;
@@ -74,7 +74,7 @@ impl Flight {
     #[inline]
     fn count(&mut self, number: u64) {
         self.landed += 1;
-        if number % SAMPLE == 0
+        if number.is_multiple_of(SAMPLE)
             && let Some(at) = self.samples.iter().position(|(sampled, _)| *sampled == number)
         {
             self.times.record(self.samples.swap_remove(at).1.elapsed());

@@ -3,8 +3,6 @@
 //! `FEED` says how messages are put in: `send` each, which writes it at once, or `feed` them and flush before waiting,
 //! which is batching by hand.
 
-use std::future::Future;
-
 use bytes::{Bytes, BytesMut};
 use frame::{Answer, CurrentThread, Pipe, Result, Runtime, Service, ready};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -19,8 +17,13 @@ impl<const FEED: bool> Lane<FEED> {
         Lane(LengthDelimitedCodec::builder().max_frame_length(16 << 20).new_framed(stream))
     }
 
-    fn put(&mut self, message: Bytes) -> impl Future<Output = Result<()>> {
-        async { Ok(if FEED { self.0.feed(message).await? } else { self.0.send(message).await? }) }
+    async fn put(&mut self, message: Bytes) -> Result<()> {
+        if FEED {
+            self.0.feed(message).await?;
+        } else {
+            self.0.send(message).await?;
+        }
+        Ok(())
     }
 
     /// The next message; what was fed leaves before this waits.

@@ -28,10 +28,6 @@ async fn ask(connection: &Connection, message: &[u8]) -> zbus::Result<Message> {
     connection.call_method(None::<&str>, PATH, Some(INTERFACE), METHOD, &Bytes::new(message)).await
 }
 
-fn body(message: &Message) -> Result<zbus::message::Body> {
-    Ok(message.body())
-}
-
 impl Lane {
     async fn flush(&mut self) -> Result<()> {
         self.connection.send_all(&self.burst).await?;
@@ -49,7 +45,8 @@ impl Client for Lane {
     }
 
     async fn call(&mut self, request: &[u8], check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
-        check(body(&ask(&self.connection, request).await?)?.deserialize()?)
+        let reply = ask(&self.connection, request).await?.body();
+        check(reply.deserialize()?)
     }
 
     async fn fly(&mut self, flight: &mut Flight) -> Result<()> {
@@ -65,7 +62,8 @@ impl Client for Lane {
                 calls.push(ask(request.to_vec()));
             }
             let Some((request, reply)) = calls.next().await else { return Ok(()) };
-            flight.landed_for(&request, body(&reply?)?.deserialize()?)?;
+            let reply = reply?.body();
+            flight.landed_for(&request, reply.deserialize()?)?;
         }
     }
 
