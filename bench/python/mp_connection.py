@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from multiprocessing.connection import Client as connect
-from multiprocessing.connection import Listener
+from multiprocessing import connection
 
 from payload import Service
 from works import Client, program, ready, run
@@ -14,7 +13,7 @@ class Lane(Client):
     """One connection."""
 
     def __init__(self, address: str) -> None:
-        self._connection = connect(address, "AF_UNIX")
+        self._connection = connection.Client(address, "AF_UNIX")
         self.post = self._connection.send_bytes
         self.take = self._connection.recv_bytes
 
@@ -25,16 +24,16 @@ class Lane(Client):
 
 def serve(address: str) -> None:
     """Serves one client after the other."""
-    with Listener(address, "AF_UNIX", backlog=64) as listener:
+    with connection.Listener(address, "AF_UNIX", backlog=64) as listener:
         ready(address)
         while True:
-            with listener.accept() as connection:
+            with listener.accept() as accepted:
                 service = Service()
                 try:
                     while True:
-                        reply = service.handle(connection.recv_bytes())
+                        reply = service.handle(accepted.recv_bytes())
                         if reply is not None:
-                            connection.send_bytes(reply)
+                            accepted.send_bytes(reply)
                 except EOFError:
                     pass
 

@@ -1,4 +1,4 @@
-"""A hand-written Unix socket. A message is its length (4 bytes, little-endian) and that many bytes."""
+"""A hand-written Unix socket: a message is its length (4 bytes, little-endian) and its bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Plain:
         return False
 
     def read(self) -> bytes | None:
-        """The next message; none at the end. One read is enough if it is as long as the one before."""
+        """The next message; none at the end. One read will do if it is as long as the last."""
         data = self._rest
         while len(data) < _HEADER:
             piece = self.sock.recv(self._expected - len(data))
@@ -168,7 +168,7 @@ class Batched:
 class Lane(Client):
     """A client on either of them."""
 
-    kind: type[Plain] | type[Batched]
+    kind: type[Plain | Batched]
 
     def __init__(self, address: str) -> None:
         sock = socket.socket(socket.AF_UNIX)

@@ -1,4 +1,4 @@
-"""pyzmq over its ipc transport: DEALER to ROUTER for requests, PUSH to PULL for one-way messages."""
+"""pyzmq over ipc: DEALER to ROUTER for requests, PUSH to PULL for one-way messages."""
 
 from __future__ import annotations
 
