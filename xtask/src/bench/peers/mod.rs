@@ -24,7 +24,7 @@ use build::Builds;
 use entry::{Entry, Group};
 use hogs::Hogs;
 use report::{Report, Row};
-use round::{Field, Verdict};
+use round::Field;
 use work::Work;
 
 /// What to compare, and for how long.
@@ -50,8 +50,8 @@ pub(crate) struct Comparison {
     noisy: bool,
 }
 
-/// A server and a client need a moment to start beside the window itself.
-const ATTEMPTS_PER_ROUND: usize = 2;
+/// Turns that are taken for a round that has to be kept, at most.
+const TURNS_PER_ROUND: usize = 3;
 
 /// Compares and prints; true if every program did what it offers.
 pub(super) fn run(workspace: &Workspace, only: &[String], options: &Comparison) -> Result<bool> {
@@ -105,7 +105,7 @@ impl Measuring<'_> {
             bar.set_message(format!("{} {} {placement}", entries[0].group, work.name));
             let mut rows: Vec<Row> = entries.iter().map(|entry| Row::new(entry, placement, *work)).collect();
             let hogs = (placement == Placement::Hogs).then(Hogs::start).transpose()?;
-            for _ in 0..self.options.rounds * ATTEMPTS_PER_ROUND {
+            for _ in 0..self.options.rounds * TURNS_PER_ROUND {
                 if rows.iter().all(|row| row.has(self.options.rounds)) {
                     break;
                 }
@@ -131,8 +131,8 @@ impl Measuring<'_> {
             }
             let (work, seconds) = (row.work, self.options.seconds);
             match field.round(number, work, seconds, hogs) {
-                Ok(Verdict::Foreign(_, share)) if !self.options.noisy => row.drop_round(share),
-                Ok(Verdict::Kept(sample) | Verdict::Foreign(sample, _)) => {
+                Ok(sample) if sample.disturbed && !self.options.noisy => row.drop_round(sample),
+                Ok(sample) => {
                     bar.inc(1);
                     row.keep(sample);
                 }

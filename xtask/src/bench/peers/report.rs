@@ -26,8 +26,8 @@ pub(super) struct Row {
     failure: Option<String>,
     /// One for each turn; none where it did not take part or was disturbed.
     turns: Vec<Option<Sample>>,
-    /// What others used in the rounds that were dropped, as shares of a core.
-    dropped: Vec<f64>,
+    /// Those that were disturbed.
+    dropped: Vec<Sample>,
 }
 
 impl Row {
@@ -79,9 +79,9 @@ impl Row {
         self.turns.push(Some(sample));
     }
 
-    pub(super) fn drop_round(&mut self, foreign: f64) {
+    pub(super) fn drop_round(&mut self, sample: Sample) {
         self.turns.push(None);
-        self.dropped.push(foreign);
+        self.dropped.push(sample);
     }
 
     pub(super) fn fail(&mut self, error: &Error) {
@@ -211,11 +211,18 @@ impl Report {
             "p99_us": (!p99.is_empty()).then(|| median(&p99)),
             "ratio_to": ratios,
             "values": values,
+            "foreign_share_kept": shares(row.turns.iter().flatten()),
+            "foreign_share_dropped": shares(&row.dropped),
             "dropped": row.dropped.len(),
             "offered": !row.skipped,
             "failure": row.failure,
         })
     }
+}
+
+/// What others used of a core in each of the rounds.
+fn shares<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Vec<f64> {
+    samples.into_iter().map(|sample| (sample.foreign * 1000.0).round() / 1000.0).collect()
 }
 
 /// What to type to measure the same again.
@@ -235,7 +242,8 @@ pub(super) mod tests {
     use crate::bench::peers::work::chosen;
 
     pub(in crate::bench::peers) fn row(name: &str, floor: bool, work: &str, values: &[Option<f64>]) -> Row {
-        let turn = |value: &Option<f64>| value.map(|value| Sample { value, p99_us: None });
+        let sample = |value| Sample { value, p99_us: None, foreign: 0.5, disturbed: false };
+        let turn = |value: &Option<f64>| value.map(sample);
         Row {
             group: Group::Go,
             name: name.into(),
@@ -245,7 +253,7 @@ pub(super) mod tests {
             skipped: false,
             failure: None,
             turns: values.iter().map(turn).collect(),
-            dropped: values.iter().filter(|value| value.is_none()).map(|_| 0.5).collect(),
+            dropped: values.iter().filter(|value| value.is_none()).map(|_| sample(0.0)).collect(),
         }
     }
 

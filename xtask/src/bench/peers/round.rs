@@ -38,13 +38,10 @@ pub(super) struct Sample {
     /// In the unit of the work's metric.
     pub(super) value: f64,
     pub(super) p99_us: Option<f64>,
-}
-
-/// Whether it counts.
-pub(super) enum Verdict {
-    Kept(Sample),
-    /// Somebody else used this share of a core.
-    Foreign(Sample, f64),
+    /// What anybody else used of the processors meanwhile, as a share of one core.
+    pub(super) foreign: f64,
+    /// Whether that was too much.
+    pub(super) disturbed: bool,
 }
 
 /// The servers of one language's programs in one placement.
@@ -77,7 +74,7 @@ impl<'a> Field<'a> {
     }
 
     /// A round of the program with this number.
-    pub(super) fn round(&mut self, number: usize, work: Work, seconds: f64, hogs: Option<&Hogs>) -> Result<Verdict> {
+    pub(super) fn round(&mut self, number: usize, work: Work, seconds: f64, hogs: Option<&Hogs>) -> Result<Sample> {
         self.places[number].serve(self.workspace, self.placement)?;
         let mut own: Vec<u32> = self.places.iter().filter_map(|place| Some(place.server.as_ref()?.id())).collect();
         own.extend(hogs.map(Hogs::ids).unwrap_or_default());
@@ -115,7 +112,7 @@ impl Place<'_> {
         work: Work,
         seconds: f64,
         own: &[u32],
-    ) -> Result<Verdict> {
+    ) -> Result<Sample> {
         let mut command = self.entry.command(workspace)?;
         command.arg("client").arg(&self.address).arg(work.name).arg(seconds.to_string());
         let mut command = placement.client(command);
@@ -128,8 +125,7 @@ impl Place<'_> {
             said.lines().last().unwrap_or("it said nothing").to_owned()
         })?;
         let foreign = meter.foreign(own)?;
-        let sample = read(work, &output)?;
-        Ok(if meter.is_fine(foreign) { Verdict::Kept(sample) } else { Verdict::Foreign(sample, foreign) })
+        Ok(Sample { foreign, disturbed: !meter.is_fine(foreign), ..read(work, &output)? })
     }
 }
 
@@ -160,7 +156,7 @@ fn read(work: Work, output: &str) -> Result<Sample> {
         Metric::Latency => line.p50_us.context("a result without a median")?,
         Metric::Rate => line.count as f64 / line.seconds,
     };
-    Ok(Sample { value, p99_us: line.p99_us })
+    Ok(Sample { value, p99_us: line.p99_us, foreign: 0.0, disturbed: false })
 }
 
 #[cfg(test)]
@@ -175,7 +171,8 @@ mod tests {
     #[test]
     fn results_are_read_and_doubted() {
         let trip = r#"{"work": "rt64", "count": 10, "seconds": 0.5, "p50_us": 9.5, "p99_us": 20, "bytes": 640}"#;
-        assert_eq!(read(work("rt64"), trip).unwrap(), Sample { value: 9.5, p99_us: Some(20.0) });
+        let sample = read(work("rt64"), trip).unwrap();
+        assert_eq!((sample.value, sample.p99_us), (9.5, Some(20.0)));
         assert!(read(work("rt1m"), trip).is_err());
         let stream =
             r#"{"work": "oneway64", "count": 10, "seconds": 0.5, "p50_us": null, "p99_us": null, "bytes": 640}"#;
