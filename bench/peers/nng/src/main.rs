@@ -58,13 +58,21 @@ impl Slot {
         self.context.send(&self.aio, request).map_err(|(_, error)| error.into())
     }
 
+    /// The result of what was started last. The callback has to be over before the next start: nng loses one that
+    /// overtakes it.
+    fn result(&self) -> Result<AioResult> {
+        let result = self.completed.recv()?;
+        self.aio.wait();
+        Ok(result)
+    }
+
     fn reply(&self) -> Result<Message> {
-        match self.completed.recv()? {
+        match self.result()? {
             AioResult::Send(sent) => sent.map_err(|(_, error)| error)?,
             other => return Err(format!("{other:?} where a request was sent").into()),
         }
         self.context.recv(&self.aio)?;
-        match self.completed.recv()? {
+        match self.result()? {
             AioResult::Recv(message) => Ok(message?),
             other => Err(format!("{other:?} where a reply was due").into()),
         }
