@@ -26,6 +26,17 @@ pub(super) fn machine() -> Value {
     })
 }
 
+/// A text without the folders of this machine: those of the checkout, of temporary files and of the user.
+pub(super) fn without_folders(workspace: &Workspace, text: &str) -> String {
+    let mut folders = vec![workspace.root().to_owned(), std::env::temp_dir()];
+    folders.extend(std::env::home_dir());
+    folders
+        .iter()
+        .filter_map(|folder| folder.to_str())
+        .filter(|folder| folder.len() > 1)
+        .fold(text.to_owned(), |text, folder| text.replace(&format!("{}/", folder.trim_end_matches('/')), ""))
+}
+
 /// Versions of hostlane, of the languages, and of what the programs stand on.
 pub(super) fn versions(workspace: &Workspace, entries: &[Entry]) -> Result<BTreeMap<String, String>> {
     let mut versions = BTreeMap::from([("hostlane".to_owned(), version::of(workspace)?)]);
@@ -87,6 +98,14 @@ mod tests {
         assert_eq!(pip("x==1\nab==2.0 \\\n    --hash=sha256:1\n", "ab").as_deref(), Some("2.0"));
         let lock = r#"{"packages": {"node_modules/a": {"version": "3.1.0"}}}"#;
         assert_eq!(npm(lock, "a").unwrap().as_deref(), Some("3.1.0"));
+    }
+
+    #[test]
+    fn folders_of_the_machine_are_left_out() {
+        let workspace = Workspace::find().unwrap();
+        let file = |folder: &std::path::Path| folder.join("a/b").display().to_string();
+        let text = format!("{} {} c/d", file(workspace.root()), file(&std::env::temp_dir()));
+        assert_eq!(without_folders(&workspace, &text), "a/b a/b c/d");
     }
 
     #[test]

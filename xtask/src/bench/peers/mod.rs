@@ -136,7 +136,7 @@ impl Measuring<'_> {
                     bar.inc(1);
                     row.keep(sample);
                 }
-                Err(error) => row.fail(&error),
+                Err(error) => row.fail(facts::without_folders(self.workspace, &format!("{error:#}"))),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::build::Builds;
@@ -84,9 +84,9 @@ impl Row {
         self.dropped.push(sample);
     }
 
-    pub(super) fn fail(&mut self, error: &Error) {
+    pub(super) fn fail(&mut self, why: String) {
         self.turns.push(None);
-        self.failure = Some(format!("{error:#}"));
+        self.failure = Some(why);
     }
 
     /// Takes no part in this turn.
@@ -145,7 +145,7 @@ impl Report {
             command: command(only, options),
             versions: facts::versions(workspace, entries)?,
             notes: noted.map(|entry| (format!("{} {}", entry.group, entry.name), entry.note.clone())).collect(),
-            missing: builds.missing(),
+            missing: builds.missing().iter().map(|why| facts::without_folders(workspace, why)).collect(),
             rows: Vec::new(),
         })
     }
@@ -289,7 +289,7 @@ pub(super) mod tests {
         assert!(report(vec![whole()]).is_complete());
         assert!(!report(vec![row("b", false, "rt64", &[Some(1.0), None])]).is_complete());
         let mut failed = whole();
-        failed.fail(&anyhow::anyhow!("why"));
+        failed.fail("why".into());
         assert!(!report(vec![failed]).is_complete());
         let mut missing = report(vec![whole()]);
         missing.missing.push("c: why".into());

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let mut broken = row("broken", false, "rt64", &[]);
-        broken.fail(&anyhow::anyhow!("no reply"));
+        broken.fail("no reply".into());
         let rows = vec![
             row("raw", true, "rt64", &[Some(10.0), Some(10.0)]),
             row("hostlane", false, "rt64", &[Some(12.0), None]),
