@@ -105,6 +105,8 @@ pub enum Outcome {
     StreamEnd(Option<Bytes>),
     /// Of [`call_ended`](Context::call_ended).
     CallEnded,
+    /// Of [`timer`](Context::timer).
+    Elapsed,
 }
 
 impl Context {
@@ -258,6 +260,12 @@ impl Context {
     /// Ends the connection in order; errors as of [`Peer::drain`].
     pub fn drain(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
         self.start(peer.lane(), |conn, op| conn.drain(op, deadline))
+    }
+
+    /// Completes at `at`, or a moment later.
+    pub fn timer(&self, at: Instant) -> Result<Started> {
+        self.hub().check()?;
+        Ok(Started::Pending(self.hub().timer(at)))
     }
 
     /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call
