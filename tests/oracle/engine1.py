@@ -545,9 +545,7 @@ class Engine:
             extensions["deadline_us"] = int(deadline_ms * 1000)
             call.deadline = self.now + deadline_ms
         flags = (Flag.STREAM if stream else 0) | (Flag.FIN if fin else 0)
-        self.queues[channel].append(
-            Outgoing(op, Type.REQUEST, payload, flags, Extensions(**extensions), call)
-        )
+        self.queues[channel].append(Outgoing(op, Type.REQUEST, payload, flags, Extensions(**extensions), call))
         self.pump()
 
     def my_call(self, op: Any) -> Call | None:

@@ -63,7 +63,9 @@ def _texts(value: Any, name: str) -> list[str]:
 
 def _features(member: dict[str, Any]) -> list[str]:
     names = _texts(member.get("features", []), "features")
-    if len(names) > MAX_FEATURES or any(len(name.encode("utf-8", "surrogatepass")) > MAX_FEATURE_NAME for name in names):
+    if len(names) > MAX_FEATURES or any(
+        len(name.encode("utf-8", "surrogatepass")) > MAX_FEATURE_NAME for name in names
+    ):
         raise _bad("too many features, or one with too long a name")
     return names
 

@@ -105,7 +105,9 @@ def judge(length: int, kind: int, flags: int, max_message: int, ready: bool) -> 
         raise wrong(f"NOP with {length} bytes")
     unknown = kind not in KNOWN and kind not in GREASE
     if unknown and flags & Flag.CRITICAL:
-        raise wrong(f"critical type {kind:#04x}", *(["unknown_frame"] if ready else ["unknown_frame", "protocol_error"]))
+        raise wrong(
+            f"critical type {kind:#04x}", *(["unknown_frame"] if ready else ["unknown_frame", "protocol_error"])
+        )
     if not ready:
         names = [] if kind in GREASE or kind in BEFORE_READY else ["protocol_error"]
         names += ["frame_too_large"] if length > MAX_CONTROL else []
@@ -273,9 +275,7 @@ def parse_control(kind: int, payload: bytes) -> dict[str, int | bytes | str]:
     form = struct.Struct("<" + FIELDS[Type(kind)])
     if len(payload) < form.size:
         raise wrong(f"{Type(kind).name} of {len(payload)} bytes")
-    fields: dict[str, int | bytes | str] = dict(
-        zip(NAMES.get(Type(kind), ()), form.unpack_from(payload), strict=True)
-    )
+    fields: dict[str, int | bytes | str] = dict(zip(NAMES.get(Type(kind), ()), form.unpack_from(payload), strict=True))
     if kind in WITH_TEXT:
         fields["text"] = payload[form.size :].decode("utf-8", "replace")
     if kind == Type.READY:

@@ -63,17 +63,19 @@ def test_how_bytes_are_cut_changes_nothing(case: dict[str, Any]) -> None:
 
 def test_frames_by_hand() -> None:
     assert message(Type.MESSAGE, 2, 0, b"hi") == bytes.fromhex("02000000 10 03 0200 0000000000000000 6869")
-    assert control(Type.CREDIT, 258, channel=2) == bytes.fromhex("08000000 0b 00 0200 0000000000000000 0201000000000000")
+    assert control(Type.CREDIT, 258, channel=2) == bytes.fromhex(
+        "08000000 0b 00 0200 0000000000000000 0201000000000000"
+    )
     assert control(Type.CLOSE, 315, text="no") == bytes.fromhex("06000000 09 00 0000 0000000000000000 3b010000 6e6f")
     assert control(Type.GOAWAY, NO_LAST, 104) == bytes.fromhex(
         "0c000000 07 00 0000 0000000000000000 ffffffffffffffff 68000000"
     )
-    assert message(Type.REQUEST, 1, 7, b"q", Flag.STREAM | Flag.FIN, extensions=Extensions(deadline_us=1)) == bytes.fromhex(
-        "0f000000 11 1f 0100 0700000000000000 0c00 0100 0800 0100000000000000 71"
-    )
+    assert message(
+        Type.REQUEST, 1, 7, b"q", Flag.STREAM | Flag.FIN, extensions=Extensions(deadline_us=1)
+    ) == bytes.fromhex("0f000000 11 1f 0100 0700000000000000 0c00 0100 0800 0100000000000000 71")
     cut = message(Type.MESSAGE, 2, 0, b"abc", cut=2)
     assert cut == bytes.fromhex(
-        "06000000 10 01 0200 0000000000000000 03000000 6162" "01000000 10 02 0200 0000000000000000 63"
+        "06000000 10 01 0200 0000000000000000 03000000 616201000000 10 02 0200 0000000000000000 63"
     )
     decoder = Decoder()
     decoder.feed(bytes.fromhex("00000000 13 0b 0100 0100000000000000"))
