@@ -12,13 +12,15 @@ mod proto;
 pub mod schema;
 
 pub use addr::Address;
-pub use api::call::Call;
+pub use api::batch::{Batch, BatchMessage};
+pub use api::call::{Call, CallOptions};
 pub use api::info::{Credentials, Info};
 pub use api::listener::{Listener, Refusal};
 pub use api::message::Message;
 pub use api::options::{ConnectOptions, ListenOptions};
 pub use api::payload::Payload;
-pub use api::peer::Peer;
+pub use api::peer::{Cork, Peer};
+pub use api::stream::Stream;
 pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
@@ -26,6 +28,8 @@ pub use error::{Code, Error, Result, Sent};
 pub use os::rundir::runtime_directory;
 pub use proto::Secret;
 pub use proto::channel::Channel;
+pub use proto::level1::Policy;
+pub use proto::offer::Level;
 
 /// Reference-counted bytes, as payloads arrive.
 pub use bytes::Bytes;

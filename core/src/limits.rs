@@ -74,6 +74,54 @@ pub const PING_RATE: u32 = CONTROL_RATE / 4;
 /// Pings of this side that may be unanswered at a time.
 pub const MAX_PINGS: usize = CONTROL_RATE as usize / 4;
 
+/// Largest payload of a level-1 control frame, in bytes.
+pub const MAX_CONTROL_FRAME: usize = 1024;
+
+/// Largest payload of a level-1 frame that is skipped because its type is unknown.
+pub const MAX_SKIPPED_FRAME: usize = 16 * 1024;
+
+/// Most bytes of extensions in front of a message.
+pub const MAX_EXTENSIONS: usize = 1024;
+
+/// Longest idempotency key, and longest trace context, in bytes.
+pub const MAX_KEY: usize = 64;
+
+/// Most descriptors that go with one message.
+pub const MAX_FDS: usize = 4;
+
+/// Most features in a handshake, and the longest name of one.
+pub const MAX_FEATURES: usize = 64;
+
+/// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
+pub const FRAGMENT: usize = 256 * 1024;
+
+/// Credit every channel starts with, in charged bytes.
+pub const WINDOW_START: u64 = 64 * 1024;
+
+/// Credit of COMMAND, TELEMETRY and ERROR, as far as [`WINDOWS`] allows.
+pub const WINDOW: u64 = 1024 * 1024;
+
+/// Credit of DATA and the program's channels, as far as [`WINDOWS`] allows.
+pub const WINDOW_DATA: u64 = 4 * 1024 * 1024;
+
+/// Credit of all channels of a connection together; each has [`WINDOW_START`] in any case.
+pub const WINDOWS: u64 = 16 * 1024 * 1024;
+
+/// Credit of each direction of a stream.
+pub const STREAM_WINDOW: u64 = 256 * 1024;
+
+/// Charged bytes that may wait on a channel whose policy is to drop, or inside a cork.
+pub const CHANNEL_QUEUE: usize = 4 * 1024 * 1024;
+
+/// Answers to pings that the other side has not read.
+pub const MAX_UNREAD_PONGS: usize = 1024;
+
+/// Shortest keepalive.
+pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
+
+/// How long the reason for ending a connection may take to leave.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;
 

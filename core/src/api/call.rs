@@ -1,37 +1,44 @@
 //! A call that was started.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::api::message::Message;
 use crate::api::peer::unexpected;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
 use crate::error::Result;
+use crate::os::Descriptor;
 use crate::proto::channel::Channel;
+use crate::proto::conn::Post;
+use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome};
 
 /// A started call; [`wait`](Call::wait) for its reply.
 ///
-/// Dropping it gives the call up. On a level-0 connection, which cannot tell a late reply from the
+/// Dropping it gives the call up: the other side is told. On a level-0 connection, which cannot tell a late reply from the
 /// next one, giving up a call that was already sent closes the connection.
 #[derive(Debug)]
 #[must_use = "dropping a call gives it up"]
 pub struct Call {
     lane: Arc<Lane>,
+    channel: Channel,
     op: Option<OpId>,
 }
 
 impl Call {
-    pub(crate) fn new(lane: Arc<Lane>, op: OpId) -> Call {
-        Call { lane, op: Some(op) }
+    pub(crate) fn new(lane: Arc<Lane>, channel: Channel, op: OpId) -> Call {
+        Call { lane, channel, op: Some(op) }
     }
 
-    /// Waits for the reply. `timeout`, `connection_lost`: [`Error::sent`](crate::Error::sent) says
-    /// whether the other side may have seen the request.
+    /// Waits for the reply. `timeout`; `remote_error` when the program at the other end failed it; `call_abandoned`;
+    /// `connection_lost`: [`Error::sent`](crate::Error::sent) says whether the other side may have seen the request.
     pub fn wait<'a>(mut self, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let Some(op) = self.op.take() else { return Err(unexpected()) };
         match self.lane.finish(op, wait.into())? {
-            Outcome::Reply(payload) => Ok(Message::new(Channel::COMMAND, payload, self.lane.clone())),
+            Outcome::Reply(payload) => Ok(Message::reply_to_call(self.channel, payload, self.lane.clone())),
             _ => Err(unexpected()),
         }
     }
@@ -42,5 +49,64 @@ impl Drop for Call {
         if let Some(op) = self.op {
             self.lane.abandon(op);
         }
+    }
+}
+
+/// What may go with a call, a stream or a message. Everything but the channel COMMAND and a deadline needs level 1, and
+/// gives `unsupported` on level 0.
+#[derive(Debug, Default)]
+pub struct CallOptions {
+    channel: Option<Channel>,
+    with: With,
+}
+
+impl CallOptions {
+    /// Nothing in particular.
+    pub fn new() -> CallOptions {
+        CallOptions::default()
+    }
+
+    /// The channel of the call; default COMMAND.
+    pub fn channel(mut self, channel: Channel) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
+    /// When the caller stops waiting; the other side is told how long that is. Waiting for the reply has its own limit.
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.with.deadline = Some(at);
+        self
+    }
+
+    /// Says that the call may be sent again under this key of 1 to [`MAX_KEY`](crate::limits::MAX_KEY) bytes.
+    pub fn idempotency_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.with.idempotency = Some(key.into());
+        self
+    }
+
+    /// Handed to the other program as it is; 1 to [`MAX_KEY`](crate::limits::MAX_KEY) bytes.
+    pub fn trace(mut self, trace: impl Into<Bytes>) -> Self {
+        self.with.trace = Some(trace.into());
+        self
+    }
+
+    /// Descriptors for the other process, at most [`MAX_FDS`](crate::limits::MAX_FDS); they are closed here once they
+    /// have left. Needs the feature `fds` ([`Info::features`](crate::Info::features)).
+    pub fn fds(mut self, fds: Vec<Descriptor>) -> Self {
+        self.with.fds = fds;
+        self
+    }
+
+    pub(crate) fn into_request(self) -> (Channel, Post) {
+        let channel = self.channel.unwrap_or(Channel::COMMAND);
+        (channel, Post::Request(channel, self.with))
+    }
+
+    pub(crate) fn into_parts_or(self, channel: Channel) -> (Channel, With) {
+        (self.channel.unwrap_or(channel), self.with)
+    }
+
+    pub(crate) fn into_parts(self) -> (Channel, With) {
+        (self.channel.unwrap_or(Channel::COMMAND), self.with)
     }
 }

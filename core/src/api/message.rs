@@ -1,27 +1,80 @@
-//! A received message.
+//! A received message or request.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::api::payload::Payload;
+use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
-use crate::error::Result;
+use crate::driver::lock;
+use crate::error::{Code, Error, Result};
+use crate::os::Descriptor;
 use crate::proto::channel::Channel;
+use crate::proto::conn::Post;
+use crate::proto::level1::{Answer, Delivery, Request, With};
 
-/// A message, and the connection it came from. It keeps its bytes alive, not the connection open.
+/// A message, or a request, and the connection it came from. It keeps its bytes alive, not the connection open.
+///
+/// A request ([`is_request`](Message::is_request)) is answered once, by [`reply`](Message::reply) or
+/// [`fail`](Message::fail), from any thread, in any order. When the last clone is dropped without an answer, its caller gets
+/// `call_abandoned`. On level 0, which has no ids, nothing is a request: a call is answered by a message.
 #[derive(Clone)]
 pub struct Message {
     channel: Channel,
     payload: Bytes,
+    trace: Option<Bytes>,
+    fds: Arc<std::sync::Mutex<Vec<Descriptor>>>,
     lane: Arc<Lane>,
+    ticket: Option<Arc<Ticket>>,
+}
+
+/// The duty to answer a call.
+pub(crate) struct Ticket {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) request: Request,
+    answered: AtomicBool,
+}
+
+impl Ticket {
+    pub(crate) fn new(lane: Arc<Lane>, request: Request) -> Arc<Ticket> {
+        Arc::new(Ticket { lane, request, answered: AtomicBool::new(false) })
+    }
+
+    /// The answer that settles it.
+    pub(crate) fn answer(&self, status: Option<u32>) -> Post {
+        self.answered.store(true, Ordering::Relaxed);
+        Post::Answer(Answer { id: self.request.id, status })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.answered.load(Ordering::Relaxed) {
+            let id = self.request.id;
+            self.lane.with(|conn| conn.abandon_served(id));
+        }
+    }
 }
 
 impl Message {
-    pub(crate) fn new(channel: Channel, payload: Bytes, lane: Arc<Lane>) -> Message {
-        Message { channel, payload, lane }
+    pub(crate) fn new(delivery: Delivery, lane: Arc<Lane>) -> Message {
+        let Delivery { channel, payload, request, trace, fds } = delivery;
+        let ticket = request.map(|request| Ticket::new(lane.clone(), request));
+        Message { channel, payload, trace, fds: Arc::new(std::sync::Mutex::new(fds)), lane, ticket }
+    }
+
+    pub(crate) fn of_batch(delivery: Delivery, lane: Arc<Lane>, ticket: Option<Arc<Ticket>>) -> Message {
+        Message { ticket, ..Message::new(delivery, lane) }
+    }
+
+    /// The reply to a call.
+    pub(crate) fn reply_to_call(channel: Channel, payload: Bytes, lane: Arc<Lane>) -> Message {
+        Message::new(Delivery { channel, payload, request: None, trace: None, fds: Vec::new() }, lane)
     }
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {
@@ -38,20 +91,102 @@ impl Message {
         &self.payload
     }
 
-    /// Its bytes.
+    /// Its bytes. A request that was not answered is abandoned, unless a clone is kept.
     pub fn into_payload(self) -> Bytes {
         self.payload
     }
 
-    /// Sends `payload` back on the same channel: the answer to a call, or to a message. Errors as of
-    /// [`Peer::send`](crate::Peer::send).
+    /// Whether somebody waits for an answer.
+    pub fn is_request(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// The id of the call, unique in its connection; `None` for a one-way message.
+    pub fn call_id(&self) -> Option<u64> {
+        self.ticket.as_ref().map(|t| t.request.id)
+    }
+
+    /// When the caller stops waiting, by this process's clock; counted from the arrival. Give it to calls made on behalf
+    /// of this one, so that nobody works for a caller who has left.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.ticket.as_ref()?.request.deadline
+    }
+
+    /// The key under which the caller may send this call again, if it gave one.
+    pub fn idempotency_key(&self) -> Option<&Bytes> {
+        self.ticket.as_ref()?.request.idempotency.as_ref()
+    }
+
+    /// What the sender gave along to follow the message by.
+    pub fn trace(&self) -> Option<&Bytes> {
+        self.trace.as_ref()
+    }
+
+    /// The descriptors that came with it; whoever takes them owns them. The rest is closed with the last clone.
+    pub fn take_fds(&self) -> Vec<Descriptor> {
+        std::mem::take(&mut lock(&self.fds))
+    }
+
+    /// Whether an answer is no longer wanted: given already, or the caller left, ran out of time, or lost the connection.
+    /// Looks at what has arrived, without waiting. Always `false` for a one-way message.
+    pub fn is_cancelled(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|t| {
+            t.lane.look();
+            !t.lane.peek(|conn| conn.is_served(t.request.id))
+        })
+    }
+
+    /// Waits until an answer is no longer wanted. `timeout`, `interrupted`, `wrong_driver`; `invalid_argument` for a one-way
+    /// message.
+    pub fn wait_cancelled<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let ticket = self.ticket()?;
+        let id = ticket.request.id;
+        ticket.lane.run(wait.into(), |conn, op| conn.watch(op, id, None)).map(drop)
+    }
+
+    /// Answers: a call with its reply, a one-way message with a message on its channel. Returns once the kernel has all of
+    /// it. `call_ended` when no answer is wanted any more, and the errors of [`Peer::send`](crate::Peer::send).
     pub fn reply<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<()> {
-        self.lane.send(self.channel, payload, wait.into())
+        self.lane.send(self.answer(), payload, wait.into())
+    }
+
+    /// Answers a call with an error of the program's: `code` and `data` reach the caller as `remote_error`.
+    /// `unsupported` on level 0, `invalid_argument` for a one-way message, else as of [`reply`](Message::reply).
+    pub fn fail<'a>(&self, code: u32, data: impl Payload, wait: impl Into<Wait<'a>>) -> Result<()> {
+        self.lane.send(self.failure(code)?, data, wait.into())
+    }
+
+    /// The stream this request opened: items both ways until it is answered. `None` if it opened none.
+    pub fn stream(&self) -> Option<Stream> {
+        let ticket = self.ticket.as_ref().filter(|t| t.request.stream)?;
+        Some(Stream::serving(ticket.clone()))
+    }
+
+    pub(crate) fn answer(&self) -> Post {
+        match &self.ticket {
+            Some(ticket) => ticket.answer(None),
+            None => Post::Message(self.channel, With::default()),
+        }
+    }
+
+    pub(crate) fn failure(&self, code: u32) -> Result<Post> {
+        Ok(self.ticket()?.answer(Some(code)))
+    }
+
+    pub(crate) fn ticket(&self) -> Result<&Arc<Ticket>> {
+        self.ticket.as_ref().ok_or_else(|| match self.lane.level() {
+            0 => Error::new(Code::Unsupported, "the connection is on wire level 0, which has no form for failing a call"),
+            _ => Error::new(Code::InvalidArgument, "a one-way message wants no answer"),
+        })
     }
 }
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("channel", &self.channel).field("len", &self.payload.len()).finish()
+        f.debug_struct("Message")
+            .field("channel", &self.channel)
+            .field("len", &self.payload.len())
+            .field("call", &self.call_id())
+            .finish()
     }
 }

@@ -1,5 +1,6 @@
 //! The nouns a program uses.
 
+pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod info;
 pub(crate) mod listener;
@@ -8,4 +9,5 @@ pub(crate) mod options;
 pub(crate) mod payload;
 pub(crate) mod peer;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod wait;

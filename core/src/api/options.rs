@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::random;
 use crate::proto::Secret;
+use crate::proto::conn::{Config, Role};
+use crate::proto::level1::{self, Policy};
+use crate::proto::offer::{self, Level, Own};
 use crate::proto::channel::Channel;
 
 /// What both sides can set.
@@ -13,9 +17,14 @@ use crate::proto::channel::Channel;
 pub(crate) struct Common {
     pub(crate) channels: Vec<Channel>,
     pub(crate) auth_token: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
     pub(crate) allow_uids: Option<Vec<u32>>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_message: usize,
+    pub(crate) level: Level,
+    pub(crate) max_calls: usize,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) policies: Vec<(Channel, Policy)>,
 }
 
 impl Default for Common {
@@ -23,9 +32,14 @@ impl Default for Common {
         Common {
             channels: Channel::DEFAULT.to_vec(),
             auth_token: None,
+            secret: None,
             allow_uids: None,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             max_message: limits::MAX_MESSAGE,
+            level: Level::Auto,
+            max_calls: limits::MAX_CALLS,
+            keepalive: None,
+            policies: Vec::new(),
         }
     }
 }
@@ -42,7 +56,42 @@ impl Common {
         if self.handshake_timeout.is_zero() {
             return invalid("the handshake timeout must not be zero".to_owned());
         }
+        if self.max_calls == 0 || self.max_calls > limits::MAX_OPS {
+            return invalid(format!("max_calls must be 1 to {}", limits::MAX_OPS));
+        }
+        if self.keepalive.is_some_and(|every| every < limits::MIN_KEEPALIVE) {
+            return invalid(format!("a keepalive is at least {:?}", limits::MIN_KEEPALIVE));
+        }
+        if let Some((channel, _)) = self.policies.iter().find(|(c, _)| !self.channels.contains(c)) {
+            return invalid(format!("a policy for channel {channel}, which is not among the channels"));
+        }
         Ok(())
+    }
+
+    /// What a connection in `role` is made with.
+    pub(crate) fn config(&self, role: Role) -> Result<Config> {
+        Ok(Config {
+            role,
+            channels: self.channels.clone(),
+            auth_token: self.auth_token.clone(),
+            secret: self.secret.clone(),
+            max_message: self.max_message,
+            handshake_timeout: self.handshake_timeout,
+            own: Own {
+                level: self.level,
+                instance: random::instance()?,
+                nonce: self.secret.as_ref().map(|_| random::hex_id()).transpose()?,
+                features: vec![offer::FDS],
+                limits: level1::Limits {
+                    max_message: self.max_message,
+                    max_calls: self.max_calls,
+                    keepalive: self.keepalive,
+                    ..level1::Limits::default()
+                },
+                grease: random::byte(),
+            },
+            policies: self.policies.clone(),
+        })
     }
 }
 
@@ -74,6 +123,43 @@ macro_rules! common_setters {
         /// [`HANDSHAKE_TIMEOUT`](crate::limits::HANDSHAKE_TIMEOUT).
         pub fn handshake_timeout(mut self, limit: Duration) -> Self {
             self.common.handshake_timeout = limit;
+            self
+        }
+
+        /// A secret both sides prove to each other that they have, without sending it; demands level 1. Mandatory where
+        /// the carrier tells no identity (`tcp:`). `authentication_failed` when the other side has none, or another.
+        pub fn secret(mut self, secret: Secret) -> Self {
+            self.common.secret = Some(secret);
+            self
+        }
+
+        /// Which wire levels are agreed to; default [`Level::Auto`].
+        pub fn level(mut self, level: Level) -> Self {
+            self.common.level = level;
+            self
+        }
+
+        /// Calls of the other side that are served at a time, level 1 alone; default
+        /// [`MAX_CALLS`](crate::limits::MAX_CALLS), most [`MAX_OPS`](crate::limits::MAX_OPS). More wait at
+        /// their caller's.
+        pub fn max_calls(mut self, calls: usize) -> Self {
+            self.common.max_calls = calls;
+            self
+        }
+
+        /// Pings when nothing arrived for so long, level 1 alone, and ends the connection with `peer_unresponsive`
+        /// when nothing arrives for twice as long again. Default: no keepalive. At least
+        /// [`MIN_KEEPALIVE`](crate::limits::MIN_KEEPALIVE).
+        pub fn keepalive(mut self, every: Duration) -> Self {
+            self.common.keepalive = Some(every);
+            self
+        }
+
+        /// What a send on `channel` does without credit, level 1 alone; default
+        /// [`Policy::DropOldest`] for TELEMETRY, [`Policy::Block`] for the others.
+        pub fn policy(mut self, channel: Channel, policy: Policy) -> Self {
+            self.common.policies.retain(|(c, _)| *c != channel);
+            self.common.policies.push((channel, policy));
             self
         }
 

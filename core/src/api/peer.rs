@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::addr::Address;
-use crate::api::call::Call;
+use crate::api::batch::Batch;
+use crate::api::call::{Call, CallOptions};
 use crate::api::info::Info;
 use crate::api::message::Message;
 use crate::api::options::ConnectOptions;
 use crate::api::payload::Payload;
 use crate::api::stats::Stats;
+use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::lane::{self, Driver, Lane};
 use crate::driver::turn::Turn;
@@ -17,6 +19,8 @@ use crate::error::{Code, Error, Result};
 use crate::os::socket::{self, Dial};
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
+use crate::proto::conn::Post;
+use crate::proto::level1::With;
 
 /// An open connection to another process.
 ///
@@ -76,7 +80,33 @@ impl Peer {
     /// left: nothing was sent and the connection is intact; inside the message: the connection is
     /// closed, since half a message can only be finished or abandoned with its connection.
     pub fn send<'a>(&self, channel: Channel, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<()> {
-        self.lane.send(channel, payload, wait.into())
+        self.lane.send(Post::Message(channel, With::default()), payload, wait.into())
+    }
+
+    /// Sends one message with what `options` says; its channel is DATA unless they name one. Errors as of
+    /// [`send`](Peer::send), and `unsupported` for what the connection has no form for.
+    pub fn send_with<'a>(&self, payload: impl Payload, options: CallOptions, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let (channel, with) = options.into_parts_or(Channel::DATA);
+        self.lane.send(Post::Message(channel, with), payload, wait.into())
+    }
+
+    /// Sends many messages of one channel in as few system calls as they allow. Returns once the kernel has all of them;
+    /// on an error, how many were accepted before it is in [`stats`](Peer::stats).
+    pub fn send_batch<'a, 'p>(
+        &self,
+        channel: Channel,
+        payloads: impl IntoIterator<Item = &'p [u8]>,
+        wait: impl Into<Wait<'a>>,
+    ) -> Result<()> {
+        self.lane.send_batch(channel, payloads.into_iter(), wait.into())
+    }
+
+    /// Gathers what is sent, requested and replied, by whatever thread, until the cork is dropped, and then writes it in
+    /// one go. Meanwhile [`send`](Peer::send) and [`reply`](Message::reply) return once a message is queued. What fills a write leaves
+    /// before; a call that waits in this peer leaves all. Without effect on level 0.
+    pub fn cork(&self) -> Cork<'_> {
+        self.lane.with(|conn| conn.cork(true));
+        Cork { peer: self }
     }
 
     /// Receives the oldest message of any channel.
@@ -87,6 +117,37 @@ impl Peer {
         self.receive(None, wait.into())
     }
 
+    /// Receives all that is there, at most `most` messages, waiting for the first. The same errors as [`recv`](Peer::recv).
+    pub fn recv_batch<'a>(&self, batch: &mut Batch, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        batch.reset(&self.lane);
+        loop {
+            let lane = &self.lane;
+            lane.with_checked(|conn| {
+                conn.recv_many(None, |channel, payload, request| {
+                    batch.push(channel, payload, request);
+                    batch.len() < most
+                })
+            })?;
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// Receives all that is there, at most `most` messages, without waiting, whatever drives the peer. The end of the
+    /// connection is no error here: [`Context::readable`](crate::Context::readable) tells it.
+    pub fn try_recv_batch(&self, batch: &mut Batch, most: usize) -> Result<()> {
+        batch.reset(&self.lane);
+        self.lane.with_checked(|conn| {
+            conn.recv_many(None, |channel, payload, request| {
+                batch.push(channel, payload, request);
+                batch.len() < most
+            })
+        })
+    }
+
     /// Receives the oldest message of one channel; the others keep theirs, in order. `invalid_channel`.
     pub fn recv_on<'a>(&self, channel: Channel, wait: impl Into<Wait<'a>>) -> Result<Message> {
         self.receive(Some(channel), wait.into())
@@ -94,17 +155,44 @@ impl Peer {
 
     fn receive(&self, channel: Option<Channel>, wait: Wait<'_>) -> Result<Message> {
         match self.lane.run(wait, |conn, op| conn.recv(op, channel, None))? {
-            Outcome::Message(channel, payload) => Ok(Message::new(channel, payload, self.lane.clone())),
+            Outcome::Message(delivery) => Ok(Message::new(delivery, self.lane.clone())),
             _ => Err(unexpected()),
         }
     }
 
-    /// Starts a call on the COMMAND channel. Never waits: a level-0 connection carries one call at a
-    /// time, so later ones queue here, in order. `queue_full` above
-    /// [`MAX_CALLS`](crate::limits::MAX_CALLS), and the errors of [`send`](Peer::send).
+    /// Starts a call on the COMMAND channel. Never waits. Any number may be open; those above what the other side serves
+    /// at a time, and on level 0 all but one, queue here, in order. `queue_full` above
+    /// [`MAX_CALLS`](crate::limits::MAX_CALLS) queued ones, and the errors of [`send`](Peer::send).
     pub fn request(&self, payload: impl Payload) -> Result<Call> {
-        let op = self.lane.start_call(payload)?;
-        Ok(Call::new(self.lane.clone(), op))
+        self.request_with(payload, CallOptions::default())
+    }
+
+    /// Starts a call with what `options` says.
+    pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
+        let (channel, post) = options.into_request();
+        let op = self.lane.start_call(post, payload)?;
+        Ok(Call::new(self.lane.clone(), channel, op))
+    }
+
+    /// Calls and waits for the reply; the other side is told how long that is. Errors as of
+    /// [`request`](Peer::request) and [`Call::wait`].
+    pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
+        let wait = wait.into();
+        let options = match wait.deadline {
+            Some(at) => CallOptions::new().deadline(at),
+            None => CallOptions::new(),
+        };
+        self.request_with(payload, options)?.wait(wait)
+    }
+
+    /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of
+    /// [`request`](Peer::request).
+    pub fn open_stream(&self, payload: impl Payload, options: CallOptions) -> Result<Stream> {
+        let (channel, with) = options.into_parts();
+        let payload = payload.into_bytes();
+        let now = Instant::now();
+        let id = self.lane.with_checked(|conn| conn.open_stream(channel, false, with, payload, now))?;
+        Ok(Stream::calling(self.lane.clone(), id))
     }
 
     /// Measures a round trip through the other side's protocol engine. `timeout`, or `queue_full`
@@ -137,6 +225,18 @@ impl Peer {
     /// Counters and queue depths, also after the end.
     pub fn stats(&self) -> Result<Stats> {
         self.lane.stats()
+    }
+}
+
+/// Holds small writes of a [`Peer`] back; dropping it lets them go.
+#[derive(Debug)]
+pub struct Cork<'a> {
+    peer: &'a Peer,
+}
+
+impl Drop for Cork<'_> {
+    fn drop(&mut self) {
+        self.peer.lane.with(|conn| conn.cork(false));
     }
 }
 

@@ -21,6 +21,16 @@ pub struct Stats {
     pub send_queue: Depth,
     /// Calls put on the wire by this side.
     pub calls: u64,
+    /// Calls of this side that have no answer yet. Level 1 only, as the next four.
+    pub open_calls: usize,
+    /// Calls of the other side that arrived.
+    pub calls_served: u64,
+    /// Calls of the other side that have no answer yet.
+    pub open_served: usize,
+    /// Calls this side gave up after they had left.
+    pub calls_cancelled: u64,
+    /// Frames that came for calls that had ended; they are dropped.
+    pub late: u64,
     /// Operations pending now.
     pub pending_operations: usize,
 }
@@ -41,11 +51,43 @@ pub struct ChannelStats {
     pub bytes_received: u64,
     /// Messages that wait for the application now.
     pub queued: usize,
+    /// Their charged bytes: payloads plus [`MESSAGE_OVERHEAD`](crate::limits::MESSAGE_OVERHEAD) each. Level 1 only, as
+    /// everything below.
+    pub queued_bytes: usize,
+    /// Most of them ever.
+    pub queued_bytes_peak: usize,
+    /// Messages that wait to be sent now.
+    pub send_queued: usize,
+    /// Their charged bytes.
+    pub send_queued_bytes: usize,
+    /// Most of them ever.
+    pub send_queued_bytes_peak: usize,
+    /// Charged bytes the other side would take now.
+    pub send_credit: u64,
+    /// Messages this side dropped by the policy of the channel.
+    pub dropped: u64,
+    /// Messages the other side says it dropped.
+    pub dropped_by_peer: u64,
 }
 
 impl ChannelStats {
     pub(crate) fn new(channel: Channel) -> ChannelStats {
-        ChannelStats { channel, messages_sent: 0, bytes_sent: 0, messages_received: 0, bytes_received: 0, queued: 0 }
+        ChannelStats {
+            channel,
+            messages_sent: 0,
+            bytes_sent: 0,
+            messages_received: 0,
+            bytes_received: 0,
+            queued: 0,
+            queued_bytes: 0,
+            queued_bytes_peak: 0,
+            send_queued: 0,
+            send_queued_bytes: 0,
+            send_queued_bytes_peak: 0,
+            send_credit: 0,
+            dropped: 0,
+            dropped_by_peer: 0,
+        }
     }
 }
 

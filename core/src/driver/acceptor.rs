@@ -24,7 +24,7 @@ use crate::os::poller::{Epoll, Interest, READ, WRITE};
 use crate::os::socket::{self, ListenSocket};
 use crate::os::{credentials, fork};
 use crate::proto::OpId;
-use crate::proto::conn::{Config, Conn, Role};
+use crate::proto::conn::{Conn, Role};
 
 const LISTEN: u64 = 0;
 const FIRST_CLIENT: u64 = 1;
@@ -253,13 +253,9 @@ impl State {
         {
             self.refuse(oldest, Error::new(Code::TooManyHandshakes, "newer connections needed the place"));
         }
-        let config = Config {
-            role: Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) },
-            channels: self.options.channels.clone(),
-            auth_token: self.options.auth_token.clone(),
-            max_message: self.options.max_message,
-            handshake_timeout: self.options.handshake_timeout,
-        };
+        let role = Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) };
+        // Without a random number nobody can be greeted; the client sees the end.
+        let Ok(config) = self.options.config(role) else { return };
         let identity = credentials::of_peer(&sock);
         let verdict = identity.clone().and_then(|c| credentials::check(c, self.allowed.as_deref()));
         self.last_token += 1;
@@ -315,7 +311,6 @@ impl State {
                     conn: client.conn,
                     credentials,
                     address: self.address.clone(),
-                    max_message: self.options.max_message,
                 });
             }
             (failure, credentials) => {

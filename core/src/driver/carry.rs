@@ -20,9 +20,8 @@ pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) -> bool 
         if !conn.wants_read() {
             return false;
         }
-        let buffer = conn.read_buffer();
-        let offered = buffer.capacity() - buffer.len();
-        match socket::read(sock, buffer) {
+        let (buffer, offered) = conn.read_buffer();
+        match socket::read(sock, buffer, offered) {
             Ok(0) => {
                 conn.hung_up();
                 return false;
@@ -51,9 +50,13 @@ pub(crate) fn fill(conn: &mut Conn, sock: BorrowedFd<'_>, now: Instant) -> bool 
 
 /// Writes what is queued, as far as the socket takes it.
 pub(crate) fn flush(conn: &mut Conn, sock: BorrowedFd<'_>) {
-    while conn.wants_write() {
+    loop {
+        conn.stage();
+        if !conn.wants_write() {
+            return;
+        }
         let mut slices = Vec::with_capacity(8);
-        conn.slices(&mut slices);
+        let _fds = conn.slices(&mut slices);
         match write(sock, &slices) {
             Ok(0) => return,
             Ok(n) => conn.transmitted(n),

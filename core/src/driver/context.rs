@@ -4,21 +4,26 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::addr::Address;
 use crate::api::listener::Listener;
+use crate::api::call::CallOptions;
 use crate::api::message::Message;
 use crate::api::options::ConnectOptions;
 use crate::api::payload::Payload;
 use crate::api::peer::Peer;
+use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::hub::{self, Hub, Request};
+use crate::driver::lane::Lane;
 use crate::error::{Code, Result};
 use crate::os::poller::{self, READ};
 use crate::os::socket::{self, Dial};
 use crate::proto::channel::Channel;
-use crate::proto::conn::Conn;
+use crate::proto::conn::{Conn, Post};
+use crate::proto::level1::With;
 use crate::proto::{OpId, Step};
 
 /// Drives peers and listeners for an event loop. No call waits, except [`next`](Context::next), and no
@@ -90,6 +95,15 @@ pub enum Outcome {
     Pong(Duration),
     /// Of [`drain`](Context::drain).
     Drained,
+    /// Of [`readable`](Context::readable).
+    Readable,
+    /// Of [`stream_recv`](Context::stream_recv).
+    Item(Bytes),
+    /// Of [`stream_recv`](Context::stream_recv): the end of the call with its reply for its caller, of the caller's
+    /// direction for the other side.
+    StreamEnd(Option<Bytes>),
+    /// Of [`call_ended`](Context::call_ended).
+    CallEnded,
 }
 
 impl Context {
@@ -149,7 +163,7 @@ impl Context {
 
     /// Receives the oldest message of `channel`, or of any; errors as of [`Peer::recv`].
     pub fn recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
-        self.start(peer, |conn, op| conn.recv(op, channel, deadline))
+        self.start(peer.lane(), |conn, op| conn.recv(op, channel, deadline))
     }
 
     /// Sends a message; errors as of [`Peer::send`].
@@ -160,31 +174,95 @@ impl Context {
         payload: impl Payload,
         deadline: Option<Instant>,
     ) -> Result<Started> {
-        self.start_frame(peer, channel, payload, false, deadline)
+        self.start_post(peer.lane(), Post::Message(channel, With::default()), payload, deadline)
     }
 
-    /// Calls the other side; errors as of [`Peer::request`] and [`Call::wait`](crate::Call::wait).
+    /// Sends a message with what `options` says; errors as of [`Peer::send_with`].
+    pub fn send_with(
+        &self,
+        peer: &Peer,
+        payload: impl Payload,
+        options: CallOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        let (channel, with) = options.into_parts_or(Channel::DATA);
+        self.start_post(peer.lane(), Post::Message(channel, with), payload, deadline)
+    }
+
+    /// Calls the other side, which is told the deadline; errors as of [`Peer::request`] and
+    /// [`Call::wait`](crate::Call::wait).
     pub fn request(&self, peer: &Peer, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
-        self.start_frame(peer, Channel::COMMAND, payload, true, deadline)
+        self.request_with(peer, payload, CallOptions::default(), deadline)
     }
 
-    /// Answers `message` on its channel; errors as of [`Peer::send`].
+    /// Calls the other side with what `options` says; a deadline given here and none there is told too.
+    pub fn request_with(
+        &self,
+        peer: &Peer,
+        payload: impl Payload,
+        options: CallOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        let (channel, mut with) = options.into_parts();
+        with.deadline = with.deadline.or(deadline);
+        self.start_post(peer.lane(), Post::Request(channel, with), payload, deadline)
+    }
+
+    /// Answers `message`; errors as of [`Message::reply`].
     pub fn reply(&self, message: &Message, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
-        let op = self.hub().new_op();
-        let lane = message.lane();
-        let step = lane.submit_frame(self.hub(), op, message.channel(), payload, false, deadline)?;
-        started(lane, op, step)
+        self.start_post(message.lane(), message.answer(), payload, deadline)
+    }
+
+    /// Answers a request with an error of the program's; errors as of [`Message::fail`].
+    pub fn fail(
+        &self,
+        message: &Message,
+        code: u32,
+        data: impl Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        self.start_post(message.lane(), message.failure(code)?, data, deadline)
+    }
+
+    /// Waits until no answer to a request is wanted any more: given, or its caller left, ran out of time or lost the
+    /// connection. Errors as of [`Message::wait_cancelled`].
+    pub fn call_ended(&self, message: &Message, deadline: Option<Instant>) -> Result<Started> {
+        let id = message.ticket()?.request.id;
+        self.start(message.lane(), |conn, op| conn.watch(op, id, deadline))
+    }
+
+    /// Waits until anything is there to receive, and takes nothing: [`Peer::try_recv_batch`] does.
+    pub fn readable(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
+        self.start(peer.lane(), |conn, op| conn.readable(op, deadline))
+    }
+
+    /// Sends an item of a stream; errors as of [`Stream::send`].
+    pub fn stream_send(&self, stream: &Stream, item: impl Payload, deadline: Option<Instant>) -> Result<Started> {
+        let (id, item) = (stream.call_id(), item.into_bytes());
+        self.start(stream.lane(), |conn, op| conn.stream_send(op, id, item, false, deadline))
+    }
+
+    /// Ends this side's direction of a stream; errors as of [`Stream::finish`].
+    pub fn stream_finish(&self, stream: &Stream, deadline: Option<Instant>) -> Result<Started> {
+        let id = stream.call_id();
+        self.start(stream.lane(), |conn, op| conn.stream_send(op, id, Bytes::new(), true, deadline))
+    }
+
+    /// The next item of a stream, or its end; errors as of [`Stream::recv`].
+    pub fn stream_recv(&self, stream: &Stream, deadline: Option<Instant>) -> Result<Started> {
+        let id = stream.call_id();
+        self.start(stream.lane(), |conn, op| conn.stream_recv(op, id, deadline))
     }
 
     /// Measures a round trip; errors as of [`Peer::ping`].
     pub fn ping(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
         let now = Instant::now();
-        self.start(peer, |conn, op| conn.ping(op, now, deadline))
+        self.start(peer.lane(), |conn, op| conn.ping(op, now, deadline))
     }
 
     /// Ends the connection in order; errors as of [`Peer::drain`].
     pub fn drain(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
-        self.start(peer, |conn, op| conn.drain(op, deadline))
+        self.start(peer.lane(), |conn, op| conn.drain(op, deadline))
     }
 
     /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call
@@ -203,23 +281,16 @@ impl Context {
         &self.0.0
     }
 
-    fn start(&self, peer: &Peer, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Started> {
+    fn start(&self, lane: &Arc<Lane>, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Started> {
         let op = self.hub().new_op();
-        let step = peer.lane().submit(self.hub(), op, |conn| start(conn, op))?;
-        started(peer.lane(), op, step)
+        let step = lane.submit(self.hub(), op, |conn| start(conn, op))?;
+        started(lane, op, step)
     }
 
-    fn start_frame(
-        &self,
-        peer: &Peer,
-        channel: Channel,
-        payload: impl Payload,
-        call: bool,
-        deadline: Option<Instant>,
-    ) -> Result<Started> {
+    fn start_post(&self, lane: &Arc<Lane>, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
         let op = self.hub().new_op();
-        let step = peer.lane().submit_frame(self.hub(), op, channel, payload, call, deadline)?;
-        started(peer.lane(), op, step)
+        let step = lane.submit_frame(self.hub(), op, post, payload, deadline)?;
+        started(lane, op, step)
     }
 }
 
@@ -229,7 +300,7 @@ impl AsFd for Context {
     }
 }
 
-fn started(lane: &Arc<crate::driver::lane::Lane>, op: OpId, step: Step) -> Result<Started> {
+fn started(lane: &Arc<Lane>, op: OpId, step: Step) -> Result<Started> {
     match step {
         None => Ok(Started::Pending(op)),
         Some(result) => result.map(|outcome| Started::Done(hub::outcome(lane, outcome))),

@@ -498,10 +498,14 @@ impl Seat {
 pub(crate) fn outcome(lane: &Arc<Lane>, outcome: proto::Outcome) -> Outcome {
     match outcome {
         proto::Outcome::Opened => Outcome::Connected(Peer::of(lane.clone())),
-        proto::Outcome::Message(channel, payload) => Outcome::Message(Message::new(channel, payload, lane.clone())),
+        proto::Outcome::Message(delivery) => Outcome::Message(Message::new(delivery, lane.clone())),
         proto::Outcome::Reply(payload) => {
-            Outcome::Reply(Message::new(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
+            Outcome::Reply(Message::reply_to_call(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
         }
+        proto::Outcome::Readable => Outcome::Readable,
+        proto::Outcome::Item(item) => Outcome::Item(item),
+        proto::Outcome::StreamEnd(reply) => Outcome::StreamEnd(reply),
+        proto::Outcome::CallEnded => Outcome::CallEnded,
         proto::Outcome::Sent => Outcome::Sent,
         proto::Outcome::Pong(rtt) => Outcome::Pong(rtt),
         proto::Outcome::Drained => Outcome::Drained,

@@ -1,6 +1,5 @@
 //! One open connection: a socket, its protocol state, and who drives it.
 
-use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
@@ -17,7 +16,8 @@ use crate::error::{Code, Error, Result};
 use crate::os::poller::{Interest, READ, WRITE};
 use crate::os::{credentials, fork, random, socket};
 use crate::proto::channel::Channel;
-use crate::proto::conn::{Config, Conn, Inline, Role};
+use crate::proto::conn::{Conn, Post, Role};
+use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome, Step};
 
 #[derive(Debug)]
@@ -25,7 +25,6 @@ pub(crate) struct Lane {
     stamp: fork::Stamp,
     credentials: Credentials,
     address: String,
-    max_message: usize,
     info: OnceLock<Info>,
     state: Mutex<State>,
 }
@@ -54,22 +53,15 @@ pub(crate) struct Made {
     pub(crate) conn: Conn,
     pub(crate) credentials: Credentials,
     pub(crate) address: String,
-    pub(crate) max_message: usize,
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
 pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
     let credentials = credentials::of_peer(&sock)?;
     credentials::check(credentials, allowed)?;
-    let config = Config {
-        role: Role::Connector { instance: random::instance()? },
-        channels: options.channels.clone(),
-        auth_token: options.auth_token.clone(),
-        max_message: options.max_message,
-        handshake_timeout: options.handshake_timeout,
-    };
+    let config = options.config(Role::Connector)?;
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { sock, conn, credentials, address, max_message: options.max_message })
+    Ok(Made { sock, conn, credentials, address })
 }
 
 impl Lane {
@@ -78,7 +70,6 @@ impl Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
             address: made.address,
-            max_message: made.max_message,
             info: OnceLock::new(),
             state: Mutex::new(State { conn: made.conn, driver: driver(lane), sock: Some(Arc::new(made.sock)) }),
         })
@@ -101,15 +92,15 @@ impl Lane {
                 let agreed = state.conn.agreed();
                 Info {
                     peer_id: agreed.peer_id.clone(),
-                    level: 0,
-                    features: Vec::new(),
+                    level: agreed.level,
+                    features: agreed.features.iter().map(|f| (*f).to_owned()).collect(),
                     channels: agreed.channels.as_slice().to_vec(),
                     instance,
                     peer_instance: agreed.instance.clone(),
                     credentials: self.credentials,
                     carrier: "unix",
                     address: self.address.clone(),
-                    max_message: self.max_message,
+                    max_message: agreed.max_message,
                 }
             })
             .clone())
@@ -126,19 +117,102 @@ impl Lane {
             return;
         }
         let mut state = lock(&self.state);
+        state.conn.say_good_bye();
+        if let Some(sock) = &state.sock {
+            let sock = sock.clone();
+            carry::flush(&mut state.conn, sock.as_fd());
+        }
         state.conn.close();
         state.settle();
     }
 
     // --- blocking callers ------------------------------------------------------------------------
 
+    /// Changes the connection without waiting for anything, and sends what that gave to send. Without effect in a
+    /// forked child, whose connection it is not.
+    pub(crate) fn with<T: Default>(&self, change: impl FnOnce(&mut Conn) -> T) -> T {
+        if !self.stamp.current() {
+            return T::default();
+        }
+        let mut state = lock(&self.state);
+        let result = change(&mut state.conn);
+        state.move_on();
+        result
+    }
+
+    /// The same, for what can fail.
+    pub(crate) fn with_checked<T>(&self, change: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        let result = change(&mut state.conn);
+        state.move_on();
+        result
+    }
+
+    /// Looks at the connection.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Conn) -> T) -> T {
+        look(&lock(&self.state).conn)
+    }
+
+    /// Takes what has arrived, unless somebody else is about to.
+    pub(crate) fn look(&self) {
+        if self.stamp.current() {
+            lock(&self.state).pump(Instant::now());
+        }
+    }
+
+    pub(crate) fn level(&self) -> u8 {
+        self.peek(|conn| conn.agreed().level)
+    }
+
     /// Starts an operation and waits for it.
     pub(crate) fn run(&self, mut wait: Wait<'_>, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Outcome> {
+        self.run_with(&mut wait, start)
+    }
+
+    pub(crate) fn run_with(&self, wait: &mut Wait<'_>, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Outcome> {
         let op = match self.begin(start)? {
             Ok(outcome) => return outcome,
             Err(op) => op,
         };
-        turn::wait(&self.state, op, &mut wait)
+        turn::wait(&self.state, op, wait)
+    }
+
+    /// Sends many messages, a lock and a write for as many as fit.
+    pub(crate) fn send_batch<'p>(
+        &self,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        mut wait: Wait<'_>,
+    ) -> Result<()> {
+        self.check()?;
+        let mut payloads = payloads.peekable();
+        while payloads.peek().is_some() {
+            let mut state = lock(&self.state);
+            state.direct()?;
+            while let Some(payload) = payloads.peek()
+                && state.conn.send_short(channel, payload)?
+            {
+                payloads.next();
+            }
+            let Some(payload) = payloads.next() else {
+                state.move_on();
+                break;
+            };
+            // A large one, or one that has to wait: its end is the end of all before it.
+            state.move_on();
+            let op = state.direct()?.new_op();
+            let post = Post::Message(channel, With::default());
+            let step = state.post(op, post, payload, None);
+            let step = state.started(op, step);
+            drop(state);
+            match step {
+                Ok(outcome) => drop(outcome?),
+                Err(op) => drop(turn::wait(&self.state, op, &mut wait)?),
+            }
+        }
+        // What is staged has no operation of its own.
+        self.run_with(&mut wait, |conn, op| conn.flush(op)).map(drop)
     }
 
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
@@ -153,26 +227,26 @@ impl Lane {
     /// Sends a message or a request straight from the caller's memory where the way is free.
     fn begin_frame(
         &self,
-        channel: Channel,
+        post: Post,
         payload: impl Payload,
-        call: bool,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
         let mut state = lock(&self.state);
         let op = state.direct()?.new_op();
-        let step = state.submit_frame(op, channel, payload, call, None);
+        let step = state.post(op, post, payload, None);
         Ok(state.started(op, step))
     }
 
-    pub(crate) fn send(&self, channel: Channel, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
-        match self.begin_frame(channel, payload, false)? {
+    /// Sends a message or an answer, and waits until it has left.
+    pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
+        match self.begin_frame(post, payload)? {
             Ok(outcome) => outcome.map(drop),
             Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
         }
     }
 
-    pub(crate) fn start_call(&self, payload: impl Payload) -> Result<OpId> {
-        match self.begin_frame(Channel::COMMAND, payload, true)? {
+    pub(crate) fn start_call(&self, post: Post, payload: impl Payload) -> Result<OpId> {
+        match self.begin_frame(post, payload)? {
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) => Err(Error::new(Code::Internal, "a call ended before it was waited for")),
             Err(op) => Ok(op),
@@ -212,15 +286,14 @@ impl Lane {
         &self,
         hub: &Arc<Hub>,
         op: OpId,
-        channel: Channel,
+        post: Post,
         payload: impl Payload,
-        call: bool,
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
         let mut state = lock(&self.state);
         state.seated()?.check(hub)?;
-        let step = state.submit_frame(op, channel, payload, call, deadline);
+        let step = state.post(op, post, payload, deadline);
         Ok(state.submitted(op, step))
     }
 
@@ -259,27 +332,19 @@ impl State {
         }
     }
 
-    /// Writes a frame from the caller's memory if nothing is queued before it, else queues it.
-    fn submit_frame(
-        &mut self,
-        op: OpId,
-        channel: Channel,
-        payload: impl Payload,
-        call: bool,
-        deadline: Option<Instant>,
-    ) -> Step {
+    /// Writes a payload from the caller's memory if nothing is queued before it, else queues it.
+    fn post(&mut self, op: OpId, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Step {
         let bytes = payload.as_slice();
-        match self.conn.inline_header(channel, bytes.len(), call) {
+        let len = bytes.len();
+        let now = Instant::now();
+        match self.conn.inline(&post, len, now) {
             Err(error) => Some(Err(error)),
-            Ok(None) if call => self.conn.call(op, payload.into_bytes(), deadline),
-            Ok(None) => self.conn.send(op, channel, payload.into_bytes(), deadline),
-            Ok(Some(header)) => {
+            Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
+            Ok(Some(inline)) => {
                 let Some(sock) = &self.sock else { return Some(Err(ended())) };
-                let slices = [IoSlice::new(&header), IoSlice::new(bytes)];
-                match carry::write(sock.as_fd(), &slices) {
+                match carry::write(sock.as_fd(), &inline.slices(bytes)) {
                     Ok(taken) => {
-                        let frame = Inline { header, channel, len: bytes.len(), call };
-                        self.conn.wrote(op, frame, taken, || payload.into_bytes(), deadline)
+                        self.conn.wrote(op, &post, &inline, len, taken, || payload.into_bytes(), deadline)
                     }
                     Err(error) => {
                         self.conn.write_failed(error.clone());

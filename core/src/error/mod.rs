@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use table::Code;
 
 /// Result of a hostlane call.
@@ -55,12 +57,22 @@ struct Inner {
     message: String,
     sent: Sent,
     source: Option<io::Error>,
+    /// What a program on the other side failed with.
+    remote: Option<(u32, Bytes)>,
 }
 
 impl Error {
     /// An error of `code`, explained for people by `message`.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error(Arc::new(Inner { code, message: message.into(), sent: Sent::No, source: None }))
+        Error(Arc::new(Inner { code, message: message.into(), sent: Sent::No, source: None, remote: None }))
+    }
+
+    /// The program on the other side failed a call.
+    pub(crate) fn remote(status: u32, data: Bytes) -> Error {
+        let shown: String = String::from_utf8_lossy(&data[..data.len().min(256)]).escape_default().collect();
+        let message = format!("the program on the other side answered with the error {status}: {shown}");
+        let code = Code::RemoteError;
+        Error(Arc::new(Inner { code, message, sent: Sent::Maybe, source: None, remote: Some((status, data)) }))
     }
 
     /// An operating-system error, translated to the code it has here.
@@ -80,7 +92,7 @@ impl Error {
         };
         let source = io::Error::from(errno);
         let message = format!("{doing}: {source}");
-        Error(Arc::new(Inner { code, message, sent: Sent::No, source: Some(source) }))
+        Error(Arc::new(Inner { code, message, sent: Sent::No, source: Some(source), remote: None }))
     }
 
     /// The same error, saying whether what was sent may have arrived.
@@ -88,7 +100,8 @@ impl Error {
         if self.0.sent == sent {
             return self.clone();
         }
-        Error(Arc::new(Inner { code: self.0.code, message: self.0.message.clone(), sent, source: None }))
+        let Inner { code, message, remote, .. } = &*self.0;
+        Error(Arc::new(Inner { code: *code, message: message.clone(), sent, source: None, remote: remote.clone() }))
     }
 
     /// The number and name that are the same in every language.
@@ -109,6 +122,16 @@ impl Error {
     /// Whether what the failed call sent may have arrived.
     pub fn sent(&self) -> Sent {
         self.0.sent
+    }
+
+    /// For `remote_error`: the code the program on the other side failed the call with.
+    pub fn status(&self) -> Option<u32> {
+        self.0.remote.as_ref().map(|(status, _)| *status)
+    }
+
+    /// For `remote_error`: the bytes it gave along; empty otherwise.
+    pub fn data(&self) -> &[u8] {
+        self.0.remote.as_ref().map_or(&[], |(_, data)| data)
     }
 }
 

@@ -8,3 +8,6 @@ pub(crate) mod rundir;
 pub(crate) mod socket;
 pub(crate) mod socket_file;
 pub(crate) mod thread_bell;
+
+/// A descriptor that can be passed to another process.
+pub(crate) type Descriptor = std::os::fd::OwnedFd;

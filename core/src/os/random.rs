@@ -15,10 +15,22 @@ pub(crate) fn instance() -> Result<String> {
     {
         return Ok(instance.clone());
     }
+    let instance = hex_id()?;
+    *cached = Some((fork::Stamp::now(), instance.clone()));
+    Ok(instance)
+}
+
+/// 32 random hex digits.
+pub(crate) fn hex_id() -> Result<String> {
     let mut bytes = [0u8; 16];
     rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
         .map_err(|e| Error::os("reading random bytes", e))?;
-    let instance: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    *cached = Some((fork::Stamp::now(), instance.clone()));
-    Ok(instance)
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// A number that differs from time to time; nothing depends on its quality.
+pub(crate) fn byte() -> u8 {
+    let mut byte = [0u8];
+    let _ = rustix::rand::getrandom(&mut byte[..], rustix::rand::GetRandomFlags::empty());
+    byte[0]
 }

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
@@ -180,9 +179,16 @@ fn set_send_buffer(sock: &OwnedFd) {
     let _ = sockopt::set_socket_send_buffer_size(sock, SEND_BUFFER);
 }
 
-/// Reads into the spare capacity of `buffer`. 0 is the end of the stream.
-pub(crate) fn read(sock: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
-    rustix::net::recv(sock, spare_capacity(buffer), RecvFlags::DONTWAIT).map(|(_, n)| n)
+/// Reads at most `most` bytes into the spare capacity of `buffer`. 0 is the end of the stream.
+#[allow(unsafe_code)]
+pub(crate) fn read(sock: BorrowedFd<'_>, buffer: &mut Vec<u8>, most: usize) -> Result<usize, Errno> {
+    let spare = buffer.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let ((read, _), _) = rustix::net::recv(sock, &mut spare[..most], RecvFlags::DONTWAIT)?;
+    let n = read.len();
+    // SAFETY: `recv` initialised the first `n` spare bytes.
+    unsafe { buffer.set_len(buffer.len() + n) };
+    Ok(n)
 }
 
 /// Writes what the socket takes at once. Never raises SIGPIPE.

@@ -7,22 +7,12 @@ use crate::limits;
 use crate::proto::Secret;
 use crate::proto::channel::Channel;
 use crate::proto::json;
+use crate::proto::offer::{Own, Theirs};
 
 pub(crate) const PROTOCOL: &str = "ipcprims";
 pub(crate) const VERSION: &str = "1.0";
 /// What [`VERSION`] says.
 const OURS: (u16, u16) = (1, 0);
-
-/// The member a level-0 peer ignores; it carries what only hostlane understands.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Extra {
-    /// Wire levels above 0 the connector speaks.
-    #[serde(default)]
-    versions: Vec<u16>,
-    /// Random id of the connecting process instance, 32 hex digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-}
 
 #[derive(Serialize, Deserialize)]
 struct RawRequest {
@@ -42,6 +32,8 @@ struct RawResponse {
     version: String,
     channels: Vec<u16>,
     peer_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hostlane: Option<serde_json::Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +57,8 @@ struct RawReason {
 pub(crate) struct Granted {
     pub(crate) channels: Vec<Channel>,
     pub(crate) instance: Option<String>,
+    /// What the connector offered, if the connection is to be on level 1.
+    pub(crate) level1: Option<Theirs>,
 }
 
 /// What the connector was granted.
@@ -72,22 +66,23 @@ pub(crate) struct Granted {
 pub(crate) struct Welcome {
     pub(crate) channels: Vec<Channel>,
     pub(crate) peer_id: String,
+    /// What the acceptor answered, if the connection is on level 1.
+    pub(crate) level1: Option<Theirs>,
 }
 
 /// The connector's first message.
-pub(crate) fn request(channels: &[Channel], token: Option<&Secret>, instance: &str) -> Vec<u8> {
-    let extra = Extra { versions: Vec::new(), instance: Some(instance.to_owned()) };
+pub(crate) fn request(channels: &[Channel], token: Option<&Secret>, own: &Own) -> Vec<u8> {
     to_json(&RawRequest {
         protocol: PROTOCOL.to_owned(),
         version: VERSION.to_owned(),
         channels: channels.iter().map(|c| c.number()).collect(),
         auth_token: token.map(|t| t.expose().to_owned()),
-        hostlane: Some(serde_json::to_value(extra).unwrap_or_default()),
+        hostlane: Some(own.request()),
     })
 }
 
 /// Judges a request: the grant, or the reason to refuse.
-pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) -> Result<Granted> {
+pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>, own: &Own) -> Result<Granted> {
     let raw: RawRequest = json::object(payload)
         .map_err(|e| Error::new(Code::BadHandshake, format!("the handshake request is not understood: {e}")))?;
     // Form before meaning, so that the reason does not depend on which rule happens to be looked at first.
@@ -113,6 +108,7 @@ pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) 
     {
         return Err(Error::new(Code::AuthenticationFailed, "the auth_token is missing or wrong"));
     }
+    let (level1, instance) = own.judge_request(raw.hostlane)?;
     let mut channels: Vec<Channel> = Vec::new();
     for channel in raw.channels.iter().map(|&n| Channel::from_wire(n)) {
         let reserved = Channel::new(channel.number()).is_err();
@@ -123,18 +119,17 @@ pub(crate) fn judge(payload: &[u8], served: &[Channel], token: Option<&Secret>) 
     if channels.is_empty() {
         return Err(Error::new(Code::NoCommonChannel, "no requested channel is served here"));
     }
-    let extra = raw.hostlane.and_then(|v| serde_json::from_value::<Extra>(v).ok());
-    let instance = extra.and_then(|e| e.instance).filter(|i| i.len() == 32 && i.bytes().all(|b| b.is_ascii_hexdigit()));
-    Ok(Granted { channels, instance })
+    Ok(Granted { channels, instance, level1 })
 }
 
 /// The acceptor's answer to a good request.
-pub(crate) fn response(channels: &[Channel], peer_id: &str) -> Vec<u8> {
+pub(crate) fn response(channels: &[Channel], peer_id: &str, member: Option<serde_json::Value>) -> Vec<u8> {
     to_json(&RawResponse {
         protocol: PROTOCOL.to_owned(),
         version: VERSION.to_owned(),
         channels: channels.iter().map(|c| c.number()).collect(),
         peer_id: peer_id.to_owned(),
+        hostlane: member,
     })
 }
 
@@ -153,7 +148,7 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 }
 
 /// Reads the acceptor's answer on the connector's side.
-pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
+pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<Welcome> {
     if let Ok(refusal) = json::object::<RawRefusal>(payload) {
         let text = refusal.error.message;
         return Err(match Code::from_number(refusal.error.code).filter(|code| reason_to_refuse(*code)) {
@@ -187,7 +182,8 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel]) -> Result<Welcome> {
     if channels.is_empty() {
         return Err(Error::new(Code::NoCommonChannel, "the server granted no channel"));
     }
-    Ok(Welcome { channels, peer_id: raw.peer_id })
+    let level1 = own.judge_response(raw.hostlane)?;
+    Ok(Welcome { channels, peer_id: raw.peer_id, level1 })
 }
 
 fn check_protocol_form(protocol: &str) -> Result<()> {
@@ -239,20 +235,33 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::level1::Limits;
+    use crate::proto::offer::Level;
+
+    fn zero() -> Own {
+        Own {
+            level: Level::Zero,
+            instance: "00112233445566778899aabbccddeeff".to_owned(),
+            nonce: None,
+            features: Vec::new(),
+            limits: Limits::default(),
+            grease: 0,
+        }
+    }
 
     fn verdict(text: &str) -> Code {
-        judge(text.as_bytes(), &Channel::DEFAULT, None).unwrap_err().code()
+        judge(text.as_bytes(), &Channel::DEFAULT, None, &zero()).unwrap_err().code()
     }
 
     #[test]
     fn a_request_is_stock_plus_one_member() {
-        let bytes = request(&Channel::DEFAULT, None, "00112233445566778899aabbccddeeff");
+        let bytes = request(&Channel::DEFAULT, None, &zero());
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert_eq!(
             text,
-            r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"hostlane":{"instance":"00112233445566778899aabbccddeeff","versions":[]}}"#
+            r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"hostlane":{"instance":"00112233445566778899aabbccddeeff"}}"#
         );
-        let granted = judge(&bytes, &Channel::DEFAULT, None).unwrap();
+        let granted = judge(&bytes, &Channel::DEFAULT, None, &zero()).unwrap();
         assert_eq!(granted.channels, Channel::DEFAULT);
         assert_eq!(granted.instance.as_deref(), Some("00112233445566778899aabbccddeeff"));
     }
@@ -262,7 +271,7 @@ mod tests {
         let text =
             r#"{"protocol":"ipcprims","version":"1.7","channels":[300,4,9,4,1,300,77],"x":[],"auth_token":null}"#;
         let served = [Channel::COMMAND, Channel::ERROR, Channel::new(300).unwrap()];
-        let granted = judge(text.as_bytes(), &served, None).unwrap();
+        let granted = judge(text.as_bytes(), &served, None, &zero()).unwrap();
         assert_eq!(granted.channels.iter().map(|c| c.number()).collect::<Vec<_>>(), [300, 4, 1]);
     }
 
@@ -272,7 +281,7 @@ mod tests {
         assert_eq!(verdict("{"), Code::BadHandshake);
         assert_eq!(verdict(r#"["ipcprims","1.0",[1]]"#), Code::BadHandshake);
         let latin = b"{\"protocol\":\"ipcprims\",\"version\":\"1.0\",\"channels\":[1],\"x\":\"\xe9\"}";
-        assert_eq!(judge(latin, &Channel::DEFAULT, None).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(judge(latin, &Channel::DEFAULT, None, &zero()).unwrap_err().code(), Code::BadHandshake);
         assert_eq!(verdict(&(base("ipcprims", "1.0", "1") + "x")), Code::BadHandshake);
         assert_eq!(verdict(&base("other", "1.0", "1")), Code::ProtocolMismatch);
         assert_eq!(verdict(&base("", "1.0", "1")), Code::BadHandshake);
@@ -285,17 +294,17 @@ mod tests {
         assert_eq!(verdict(&base("ipcprims", "1.0", "")), Code::NoCommonChannel);
         assert_eq!(verdict(&base("ipcprims", "1.0", "9")), Code::NoCommonChannel);
         assert_eq!(verdict(&base("ipcprims", "1.0", &["1"; 257].join(","))), Code::BadHandshake);
-        assert!(judge(base("ipcprims", "1.0", &["1"; 256].join(",")).as_bytes(), &Channel::DEFAULT, None).is_ok());
+        assert!(judge(base("ipcprims", "1.0", &["1"; 256].join(",")).as_bytes(), &Channel::DEFAULT, None, &zero()).is_ok());
     }
 
     #[test]
     fn a_secret_is_needed_where_one_is_set() {
         let secret = Secret::new("s3cret").unwrap();
-        let bytes = request(&Channel::DEFAULT, Some(&secret), "0");
-        assert!(judge(&bytes, &Channel::DEFAULT, Some(&secret)).is_ok());
+        let bytes = request(&Channel::DEFAULT, Some(&secret), &zero());
+        assert!(judge(&bytes, &Channel::DEFAULT, Some(&secret), &zero()).is_ok());
         let other = Secret::new("s3cres").unwrap();
-        for bytes in [request(&Channel::DEFAULT, Some(&other), "0"), request(&Channel::DEFAULT, None, "0")] {
-            let error = judge(&bytes, &Channel::DEFAULT, Some(&secret)).unwrap_err();
+        for bytes in [request(&Channel::DEFAULT, Some(&other), &zero()), request(&Channel::DEFAULT, None, &zero())] {
+            let error = judge(&bytes, &Channel::DEFAULT, Some(&secret), &zero()).unwrap_err();
             assert_eq!(error.code(), Code::AuthenticationFailed);
             assert!(!error.message().contains("s3cre"));
         }
@@ -304,33 +313,33 @@ mod tests {
     #[test]
     fn a_refusal_reaches_the_connector_as_the_same_code() {
         let reason = Error::new(Code::VersionMismatch, "too old");
-        let error = welcome(&refusal(&reason), &Channel::DEFAULT).unwrap_err();
+        let error = welcome(&refusal(&reason), &Channel::DEFAULT, &zero()).unwrap_err();
         assert_eq!(error.code(), Code::VersionMismatch);
         assert!(error.message().contains("too old"));
         for code in [7, Code::Interrupted.number(), Code::Forked.number(), Code::Panic.number()] {
             let strange = format!(r#"{{"protocol":"ipcprims","version":"1.0","error":{{"code":{code}}}}}"#);
-            assert_eq!(welcome(strange.as_bytes(), &Channel::DEFAULT).unwrap_err().code(), Code::Refused);
+            assert_eq!(welcome(strange.as_bytes(), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::Refused);
         }
         let secret = br#"{"protocol":"ipcprims","version":"1.0","channels":[1],"auth_token":77123456}"#;
-        let error = judge(secret, &Channel::DEFAULT, None).unwrap_err();
+        let error = judge(secret, &Channel::DEFAULT, None, &zero()).unwrap_err();
         assert_eq!(error.code(), Code::BadHandshake);
         assert!(!error.message().contains("77123"), "{error}");
     }
 
     #[test]
     fn a_bad_welcome_is_refused() {
-        let ok = response(&[Channel::DATA], "peer-1");
-        let welcome_ok = welcome(&ok, &Channel::DEFAULT).unwrap();
+        let ok = response(&[Channel::DATA], "peer-1", None);
+        let welcome_ok = welcome(&ok, &Channel::DEFAULT, &zero()).unwrap();
         assert_eq!(welcome_ok.peer_id, "peer-1");
-        assert_eq!(welcome(&ok, &[Channel::COMMAND]).unwrap_err().code(), Code::BadHandshake);
-        assert_eq!(welcome(&response(&[], "p"), &Channel::DEFAULT).unwrap_err().code(), Code::NoCommonChannel);
-        assert_eq!(welcome(&response(&[Channel::DATA], ""), &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(welcome(&ok, &[Channel::COMMAND], &zero()).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(welcome(&response(&[], "p", None), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::NoCommonChannel);
+        assert_eq!(welcome(&response(&[Channel::DATA], "", None), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::BadHandshake);
         for id in ["a\u{7}b", &"x".repeat(129)] {
-            let bytes = response(&[Channel::DATA], id);
-            assert_eq!(welcome(&bytes, &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+            let bytes = response(&[Channel::DATA], id, None);
+            assert_eq!(welcome(&bytes, &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::BadHandshake);
         }
         let newer = br#"{"protocol":"ipcprims","version":"1.1","channels":[1],"peer_id":"p"}"#;
-        assert_eq!(welcome(newer, &Channel::DEFAULT).unwrap_err().code(), Code::VersionMismatch);
-        assert_eq!(welcome(b"{}", &Channel::DEFAULT).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(welcome(newer, &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::VersionMismatch);
+        assert_eq!(welcome(b"{}", &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::BadHandshake);
     }
 }

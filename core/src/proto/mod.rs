@@ -12,6 +12,8 @@ pub(crate) mod hello;
 pub(crate) mod ids;
 pub(crate) mod inbox;
 mod json;
+pub(crate) mod level1;
+pub(crate) mod offer;
 mod ops;
 mod outbox;
 mod reader;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::proto::channel::Channel;
 use crate::proto::ids::IdMap;
+use crate::proto::level1::Delivery;
 
 /// Names a pending operation. Chosen by the driver, unique per connection, never reused.
 pub(crate) type OpId = u64;
@@ -27,17 +27,31 @@ pub(crate) enum Kind {
     Call,
     Ping,
     Drain,
+    /// Anything to receive.
+    Readable,
+    /// A level-1 call of this side.
+    Request(u64),
+    /// An item of a stream, out or in.
+    StreamSend(u64),
+    StreamRecv(u64),
+    /// The end of a call of the other side.
+    Watch(u64),
 }
 
 /// How an operation ended well.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Opened,
-    Message(Channel, Bytes),
+    Message(Delivery),
     Reply(Bytes),
     Sent,
     Pong(Duration),
     Drained,
+    Readable,
+    Item(Bytes),
+    /// Of the call, with its reply, for its caller; of the caller's direction, for the other side.
+    StreamEnd(Option<Bytes>),
+    CallEnded,
 }
 
 /// The answer to a submitted operation: its result, or `None` while it is pending.

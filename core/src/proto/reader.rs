@@ -145,6 +145,13 @@ impl FrameReader {
         Ok(None)
     }
 
+    /// What arrived behind the last frame: the stream goes on in another form.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.staging);
+        rest.drain(..std::mem::take(&mut self.start));
+        rest
+    }
+
     /// Whether the stream stands inside a frame, so that its end now would cut one.
     pub(crate) fn inside_frame(&self) -> bool {
         self.body.is_some() || self.start < self.staging.len()

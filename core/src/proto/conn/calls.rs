@@ -4,22 +4,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
-use crate::proto::frame::{HEADER_LEN, Header};
+use crate::proto::frame::HEADER_LEN;
+use crate::proto::level1::{Ask, Delivery, Request, With};
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
-
-/// A frame whose writing the driver began itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Inline {
-    pub(crate) header: [u8; HEADER_LEN],
-    pub(crate) channel: Channel,
-    pub(crate) len: usize,
-    pub(crate) call: bool,
-}
 
 impl Conn {
     /// Waits for the handshake.
@@ -41,8 +34,8 @@ impl Conn {
             Ok(position) => position,
             Err(error) => return Some(Err(error)),
         };
-        if let Some((at, payload)) = self.inbox.take(position) {
-            return Some(Ok(Outcome::Message(self.agreed.channels.as_slice()[at], payload)));
+        if let Some(message) = self.take(position) {
+            return Some(Ok(Outcome::Message(message)));
         }
         if let State::Ended(error) = &self.state {
             return Some(Err(error.clone()));
@@ -54,39 +47,186 @@ impl Conn {
             return Some(Err(error));
         }
         self.ops.insert(op, Kind::Recv, deadline);
-        self.inbox.wait(op, position);
+        match &mut self.one {
+            Some(one) => one.wait_recv(op, position),
+            None => self.inbox.wait(op, position),
+        }
         None
     }
 
-    /// Header for a frame that the driver may write itself, straight from the caller's memory,
-    /// because nothing is queued before it. `None`: use [`send`](Conn::send) or [`call`](Conn::call).
-    /// The driver then reports with [`wrote`](Conn::wrote), in the same critical section.
-    pub(crate) fn inline_header(&self, channel: Channel, len: usize, call: bool) -> Result<Option<[u8; HEADER_LEN]>> {
-        self.may_send(channel, len)?;
-        if call {
-            self.may_ask()?;
+    fn take(&mut self, position: Option<usize>) -> Option<Delivery> {
+        match &mut self.one {
+            Some(one) => one.recv(position),
+            None => {
+                let (at, payload) = self.inbox.take(position)?;
+                Some(delivery(self.agreed.channels.as_slice()[at], payload))
+            }
         }
-        let calls_idle = !call || (self.call.is_none() && self.waiting_calls.is_empty());
-        let idle = self.outbox.is_empty() && self.waiting_sends.is_empty() && calls_idle;
-        Ok(idle.then(|| Header { len: len as u32, channel }.encode()))
     }
 
-    /// The driver wrote `taken` bytes of a frame with [`inline_header`](Conn::inline_header);
-    /// the rest is `payload`'s.
-    pub(crate) fn wrote(
+    /// Waits until anything is there to receive, and takes nothing.
+    pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
+        if self.has_messages() {
+            return Some(Ok(Outcome::Readable));
+        }
+        if let State::Ended(error) = &self.state {
+            return Some(Err(error.clone()));
+        }
+        if self.read_ended {
+            return Some(Err(peer_closed()));
+        }
+        if let Err(error) = self.ops.admit() {
+            return Some(Err(error));
+        }
+        self.ops.insert(op, Kind::Readable, deadline);
+        match &mut self.one {
+            Some(one) => one.wait_readable(op),
+            None => self.readers.push(op),
+        }
+        None
+    }
+
+    fn has_messages(&self) -> bool {
+        match &self.one {
+            Some(one) => one.has_messages(),
+            None => self.inbox.depth().messages > 0,
+        }
+    }
+
+    /// Something can be received: whoever waits for that is told.
+    pub(super) fn tell_readable(&mut self) {
+        if !self.readers.is_empty() && self.has_messages() {
+            std::mem::take(&mut self.readers).into_iter().for_each(|op| self.ops.finish(op, Ok(Outcome::Readable)));
+        }
+    }
+
+    /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
+    /// and the call of each.
+    pub(crate) fn recv_many(
+        &mut self,
+        channel: Option<Channel>,
+        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+    ) -> Result<()> {
+        let position = channel.map(|c| self.position(c)).transpose()?;
+        if let Some(one) = &mut self.one {
+            one.recv_many(position, keep);
+            return Ok(());
+        }
+        while let Some(message) = self.take(position) {
+            if !keep(message.channel, &message.payload, message.request) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a small one-way message from the caller's memory if that needs no waiting and no operation.
+    pub(crate) fn send_short(&mut self, channel: Channel, payload: &[u8]) -> Result<bool> {
+        self.may_send(channel, payload.len())?;
+        let at = self.position(channel)?;
+        Ok(self.outbox.is_empty() && self.one.as_mut().is_some_and(|one| one.send_short(at, payload)))
+    }
+
+    /// Waits until all that was sent has left.
+    pub(crate) fn flush(&mut self, op: OpId) -> Step {
+        if let State::Ended(error) = &self.state {
+            return Some(Err(lost(error)));
+        }
+        if !self.one.as_mut().is_some_and(|one| one.mark_flush(op)) {
+            return Some(Ok(Outcome::Sent));
+        }
+        self.ops.insert(op, Kind::Send, None);
+        None
+    }
+
+    // --- calls and streams of level 1 -----------------------------------------------------------------
+
+    /// Opens a stream: the id of its call.
+    pub(crate) fn open_stream(&mut self, channel: Channel, fin: bool, with: With, payload: Bytes, now: Instant) -> Result<u64> {
+        self.may_send(channel, payload.len())?;
+        self.may_ask()?;
+        let at = self.position(channel)?;
+        let fds = self.agreed.features.contains(&crate::proto::offer::FDS);
+        let Some(one) = &mut self.one else { return Err(level_0("streams")) };
+        with.check(fds)?;
+        one.ask(None, Ask { at, stream: true, fin, with }, payload, now, &mut self.ops, None)
+    }
+
+    /// Sends an item of a stream, the last one with `fin`; done when the carrier took all of it.
+    pub(crate) fn stream_send(&mut self, op: OpId, id: u64, payload: Bytes, fin: bool, deadline: Option<Instant>) -> Step {
+        if let Err(error) = self.may_stream().and_then(|()| self.check_len(payload.len())) {
+            return Some(Err(error));
+        }
+        self.one.as_mut()?.stream_send(op, id, payload, fin, &mut self.ops, deadline)
+    }
+
+    /// The next item of a stream, or its end.
+    pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        match &mut self.one {
+            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
+            None => Some(Err(level_0("streams"))),
+        }
+    }
+
+    /// The program is done with a stream; the call is given up unless it has ended.
+    pub(crate) fn drop_stream(&mut self, id: u64) {
+        if let Some(one) = &mut self.one {
+            one.drop_stream(id, &mut self.ops);
+            self.advance();
+        }
+    }
+
+    /// Waits for the end of a call of the other side: answered, given up by its caller, or out of time.
+    pub(crate) fn watch(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
+        if matches!(self.state, State::Ended(_)) || one.watch(op, id) {
+            return Some(Ok(Outcome::CallEnded));
+        }
+        self.ops.insert(op, Kind::Watch(id), deadline);
+        None
+    }
+
+    /// Whether the call `id` of the other side still wants an answer.
+    pub(crate) fn is_served(&self, id: u64) -> bool {
+        self.is_open() && self.one.as_ref().is_some_and(|one| one.is_served(id))
+    }
+
+    /// The program let a call of the other side go without an answer.
+    pub(crate) fn abandon_served(&mut self, id: u64) {
+        if let Some(one) = &mut self.one {
+            one.abandon_served(id, &mut self.ops);
+            self.advance();
+        }
+    }
+
+    fn may_stream(&self) -> Result<()> {
+        match &self.state {
+            State::Ended(error) => Err(lost(error)),
+            _ if self.one.is_none() => Err(level_0("streams")),
+            _ if self.write_dead => Err(Error::new(Code::ConnectionLost, "the other side takes no more messages")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The driver wrote `taken` bytes of a frame; the rest is `payload`'s.
+    #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
+    pub(super) fn wrote_level_0(
         &mut self,
         op: OpId,
-        frame: Inline,
+        header: [u8; HEADER_LEN],
+        channel: Channel,
+        len: usize,
         taken: usize,
+        call: bool,
         payload: impl FnOnce() -> Bytes,
         deadline: Option<Instant>,
     ) -> Step {
-        self.count_out(frame.channel, frame.len);
-        let complete = taken == HEADER_LEN + frame.len;
+        self.count_out(channel, len);
+        let complete = taken == HEADER_LEN + len;
         if !complete {
-            self.outbox.push_started(frame.header, payload(), taken, Some(op));
+            self.outbox.push_started(header, payload(), taken, Some(op));
         }
-        if frame.call {
+        if call {
             self.call = Some(op);
             self.calls_started += 1;
             self.ops.insert(op, Kind::Call, deadline);
@@ -100,7 +240,7 @@ impl Conn {
     }
 
     /// Sends a message; done when the carrier took all of it.
-    pub(crate) fn send(&mut self, op: OpId, channel: Channel, payload: Bytes, deadline: Option<Instant>) -> Step {
+    pub(in crate::proto) fn send(&mut self, op: OpId, channel: Channel, payload: Bytes, deadline: Option<Instant>) -> Step {
         if let Err(error) = self.may_send(channel, payload.len()).and_then(|()| self.ops.admit()) {
             return Some(Err(error));
         }
@@ -115,7 +255,7 @@ impl Conn {
     }
 
     /// Sends a request; done with the first COMMAND message that arrives after all of it left.
-    pub(crate) fn call(&mut self, op: OpId, payload: Bytes, deadline: Option<Instant>) -> Step {
+    pub(in crate::proto) fn call(&mut self, op: OpId, payload: Bytes, deadline: Option<Instant>) -> Step {
         let admitted = self.may_send(Channel::COMMAND, payload.len()).and_then(|()| self.may_ask());
         if let Err(error) = admitted.and_then(|()| self.ops.admit()) {
             return Some(Err(error));
@@ -133,7 +273,8 @@ impl Conn {
     /// Measures a round trip through the other side's protocol engine.
     pub(crate) fn ping(&mut self, op: OpId, now: Instant, deadline: Option<Instant>) -> Step {
         let admitted = self.may_write().and_then(|()| self.may_ask()).and_then(|()| self.ops.admit()).and_then(|()| {
-            if self.pings.len() >= limits::MAX_PINGS || self.ping_rate.exceeds(limits::PING_RATE, now) {
+            let open = self.one.as_ref().map_or(self.pings.len(), |one| one.pings());
+            if open >= limits::MAX_PINGS || self.ping_rate.exceeds(limits::PING_RATE, now) {
                 let (rate, open) = (limits::PING_RATE, limits::MAX_PINGS);
                 return Err(Error::new(
                     Code::QueueFull,
@@ -146,6 +287,10 @@ impl Conn {
             return Some(Err(error));
         }
         self.ops.insert(op, Kind::Ping, deadline);
+        if let Some(one) = &mut self.one {
+            one.ping(op, now);
+            return None;
+        }
         self.pings.push_back(Ping { op: Some(op), started: now });
         self.outbox.push_control(Control::Ping.encode(), true);
         None
@@ -161,6 +306,9 @@ impl Conn {
         }
         self.draining = true;
         self.ops.insert(op, Kind::Drain, deadline);
+        if let Some(one) = &mut self.one {
+            one.start_drain();
+        }
         self.advance();
         None
     }
@@ -193,7 +341,14 @@ impl Conn {
     pub(super) fn may_send(&self, channel: Channel, len: usize) -> Result<()> {
         self.may_write()?;
         self.position(channel)?;
-        let limit = self.config.max_message;
+        if let Some(one) = &self.one {
+            one.may_start()?;
+        }
+        self.check_len(len)
+    }
+
+    pub(super) fn check_len(&self, len: usize) -> Result<()> {
+        let limit = self.agreed.max_message;
         if len > limit {
             return Err(Error::new(Code::PayloadTooLarge, format!("{len} bytes are more than the limit of {limit}")));
         }
@@ -207,4 +362,9 @@ impl Conn {
             counter.bytes_sent += len as u64;
         }
     }
+}
+
+/// A message of level 0, which has nothing but its channel and bytes.
+pub(super) fn delivery(channel: Channel, payload: Bytes) -> Delivery {
+    Delivery { channel, payload, request: None, trace: None, fds: Vec::new() }
 }

@@ -2,25 +2,52 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use super::calls::delivery;
 use super::{Agreed, Conn, Ping, Role, State, peer_closed};
 use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
+use crate::os::Descriptor;
 use crate::proto::hello;
+use crate::proto::level1::{Level1, Proofs, Setup};
+use crate::proto::offer::{self, Theirs};
 use crate::proto::ops::{Kind, Outcome};
 use crate::proto::outbox::Standing;
 use crate::proto::reader::Frame;
 
 impl Conn {
     /// The buffer to append received bytes to. Only while [`wants_read`](Conn::wants_read).
-    pub(crate) fn read_buffer(&mut self) -> &mut Vec<u8> {
-        self.reader.buffer()
+    pub(crate) fn read_buffer(&mut self) -> (&mut Vec<u8>, usize) {
+        match &mut self.one {
+            Some(one) => one.read_buffer(),
+            None => {
+                let buffer = self.reader.buffer();
+                let room = buffer.capacity() - buffer.len();
+                (buffer, room)
+            }
+        }
+    }
+
+    /// Descriptors that came with the bytes of the next [`received`](Conn::received).
+    pub(crate) fn received_fds(&mut self, fds: Vec<Descriptor>) {
+        match &mut self.one {
+            Some(one) => one.received_fds(fds),
+            // Dropped, that is closed: nothing announces them on level 0.
+            None => self.fail(Error::new(Code::ProtocolError, "descriptors came on wire level 0")),
+        }
     }
 
     /// `read` bytes were appended where `offered` would have fitted.
     pub(crate) fn received(&mut self, read: usize, offered: usize, now: Instant) {
+        self.now = now;
+        if let Some(one) = &mut self.one {
+            let result = one.received(read, offered, &mut self.ops, now);
+            return self.engine_moved(result);
+        }
         self.reader.filled(read, offered);
         while !matches!(self.state, State::Ended(_)) {
             let step = match self.reader.next() {
@@ -31,25 +58,47 @@ impl Conn {
             if let Err(error) = step {
                 self.fail(error);
             }
+            if let Some(one) = &mut self.one {
+                let result = one.read_frames(&mut self.ops, now);
+                return self.engine_moved(result);
+            }
+        }
+    }
+
+    /// The engine of level 1 handled what came in.
+    fn engine_moved(&mut self, result: Result<()>) {
+        if let Some(one) = &self.one
+            && matches!(self.state, State::Hello(_))
+            && one.is_ready()
+        {
+            self.opened();
+        }
+        match result {
+            Err(error) if error.code() == Code::PeerClosed => self.end(error),
+            Err(error) => self.fail(error),
+            Ok(()) => self.advance(),
         }
     }
 
     /// Whether the stream stands inside a frame.
     pub(crate) fn inside_frame(&self) -> bool {
-        self.reader.inside_frame()
+        match &self.one {
+            Some(one) => one.inside_frame(),
+            None => self.reader.inside_frame(),
+        }
     }
 
     /// The stream ended. Between frames that ends reading alone: the other side may have closed only
     /// its half, so what it asked for can still be answered until writing fails.
     pub(crate) fn hung_up(&mut self) {
-        if self.is_open() && !self.reader.inside_frame() && !self.write_dead && !self.shutdown_sent {
+        if self.is_open() && !self.inside_frame() && !self.write_dead && !self.shutdown_sent {
             return self.end_reading();
         }
-        let error = if self.reader.inside_frame() {
+        let error = if self.inside_frame() {
             Error::new(Code::Truncated, "the connection ended inside a frame")
         } else if self.is_open() {
             peer_closed()
-        } else if matches!(self.config.role, Role::Connector { .. }) {
+        } else if matches!(self.config.role, Role::Connector) {
             Error::new(Code::Refused, "the server ended the handshake without giving a reason")
         } else {
             Error::new(Code::PeerClosed, "the client left during the handshake")
@@ -66,6 +115,9 @@ impl Conn {
     /// them; what was to be written fails now.
     pub(crate) fn write_failed(&mut self, error: Error) {
         self.write_dead = true;
+        if self.one.is_some() {
+            return self.level1_write_failed(&error);
+        }
         for (op, kind) in self.ops.all() {
             let answered = kind == Kind::Call && self.call == Some(op) && self.outbox.standing(op) == Standing::Gone;
             if matches!(kind, Kind::Send | Kind::Call) && !answered {
@@ -85,6 +137,12 @@ impl Conn {
 
     /// The carrier took `n` bytes of what [`slices`](Conn::slices) offered.
     pub(crate) fn transmitted(&mut self, n: usize) {
+        if self.outbox.is_empty()
+            && let Some(one) = &mut self.one
+        {
+            one.transmitted(n, &mut self.ops);
+            return self.advance();
+        }
         let ops = &mut self.ops;
         self.outbox.taken(n, |op| {
             if ops.kind(op) == Some(Kind::Send) {
@@ -97,6 +155,17 @@ impl Conn {
     /// Time has come to [`next_timeout`](Conn::next_timeout). Call it after what is readable was
     /// read, so that an answer that arrived in time counts.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.last_words.is_some_and(|at| at <= now) {
+            // Whoever does not read will not hear the reason either.
+            self.write_dead = true;
+        }
+        if let Some(one) = &mut self.one
+            && !matches!(self.state, State::Ended(_))
+            && let Err(error) = one.handle_timeout(now, &mut self.ops)
+        {
+            self.end(error);
+        }
         if let State::Hello(Some(deadline)) = self.state
             && deadline <= now
         {
@@ -137,8 +206,9 @@ impl Conn {
             }
             _ => {
                 if let Some((op, payload)) = self.inbox.arrive(position, frame.payload) {
-                    self.ops.finish(op, Ok(Outcome::Message(frame.channel, payload)));
+                    self.ops.finish(op, Ok(Outcome::Message(delivery(frame.channel, payload))));
                 }
+                self.tell_readable();
             }
         }
         Ok(())
@@ -149,31 +219,69 @@ impl Conn {
             let number = frame.channel.number();
             return Err(Error::new(Code::BadHandshake, format!("the first frame is on channel {number}, not 0")));
         }
-        self.agreed = match &self.config.role {
-            Role::Connector { .. } => {
-                let welcome = hello::welcome(&frame.payload, &self.config.channels)?;
-                Agreed { peer_id: welcome.peer_id, channels: ChannelSet::new(welcome.channels), instance: None }
+        let own = &self.config.own;
+        let (peer_id, channels, instance, theirs, transcript) = match &self.config.role {
+            Role::Connector => {
+                let welcome = hello::welcome(&frame.payload, &self.config.channels, own)?;
+                let request = std::mem::take(&mut self.hello_sent);
+                let instance = welcome.level1.as_ref().and_then(|t| t.instance.clone());
+                (welcome.peer_id, welcome.channels, instance, welcome.level1, (request, frame.payload))
             }
             Role::Acceptor { peer_id } => {
-                let granted = hello::judge(&frame.payload, &self.config.channels, self.config.auth_token.as_ref())?;
-                let response = hello::response(&granted.channels, peer_id);
-                self.outbox.push_control(response, false);
-                Agreed {
-                    peer_id: peer_id.clone(),
-                    channels: ChannelSet::new(granted.channels),
-                    instance: granted.instance,
-                }
+                let token = self.config.auth_token.as_ref();
+                let granted = hello::judge(&frame.payload, &self.config.channels, token, own)?;
+                let member = granted.level1.as_ref().map(|theirs| own.response(theirs));
+                let response = hello::response(&granted.channels, peer_id, member);
+                self.outbox.push_control(response.clone(), false);
+                let transcript = (frame.payload.to_vec(), Bytes::from(response));
+                (peer_id.clone(), granted.channels, granted.instance, granted.level1, transcript)
             }
         };
-        let channels = self.agreed.channels.as_slice();
-        self.inbox.open(channels.len());
-        self.counters = channels.iter().map(|&channel| ChannelStats::new(channel)).collect();
-        self.reader.set_max_payload(self.config.max_message);
+        let channels = ChannelSet::new(channels);
+        self.agreed = Agreed { peer_id, channels, instance, max_message: self.config.max_message, ..Agreed::default() };
+        match theirs {
+            Some(theirs) => self.begin_level_1(theirs, &transcript.0, &transcript.1),
+            None => {
+                let channels = self.agreed.channels.as_slice();
+                self.inbox.open(channels.len());
+                self.counters = channels.iter().map(|&channel| ChannelStats::new(channel)).collect();
+                self.reader.set_max_payload(self.config.max_message);
+                self.opened();
+            }
+        }
+        Ok(())
+    }
+
+    /// Both directions go on with level 1.
+    fn begin_level_1(&mut self, theirs: Theirs, request: &[u8], response: &[u8]) {
+        let connector = matches!(self.config.role, Role::Connector);
+        let secret = self.config.secret.as_ref().filter(|_| theirs.auth || connector);
+        self.agreed.level = 1;
+        self.agreed.max_message = self.config.max_message.min(theirs.limits.max_message);
+        self.agreed.peer_keepalive = theirs.limits.keepalive;
+        let setup = Setup {
+            connector,
+            channels: &self.agreed.channels,
+            own: self.config.own.limits,
+            peer: theirs.limits,
+            proofs: secret.map(|secret| Proofs::new(secret, connector, request, response)),
+            fds: theirs.features.contains(&offer::FDS),
+            policies: &self.config.policies,
+            grease: self.config.own.grease,
+            arrived: self.reader.take_rest(),
+        };
+        self.one = Some(Box::new(Level1::new(setup, self.now)));
+        self.agreed.features = theirs.features;
+        if connector && secret.is_some() && !theirs.auth {
+            self.fail(Error::new(Code::AuthenticationFailed, "the server has no secret to prove"));
+        }
+    }
+
+    fn opened(&mut self) {
         self.state = State::Open;
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }
-        Ok(())
     }
 
     fn control(&mut self, control: Control, now: Instant) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use super::{Conn, Role, State, lost, peer_closed};
 use crate::error::{Code, Error, Sent};
+use crate::limits;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
 use crate::proto::ops::{Kind, OpId, Outcome};
@@ -22,7 +23,17 @@ impl Conn {
         self.end(error.clone());
         self.inbox = Inbox::default();
         self.outbox.clear();
+        self.one = None;
         self.state = State::Ended(error);
+    }
+
+    /// What the other side is told before a [`close`](Conn::close), once and without waiting.
+    pub(crate) fn say_good_bye(&mut self) {
+        if self.is_open()
+            && let Some(one) = &mut self.one
+        {
+            one.last_words(&Error::new(Code::Closed, "closed"));
+        }
     }
 
     /// Ends what waits for the other side to send.
@@ -30,16 +41,21 @@ impl Conn {
         self.read_ended = true;
         let _ = self.inbox.abandon().count();
         let lost = lost(&peer_closed());
+        if let Some(one) = &mut self.one {
+            one.end_reading(&lost, &mut self.ops);
+        }
         for (op, kind) in self.ops.all() {
             match kind {
-                Kind::Recv => self.ops.finish(op, Err(peer_closed())),
+                Kind::Recv | Kind::Readable => self.ops.finish(op, Err(peer_closed())),
                 Kind::Call | Kind::Ping => {
                     let sent = if kind == Kind::Call { self.sent(op) } else { Sent::No };
                     self.ops.finish(op, Err(lost.with_sent(sent)));
                 }
-                Kind::Open | Kind::Send | Kind::Drain => {}
+                Kind::StreamRecv(_) => self.ops.finish(op, Err(lost.clone())),
+                Kind::Open | Kind::Send | Kind::Drain | Kind::Request(_) | Kind::StreamSend(_) | Kind::Watch(_) => {}
             }
         }
+        self.readers.clear();
         if let Some(op) = self.call.take() {
             self.outbox.retract(op);
         }
@@ -68,6 +84,9 @@ impl Conn {
     /// Ends `op` before its time: its deadline passed, or its caller left.
     pub(crate) fn give_up(&mut self, op: OpId, reason: &Error) {
         let Some(kind) = self.ops.kind(op) else { return };
+        if self.one.is_some() && self.give_up_level_1(op, kind, reason) {
+            return;
+        }
         let sent = match kind {
             Kind::Send | Kind::Call => self.sent(op),
             _ => Sent::No,
@@ -75,6 +94,9 @@ impl Conn {
         self.ops.finish(op, Err(reason.with_sent(sent)));
         match kind {
             Kind::Recv => self.inbox.forget(op),
+            Kind::Readable => self.readers.retain(|&o| o != op),
+            // Kinds of level 1 alone.
+            Kind::Request(_) | Kind::StreamSend(_) | Kind::StreamRecv(_) | Kind::Watch(_) => {}
             Kind::Ping => self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None),
             Kind::Open => self.end(reason.clone()),
             Kind::Drain => self.end(Error::new(Code::Closed, "closed by this side: the drain ran out of time")),
@@ -103,8 +125,14 @@ impl Conn {
     /// The other side, or this one, broke the protocol. A handshake is refused with the reason.
     pub(super) fn fail(&mut self, error: Error) {
         let refuse = matches!(self.state, State::Hello(_)) && matches!(self.config.role, Role::Acceptor { .. });
+        if let Some(one) = &mut self.one
+            && !matches!(self.state, State::Ended(_))
+        {
+            one.last_words(&error);
+            self.last_words = self.now.checked_add(limits::LAST_WORDS);
+        }
         self.end(error.clone());
-        if refuse {
+        if self.one.is_none() && refuse {
             self.outbox.push_control(hello::refusal(&error), false);
         }
     }
@@ -119,12 +147,26 @@ impl Conn {
         if matches!(self.state, State::Ended(_)) {
             return;
         }
-        let drained =
-            (self.shutdown_sent || self.read_ended) && matches!(error.code(), Code::PeerClosed | Code::Closed);
+        let told = self.shutdown_sent || self.read_ended || self.one.as_ref().is_some_and(|one| one.drained_by_end());
+        let drained = told && matches!(error.code(), Code::PeerClosed | Code::Closed);
         let _ = self.inbox.abandon().count();
+        if let Some(one) = &mut self.one {
+            one.end_streams(&lost(&error), &mut self.ops);
+        }
         for (op, kind) in self.ops.all() {
             let result = match kind {
-                Kind::Open | Kind::Recv => Err(error.clone()),
+                Kind::Open | Kind::Recv | Kind::Readable => Err(error.clone()),
+                Kind::Watch(_) => Ok(Outcome::CallEnded),
+                Kind::Request(id) => {
+                    let sent = self.one.as_ref().map_or(Sent::Maybe, |one| one.sent(id));
+                    Err(lost(&error).with_sent(sent))
+                }
+                Kind::StreamRecv(_) => Err(lost(&error)),
+                Kind::StreamSend(_) | Kind::Send if self.one.is_some() => {
+                    let unsent = self.one.as_mut().is_some_and(|one| one.withdraw_send(op));
+                    Err(lost(&error).with_sent(if unsent { Sent::No } else { Sent::Maybe }))
+                }
+                Kind::StreamSend(_) => Err(lost(&error)),
                 Kind::Drain if drained => Ok(Outcome::Drained),
                 Kind::Send | Kind::Call => Err(lost(&error).with_sent(self.sent(op))),
                 Kind::Ping | Kind::Drain => Err(lost(&error)),
@@ -133,9 +175,79 @@ impl Conn {
         }
         self.state = State::Ended(error);
         self.outbox.clear();
+        if let Some(one) = &mut self.one {
+            one.abandon();
+            if self.last_words.is_none() {
+                one.clear_outbox();
+            }
+        }
+        self.readers.clear();
         self.waiting_sends.clear();
         self.waiting_calls.clear();
         self.pings.clear();
         self.call = None;
+    }
+
+    /// The level-1 meaning of giving up; `false` where it is that of every level.
+    fn give_up_level_1(&mut self, op: OpId, kind: Kind, reason: &Error) -> bool {
+        let Some(one) = &mut self.one else { return false };
+        match kind {
+            Kind::Request(id) => {
+                let sent = one.sent(id);
+                self.ops.finish(op, Err(reason.with_sent(sent)));
+                one.give_up_call(id, &mut self.ops);
+            }
+            Kind::Send | Kind::StreamSend(_) => {
+                // What has begun goes on; only this wait is over.
+                let unsent = match kind {
+                    Kind::StreamSend(id) => one.withdraw_item(op, id),
+                    _ => one.withdraw_send(op),
+                };
+                self.ops.finish(op, Err(reason.with_sent(if unsent { Sent::No } else { Sent::Maybe })));
+            }
+            Kind::Recv | Kind::Readable => {
+                one.forget_recv(op);
+                self.ops.finish(op, Err(reason.clone()));
+            }
+            Kind::StreamRecv(id) => {
+                one.forget_stream_recv(op, id);
+                self.ops.finish(op, Err(reason.clone()));
+            }
+            Kind::Watch(id) => {
+                one.unwatch(op, id);
+                self.ops.finish(op, Err(reason.clone()));
+            }
+            Kind::Ping => {
+                one.forget_ping(op);
+                self.ops.finish(op, Err(reason.clone()));
+            }
+            Kind::Open | Kind::Drain | Kind::Call => return false,
+        }
+        self.advance();
+        true
+    }
+
+    /// Writing failed on level 1: what was to be written fails, what has arrived is still read.
+    pub(super) fn level1_write_failed(&mut self, error: &Error) {
+        for (op, kind) in self.ops.all() {
+            let Some(one) = &mut self.one else { return };
+            match kind {
+                Kind::Send | Kind::StreamSend(_) => {
+                    let sent = if one.withdraw_send(op) { Sent::No } else { Sent::Maybe };
+                    self.ops.finish(op, Err(error.with_sent(sent)));
+                }
+                Kind::Request(id) if one.sent(id) == Sent::No => {
+                    self.ops.finish(op, Err(error.with_sent(Sent::No)));
+                    one.give_up_call(id, &mut self.ops);
+                }
+                _ => {}
+            }
+        }
+        if let Some(one) = &mut self.one {
+            one.clear_outbox();
+        }
+        if self.read_ended || self.draining {
+            self.end(peer_closed());
+        }
     }
 }

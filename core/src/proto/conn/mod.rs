@@ -12,8 +12,9 @@
 mod calls;
 mod carrier;
 mod ends;
+mod post;
 
-pub(crate) use calls::Inline;
+pub(crate) use post::Post;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -27,7 +28,10 @@ use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
 use crate::proto::hello;
+use crate::os::Descriptor;
 use crate::proto::inbox::Inbox;
+use crate::proto::level1::{Level1, Policy};
+use crate::proto::offer::Own;
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
 use crate::proto::reader::FrameReader;
@@ -36,8 +40,8 @@ use crate::proto::secret::Secret;
 /// Which side of the handshake this is.
 #[derive(Debug, Clone)]
 pub(crate) enum Role {
-    /// Speaks first; `instance` is its random id.
-    Connector { instance: String },
+    /// Speaks first.
+    Connector,
     /// Grants; `peer_id` is what it will call the connector.
     Acceptor { peer_id: String },
 }
@@ -47,9 +51,15 @@ pub(crate) enum Role {
 pub(crate) struct Config {
     pub(crate) role: Role,
     pub(crate) channels: Vec<Channel>,
+    /// The bearer secret of level 0.
     pub(crate) auth_token: Option<Secret>,
+    /// The secret that is proved and never sent; demands level 1.
+    pub(crate) secret: Option<Secret>,
     pub(crate) max_message: usize,
     pub(crate) handshake_timeout: Duration,
+    /// What is offered beyond level 0.
+    pub(crate) own: Own,
+    pub(crate) policies: Vec<(Channel, Policy)>,
 }
 
 /// What the handshake settled.
@@ -57,8 +67,14 @@ pub(crate) struct Config {
 pub(crate) struct Agreed {
     pub(crate) peer_id: String,
     pub(crate) channels: ChannelSet,
-    /// The connector's instance id, known to an acceptor if the connector sent one.
+    /// The other side's instance id, if it told one.
     pub(crate) instance: Option<String>,
+    pub(crate) level: u8,
+    pub(crate) features: Vec<&'static str>,
+    /// Largest payload both sides take.
+    pub(crate) max_message: usize,
+    /// The other side pings when this one is silent for so long.
+    pub(crate) peer_keepalive: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -109,6 +125,8 @@ pub(crate) struct Conn {
     /// Calls that wait for the one on the wire: level 0 has no ids, so it carries one at a time.
     waiting_calls: VecDeque<(OpId, Bytes)>,
     call: Option<OpId>,
+    /// Operations that wait for anything to receive.
+    readers: Vec<OpId>,
     pings: VecDeque<Ping>,
     /// A drain was asked for: no new sends or calls.
     draining: bool,
@@ -124,6 +142,14 @@ pub(crate) struct Conn {
     ping_rate: Rate,
     counters: Vec<ChannelStats>,
     calls_started: u64,
+    /// The engine of level 1, once it was agreed on. The fields above that speak of messages are level 0's.
+    one: Option<Box<Level1>>,
+    /// A connector's request, while the proof of a secret may be computed over it.
+    hello_sent: Vec<u8>,
+    /// By when the reason for the end has to have left.
+    last_words: Option<Instant>,
+    /// The time told last.
+    now: Instant,
 }
 
 impl Conn {
@@ -139,6 +165,7 @@ impl Conn {
             waiting_sends: VecDeque::new(),
             waiting_calls: VecDeque::new(),
             call: None,
+            readers: Vec::new(),
             pings: VecDeque::new(),
             draining: false,
             shutdown_sent: false,
@@ -150,18 +177,40 @@ impl Conn {
             ping_rate: Rate::default(),
             counters: Vec::new(),
             calls_started: 0,
+            one: None,
+            hello_sent: Vec::new(),
+            last_words: None,
+            now,
             config,
         };
-        if let Role::Connector { instance } = &conn.config.role {
-            let request = hello::request(&conn.config.channels, conn.config.auth_token.as_ref(), instance);
+        if let Role::Connector = &conn.config.role {
+            let request = hello::request(&conn.config.channels, conn.config.auth_token.as_ref(), &conn.config.own);
+            if conn.config.secret.is_some() {
+                conn.hello_sent.clone_from(&request);
+            }
             conn.outbox.push_control(request, false);
         }
         conn
     }
 
-    /// The bytes to write next.
-    pub(crate) fn slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>) {
-        self.outbox.slices(out);
+    /// Chooses what is written next. Call it before [`wants_write`](Conn::wants_write) and [`slices`](Conn::slices).
+    pub(crate) fn stage(&mut self) {
+        if let Some(one) = &mut self.one
+            && self.outbox.is_empty()
+        {
+            one.stage(&self.ops);
+        }
+    }
+
+    /// The bytes to write next, and the descriptors that go with the first of them.
+    pub(crate) fn slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>) -> &'a [Descriptor] {
+        match &self.one {
+            Some(one) if self.outbox.is_empty() => one.slices(out),
+            _ => {
+                self.outbox.slices(out);
+                &[]
+            }
+        }
     }
 
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
@@ -169,7 +218,12 @@ impl Conn {
             State::Hello(deadline) => deadline,
             _ => None,
         };
-        hello.into_iter().chain(self.ops.next_deadline()).min()
+        let engine = match &mut self.one {
+            Some(one) if !matches!(self.state, State::Ended(_)) => one.next_timeout(),
+            _ => None,
+        };
+        let last_words = self.last_words.filter(|_| self.wants_write());
+        hello.into_iter().chain(self.ops.next_deadline()).chain(engine).chain(last_words).min()
     }
 
     /// The next finished operation.
@@ -183,12 +237,26 @@ impl Conn {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.write_dead && (!self.outbox.is_empty() || self.one.as_ref().is_some_and(|one| one.wants_write()))
     }
 
     /// Whether the carrier can be let go.
     pub(crate) fn finished(&self) -> bool {
-        matches!(self.state, State::Ended(_)) && self.outbox.is_empty()
+        matches!(self.state, State::Ended(_)) && !self.wants_write()
+    }
+
+    /// Whether a cork holds back what is small.
+    pub(crate) fn cork(&mut self, corked: bool) {
+        if let Some(one) = &mut self.one {
+            one.cork(corked);
+        }
+    }
+
+    /// Releases buffers while nothing happens.
+    pub(crate) fn rest(&mut self) {
+        if let Some(one) = &mut self.one {
+            one.rest();
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -208,8 +276,29 @@ impl Conn {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        if let Some(one) = &self.one {
+            let counts = one.counts();
+            let (open_calls, open_served) = one.open_calls();
+            return Stats {
+                channels: one.channel_stats(),
+                receive_queue: one.receive_depth(),
+                send_queue: one.send_depth(),
+                calls: counts.calls,
+                open_calls,
+                calls_served: counts.served,
+                open_served,
+                calls_cancelled: counts.cancelled,
+                late: counts.late,
+                pending_operations: self.ops.pending(),
+            };
+        }
         let channels = self.counters.iter().enumerate();
         Stats {
+            open_calls: usize::from(self.call.is_some()),
+            calls_served: 0,
+            open_served: 0,
+            calls_cancelled: 0,
+            late: 0,
             channels: channels.map(|(at, c)| ChannelStats { queued: self.inbox.queued(at), ..*c }).collect(),
             receive_queue: self.inbox.depth(),
             send_queue: self.outbox.depth(),
@@ -233,6 +322,12 @@ impl Conn {
     /// Moves on what waited for room, for the wire, or for silence.
     pub(super) fn advance(&mut self) {
         if !self.is_open() {
+            return;
+        }
+        if let Some(one) = &mut self.one {
+            if one.advance() || (self.draining && self.read_ended) {
+                self.end(Error::new(Code::Closed, "drained and closed by this side"));
+            }
             return;
         }
         if self.write_dead {

@@ -11,6 +11,7 @@ use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Role};
 use crate::proto::control::Control;
 use crate::proto::frame::{HEADER_LEN, Header};
+use crate::proto::level1::Delivery;
 use crate::proto::reader::FrameReader;
 use crate::proto::{Outcome, Secret};
 
@@ -227,7 +228,7 @@ impl Talk {
                 }
             }
             "delivers" => {
-                let Some(Ok(Outcome::Message(channel, payload))) = self.conn.recv(op, None, None) else {
+                let Some(Ok(Outcome::Message(Delivery { channel, payload, .. }))) = self.conn.recv(op, None, None) else {
                     panic!("a message was received")
                 };
                 assert_eq!(u64::from(channel.number()), value["channel"].as_u64().unwrap());

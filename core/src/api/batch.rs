@@ -1,0 +1,118 @@
+//! Many small messages at once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::api::message::{Message, Ticket};
+use crate::driver::lane::Lane;
+use crate::proto::channel::Channel;
+use crate::proto::level1::{Delivery, Request};
+
+/// Messages received in one go, one behind the other in one buffer that is used again.
+///
+/// Filled by [`Peer::recv_batch`](crate::Peer::recv_batch). Requests in it are answered through
+/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+    lane: Option<Arc<Lane>>,
+}
+
+struct Item {
+    channel: Channel,
+    end: usize,
+    ticket: Option<Arc<Ticket>>,
+}
+
+/// One message of a [`Batch`].
+#[derive(Clone, Copy)]
+pub struct BatchMessage<'a> {
+    batch: &'a Batch,
+    at: usize,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    pub(crate) fn reset(&mut self, lane: &Arc<Lane>) {
+        self.bytes.clear();
+        self.items.clear();
+        self.lane = Some(lane.clone());
+    }
+
+    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], request: Option<Request>) {
+        self.bytes.extend_from_slice(payload);
+        let lane = &self.lane;
+        let ticket = request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
+        self.items.push(Item { channel, end: self.bytes.len(), ticket });
+    }
+
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes of all payloads.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = BatchMessage<'_>> {
+        (0..self.items.len()).map(|at| BatchMessage { batch: self, at })
+    }
+}
+
+impl<'a> BatchMessage<'a> {
+    /// The channel it arrived on.
+    pub fn channel(&self) -> Channel {
+        self.batch.items[self.at].channel
+    }
+
+    /// Its bytes.
+    pub fn payload(&self) -> &'a [u8] {
+        let start = self.at.checked_sub(1).map_or(0, |before| self.batch.items[before].end);
+        &self.batch.bytes[start..self.batch.items[self.at].end]
+    }
+
+    /// Whether somebody waits for an answer.
+    pub fn is_request(&self) -> bool {
+        self.batch.items[self.at].ticket.is_some()
+    }
+
+    /// A message of its own, with a copy of the bytes.
+    pub fn to_message(&self) -> Option<Message> {
+        let lane = self.batch.lane.clone()?;
+        let payload = Bytes::copy_from_slice(self.payload());
+        let delivery =
+            Delivery { channel: self.channel(), payload, request: None, trace: None, fds: Vec::new() };
+        Some(Message::of_batch(delivery, lane, self.ticket().cloned()))
+    }
+
+    pub(crate) fn ticket(&self) -> Option<&'a Arc<Ticket>> {
+        self.batch.items[self.at].ticket.as_ref()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("messages", &self.items.len()).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+impl fmt::Debug for BatchMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchMessage").field("channel", &self.channel()).field("len", &self.payload().len()).finish()
+    }
+}

@@ -1,0 +1,189 @@
+//! A payload on its way out, as a message, a request or an answer, on either level; written straight from the
+//! caller's memory where the way is free.
+
+use std::io::IoSlice;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Conn, State};
+use crate::error::{Code, Error, Result};
+use crate::proto::channel::Channel;
+use crate::proto::frame::{HEADER_LEN, Header};
+use crate::proto::level1::{Answer, Ask, Plan, With};
+use crate::proto::ops::{OpId, Step};
+
+/// What a payload is sent as.
+#[derive(Debug)]
+pub(crate) enum Post {
+    /// A one-way message.
+    Message(Channel, With),
+    /// A call.
+    Request(Channel, With),
+    /// The answer to a level-1 call.
+    Answer(Answer),
+}
+
+/// Frames whose writing the driver began itself.
+#[derive(Debug)]
+pub(crate) enum Inline {
+    /// One level-0 frame.
+    Zero([u8; HEADER_LEN]),
+    /// The frames of a level-1 message; the position of its channel.
+    One(Box<Plan>, usize),
+}
+
+impl Inline {
+    /// The slices of one vectored write.
+    pub(crate) fn slices<'a>(&'a self, payload: &'a [u8]) -> Vec<IoSlice<'a>> {
+        match self {
+            Inline::Zero(header) => vec![IoSlice::new(header), IoSlice::new(payload)],
+            Inline::One(plan, _) => plan.slices(payload),
+        }
+    }
+}
+
+impl Conn {
+    /// Judges `post` and gives the frames that the driver may write itself this moment, because nothing is
+    /// queued before them. `None`: use [`post`](Conn::post). The driver then reports with
+    /// [`wrote`](Conn::wrote), in the same critical section.
+    pub(crate) fn inline(&mut self, post: &Post, len: usize, now: Instant) -> Result<Option<Inline>> {
+        self.check_post(post, len)?;
+        let Some(one) = &mut self.one else {
+            let call = matches!(post, Post::Request(..));
+            let calls_idle = !call || (self.call.is_none() && self.waiting_calls.is_empty());
+            let idle = self.outbox.is_empty() && self.waiting_sends.is_empty() && calls_idle;
+            let channel = post.channel();
+            return Ok(idle.then(|| Inline::Zero(Header { len: len as u32, channel }.encode())));
+        };
+        if !self.outbox.is_empty() {
+            return Ok(None);
+        }
+        Ok(match post {
+            Post::Message(channel, with) => {
+                let at = self.agreed.channels.position(*channel).unwrap_or_default();
+                let plain = with.trace.is_none() && with.fds.is_empty();
+                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(Box::new(plan), at))
+            }
+            Post::Request(channel, with) => {
+                let at = self.agreed.channels.position(*channel).unwrap_or_default();
+                one.plan_ask(at, with, len, now).map(|plan| Inline::One(Box::new(plan), at))
+            }
+            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(Box::new(plan), at)),
+        })
+    }
+
+    /// The driver wrote `taken` bytes of what [`inline`](Conn::inline) gave; the rest is `payload`'s.
+    pub(crate) fn wrote(
+        &mut self,
+        op: OpId,
+        post: &Post,
+        inline: &Inline,
+        len: usize,
+        taken: usize,
+        payload: impl FnOnce() -> Bytes,
+        deadline: Option<Instant>,
+    ) -> Step {
+        match (inline, &mut self.one) {
+            (Inline::One(plan, at), Some(one)) => match post {
+                Post::Message(..) => one.wrote_send(*at, op, plan, len, taken, payload, &mut self.ops, deadline),
+                Post::Request(..) => {
+                    one.wrote_ask(op, *at, plan, len, taken, payload, &mut self.ops, deadline);
+                    None
+                }
+                Post::Answer(answer) => one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline),
+            },
+            (Inline::Zero(header), _) => {
+                let call = matches!(post, Post::Request(..));
+                self.wrote_level_0(op, *header, post.channel(), len, taken, call, payload, deadline)
+            }
+            (Inline::One(..), None) => Some(Err(Error::new(Code::Internal, "a level-1 frame on level 0"))),
+        }
+    }
+
+    /// Queues `post`; done when the carrier took all of it, or for a call with its reply.
+    pub(crate) fn post(&mut self, op: OpId, post: Post, payload: Bytes, now: Instant, deadline: Option<Instant>) -> Step {
+        if let Err(error) = self.check_post(&post, payload.len()) {
+            return Some(Err(error));
+        }
+        let Some(one) = &mut self.one else {
+            return match post {
+                Post::Request(..) => self.call(op, payload, deadline),
+                post => self.send(op, post.channel(), payload, deadline),
+            };
+        };
+        match post {
+            Post::Message(channel, with) => {
+                let at = self.agreed.channels.position(channel).unwrap_or_default();
+                one.send(at, op, payload, with, &mut self.ops, deadline)
+            }
+            Post::Request(channel, with) => {
+                if let Err(error) = self.ops.admit() {
+                    return Some(Err(error));
+                }
+                let at = self.agreed.channels.position(channel).unwrap_or_default();
+                let ask = Ask { at, stream: false, fin: false, with };
+                one.ask(Some(op), ask, payload, now, &mut self.ops, deadline).err().map(Err)
+            }
+            Post::Answer(answer) => one.answer(op, answer, payload, &mut self.ops, deadline),
+        }
+    }
+
+    fn check_post(&self, post: &Post, len: usize) -> Result<()> {
+        match post {
+            Post::Message(channel, with) => {
+                self.may_send(*channel, len)?;
+                self.check_with(with)
+            }
+            Post::Request(channel, with) => {
+                self.may_send(*channel, len)?;
+                self.may_ask()?;
+                if self.one.is_none() && *channel != Channel::COMMAND {
+                    return Err(level_0("a call on another channel than COMMAND"));
+                }
+                self.check_with(with)
+            }
+            Post::Answer(answer) => {
+                self.may_answer(answer.id)?;
+                self.check_len(len)
+            }
+        }
+    }
+
+    fn check_with(&self, with: &With) -> Result<()> {
+        if self.one.is_none() && (with.idempotency.is_some() || with.trace.is_some()) {
+            return Err(level_0("a key or trace"));
+        }
+        with.check(self.one.is_some() && self.agreed.features.contains(&crate::proto::offer::FDS))
+    }
+
+    /// Whether an answer to the call `id` can still leave.
+    pub(super) fn may_answer(&self, id: u64) -> Result<()> {
+        match &self.state {
+            State::Ended(error) => Err(super::lost(error)),
+            _ if self.write_dead => Err(Error::new(Code::ConnectionLost, "the other side takes no more messages")),
+            _ => match &self.one {
+                Some(one) if one.is_served(id) => Ok(()),
+                Some(_) => Err(Error::new(
+                    Code::CallEnded,
+                    "the call was answered, was given up by its caller, or ran out of time",
+                )),
+                None => Err(level_0("an answer to a call by its id")),
+            },
+        }
+    }
+}
+
+impl Post {
+    fn channel(&self) -> Channel {
+        match self {
+            Post::Message(channel, _) | Post::Request(channel, _) => *channel,
+            Post::Answer(_) => Channel::COMMAND,
+        }
+    }
+}
+
+/// What level 0 has no form for is refused, never emulated.
+pub(super) fn level_0(what: &str) -> Error {
+    Error::new(Code::Unsupported, format!("the connection is on wire level 0, which has no form for {what}"))
+}

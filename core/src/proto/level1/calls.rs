@@ -1,0 +1,407 @@
+//! Calls of this side, and calls of the other side that this one serves.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::ext::Ext;
+use super::header::{Header, flag, kind};
+use super::outbox::{Mark, Outgoing, Plan};
+use super::stream::Stream;
+use super::{Level1, code_and_text};
+use crate::error::{Code, Error, Result, Sent};
+use crate::limits;
+use crate::os::Descriptor;
+use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
+
+/// What may go with a message or a request.
+#[derive(Debug, Default)]
+pub(crate) struct With {
+    /// When the caller stops waiting, told to the other side.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) idempotency: Option<Bytes>,
+    pub(crate) trace: Option<Bytes>,
+    pub(crate) fds: Vec<Descriptor>,
+}
+
+impl With {
+    fn ext(&self, now: Instant) -> Ext {
+        let left = |at: Instant| u64::try_from(at.saturating_duration_since(now).as_micros()).unwrap_or(u64::MAX);
+        Ext { deadline_us: self.deadline.map(left), ..self.plain_ext() }
+    }
+
+    fn plain_ext(&self) -> Ext {
+        Ext {
+            idempotency: self.idempotency.clone(),
+            trace: self.trace.clone(),
+            fds: (!self.fds.is_empty()).then_some(self.fds.len() as u8),
+            ..Ext::default()
+        }
+    }
+
+    pub(super) fn message(self, kind: u8, id: u64, flags: u8, payload: Bytes, mark: Option<Mark>) -> Outgoing {
+        Outgoing { kind, flags, id, ext: self.plain_ext(), payload, fds: self.fds, mark }
+    }
+
+    /// `invalid_argument` for keys outside their limits, `unsupported` for descriptors the connection cannot carry.
+    pub(crate) fn check(&self, fds: bool) -> Result<()> {
+        for key in [&self.idempotency, &self.trace].into_iter().flatten() {
+            if key.is_empty() || key.len() > limits::MAX_KEY {
+                return Err(Error::new(Code::InvalidArgument, format!("a key has 1 to {} bytes", limits::MAX_KEY)));
+            }
+        }
+        if self.fds.len() > limits::MAX_FDS {
+            return Err(Error::new(Code::InvalidArgument, format!("a message carries at most {} descriptors", limits::MAX_FDS)));
+        }
+        if !self.fds.is_empty() && !fds {
+            return Err(Error::new(Code::Unsupported, "this connection carries no descriptors"));
+        }
+        Ok(())
+    }
+}
+
+/// A request to be made.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// Position of the channel.
+    pub(crate) at: usize,
+    pub(crate) stream: bool,
+    /// The caller of a stream sends no items.
+    pub(crate) fin: bool,
+    pub(crate) with: With,
+}
+
+impl Ask {
+    fn flags(&self) -> u8 {
+        let stream = if self.stream { flag::STREAM } else { 0 };
+        stream | if self.fin { flag::FIN } else { 0 }
+    }
+}
+
+/// What ends a call well or badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    /// The program failed with this code.
+    pub(crate) status: Option<u32>,
+}
+
+/// A call of this side.
+#[derive(Debug)]
+pub(super) struct OwnCall {
+    pub(super) at: usize,
+    /// `None` for a stream, which is waited for item by item, and for a cancelled one.
+    pub(super) op: Option<OpId>,
+    /// The last byte of the request left this process.
+    pub(super) sent: bool,
+    pub(super) cancelled: bool,
+    pub(super) stream: Option<Box<Stream>>,
+}
+
+/// A call of the other side that the program has not answered.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) at: usize,
+    /// Operations that wait for its end.
+    pub(super) watchers: Vec<OpId>,
+    pub(super) stream: Option<Box<Stream>>,
+}
+
+/// A call above the number the other side serves at a time.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    id: u64,
+    ask: Ask,
+    ext: Ext,
+    payload: Bytes,
+}
+
+impl Level1 {
+    // --- asking ------------------------------------------------------------------------------------
+
+    fn new_id(&mut self) -> u64 {
+        self.last_own = self.last_own.wrapping_add(2);
+        self.last_own
+    }
+
+    fn insert_call(&mut self, id: u64, op: Option<OpId>, ask: &Ask) {
+        let stream = ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
+        self.calls.insert(id, OwnCall { at: ask.at, op, sent: false, cancelled: false, stream });
+        self.counts.calls += 1;
+    }
+
+    /// Starts a call; a plain one ends `op`, a stream is used by the id that comes back.
+    pub(crate) fn ask(&mut self, op: Option<OpId>, ask: Ask, payload: Bytes, now: Instant, ops: &mut Ops, deadline: Option<Instant>) -> Result<u64> {
+        let busy = self.open_calls >= self.peer.max_calls;
+        if busy && self.waiting.len() >= limits::MAX_CALLS {
+            let limit = limits::MAX_CALLS;
+            return Err(Error::new(Code::QueueFull, format!("{limit} calls wait for their turn")));
+        }
+        let id = self.new_id();
+        self.insert_call(id, op, &ask);
+        if let Some(op) = op {
+            ops.insert(op, Kind::Request(id), deadline);
+        }
+        let ext = ask.with.ext(now);
+        let waiting = Waiting { id, ask, ext, payload };
+        if busy { self.waiting.push_back(waiting) } else { self.start_call(waiting) }
+        Ok(id)
+    }
+
+    fn start_call(&mut self, waiting: Waiting) {
+        let Waiting { id, ask, ext, payload } = waiting;
+        self.open_calls += 1;
+        self.count_out(ask.at, payload.len());
+        let (at, flags) = (ask.at, ask.flags());
+        let message =
+            Outgoing { kind: kind::REQUEST, flags, id, ext, payload, fds: ask.with.fds, mark: Some(Mark::Request(id)) };
+        self.outbox.push(at, message, true);
+    }
+
+    /// Starts calls that waited for a place.
+    pub(super) fn start_waiting(&mut self) {
+        while self.open_calls < self.peer.max_calls
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            if self.calls.contains_key(&waiting.id) {
+                self.start_call(waiting);
+            }
+        }
+    }
+
+    /// The frames of a plain call that may be written this moment from the caller's memory.
+    pub(crate) fn plan_ask(&self, at: usize, with: &With, len: usize, now: Instant) -> Option<Plan> {
+        if self.open_calls >= self.peer.max_calls || !self.waiting.is_empty() || !with.fds.is_empty() {
+            return None;
+        }
+        let id = self.last_own.wrapping_add(2);
+        let header = Header { len: 0, kind: kind::REQUEST, flags: 0, channel: 0, id };
+        self.plan(at, header, &with.ext(now), len, true)
+    }
+
+    /// The driver wrote `taken` bytes of a call with [`plan_ask`](Level1::plan_ask).
+    #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
+    pub(crate) fn wrote_ask(&mut self, op: OpId, at: usize, plan: &Plan, len: usize, taken: usize, payload: impl FnOnce() -> Bytes, ops: &mut Ops, deadline: Option<Instant>) {
+        let id = self.new_id();
+        self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
+        self.open_calls += 1;
+        self.count_out(at, len);
+        self.outbox.channel(at).charge(len);
+        let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.sent = left;
+        }
+        ops.insert(op, Kind::Request(id), deadline);
+    }
+
+    /// Whether the request of a call may have been executed.
+    pub(crate) fn sent(&self, id: u64) -> Sent {
+        match self.calls.get(&id) {
+            Some(call) if !call.sent => Sent::No,
+            _ => Sent::Maybe,
+        }
+    }
+
+    /// The caller of `id` has left.
+    pub(crate) fn give_up_call(&mut self, id: u64, ops: &mut Ops) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let at = call.at;
+        if let Some(stream) = &mut call.stream {
+            stream.fail_all(ops, &Error::new(Code::Cancelled, "the stream was given up"));
+            if stream.ended() {
+                self.calls.remove(&id);
+                return;
+            }
+        }
+        if call.sent {
+            self.forget_call(id);
+            self.counts.cancelled += 1;
+            self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+        } else if self.waiting.iter().any(|w| w.id == id) {
+            self.waiting.retain(|w| w.id != id);
+            self.calls.remove(&id);
+        } else if self.outbox.channel(at).withdraw(Mark::Request(id)) {
+            self.forget_call(id);
+        } else {
+            // Half of it has left; the CANCEL must not overtake the other half.
+            call.cancelled = true;
+            call.op = None;
+        }
+    }
+
+    /// Removes an open call of this side.
+    fn forget_call(&mut self, id: u64) -> Option<OwnCall> {
+        let call = self.calls.remove(&id)?;
+        self.open_calls -= 1;
+        Some(call)
+    }
+
+    /// The request of a stream, or of a cancelled call, has left completely.
+    pub(super) fn request_left(&mut self, id: u64) {
+        match self.calls.get_mut(&id) {
+            Some(call) if call.cancelled => {
+                self.forget_call(id);
+                self.counts.cancelled += 1;
+                self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+            }
+            Some(_) => self.pump_stream(id),
+            None => {}
+        }
+    }
+
+    /// A call of this side ended with `result`.
+    pub(super) fn end_call(&mut self, id: u64, result: Result<Bytes>, ops: &mut Ops) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            self.counts.late += 1;
+            return;
+        };
+        if let Some(stream) = &mut call.stream
+            && !call.cancelled
+        {
+            if !stream.ended() {
+                self.open_calls -= 1;
+                let (at, id) = (call.at, id);
+                stream.end(result, ops);
+                self.outbox.channel(at).withdraw_call(id, kind::STREAM);
+            }
+            return;
+        }
+        if let Some(OwnCall { op: Some(op), .. }) = self.forget_call(id) {
+            ops.finish(op, result.map(Outcome::Reply));
+        }
+    }
+
+    // --- serving -----------------------------------------------------------------------------------
+
+    /// A call of the other side begins.
+    pub(super) fn serve(&mut self, at: usize, id: u64, deadline: Option<Instant>, stream: Option<bool>) {
+        self.counts.served += 1;
+        if let Some(deadline) = deadline {
+            self.served_deadlines.push(Reverse((deadline, id)));
+        }
+        let stream = stream.map(|fin| {
+            let mut stream = Stream::new(self.own.stream_window, self.peer.stream_window, false);
+            stream.open_out();
+            if fin {
+                stream.end_in();
+            }
+            Box::new(stream)
+        });
+        self.served.insert(id, Served { at, watchers: Vec::new(), stream });
+    }
+
+    /// Answers a call; done when the carrier took all of it. `call_ended` if it needs none any more.
+    pub(crate) fn answer(&mut self, op: OpId, answer: Answer, payload: Bytes, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        if !self.served.contains_key(&answer.id) {
+            return Some(Err(call_ended()));
+        }
+        let corked = self.corks > 0;
+        if !corked {
+            if let Err(error) = ops.admit() {
+                return Some(Err(error));
+            }
+            ops.insert(op, Kind::Send, deadline);
+        }
+        let message = Outgoing {
+            kind: kind::RESPONSE,
+            flags: 0,
+            id: answer.id,
+            ext: Ext { status: answer.status, ..Ext::default() },
+            payload,
+            fds: Vec::new(),
+            mark: (!corked).then_some(Mark::Send(op)),
+        };
+        let Some(mut served) = self.served.remove(&answer.id) else { return Some(Err(call_ended())) };
+        served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+        self.count_out(served.at, message.payload.len());
+        // Items that wait for credit leave before the answer.
+        match served.stream.as_mut().filter(|s| s.has_unsent()) {
+            Some(stream) => {
+                stream.hold(message, ops);
+                self.served.insert(answer.id, served);
+            }
+            None => {
+                if let Some(stream) = &mut served.stream {
+                    stream.fail_all(ops, &call_ended());
+                }
+                self.outbox.push(served.at, message, false);
+            }
+        }
+        if corked { Some(Ok(Outcome::Sent)) } else { None }
+    }
+
+    /// The frames of an answer that may be written this moment from the program's memory.
+    pub(crate) fn plan_answer(&self, answer: Answer, len: usize) -> Option<(usize, Plan)> {
+        let served = self.served.get(&answer.id).filter(|s| s.stream.is_none())?;
+        let header = Header { len: 0, kind: kind::RESPONSE, flags: 0, channel: 0, id: answer.id };
+        let ext = Ext { status: answer.status, ..Ext::default() };
+        Some((served.at, self.plan(served.at, header, &ext, len, false)?))
+    }
+
+    /// The driver wrote `taken` bytes of an answer with [`plan_answer`](Level1::plan_answer).
+    #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
+    pub(crate) fn wrote_answer(&mut self, op: OpId, answer: Answer, plan: &Plan, len: usize, taken: usize, payload: impl FnOnce() -> Bytes, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        if let Some(mut served) = self.served.remove(&answer.id) {
+            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            self.count_out(served.at, len);
+        }
+        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+            return Some(Ok(Outcome::Sent));
+        }
+        ops.insert(op, Kind::Send, deadline);
+        None
+    }
+
+    /// The program let a call go without an answer.
+    pub(crate) fn abandon_served(&mut self, id: u64, ops: &mut Ops) {
+        if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
+            self.let_go(id, ops);
+            let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
+            self.outbox.push_control(kind::ERROR, 0, id, &code_and_text(&error));
+        }
+    }
+
+    /// A call of the other side needs no answer any more: its program is told.
+    pub(super) fn let_go(&mut self, id: u64, ops: &mut Ops) {
+        if let Some(mut served) = self.served.remove(&id) {
+            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            if let Some(stream) = &mut served.stream {
+                stream.fail_all(ops, &call_ended());
+                self.outbox.channel(served.at).withdraw_call(id, kind::STREAM);
+            }
+        }
+    }
+
+    /// Waits for the end of a call of the other side. Says whether it has ended already.
+    pub(crate) fn watch(&mut self, op: OpId, id: u64) -> bool {
+        match self.served.get_mut(&id) {
+            Some(served) => {
+                served.watchers.push(op);
+                false
+            }
+            None => true,
+        }
+    }
+
+    pub(crate) fn unwatch(&mut self, op: OpId, id: u64) {
+        if let Some(served) = self.served.get_mut(&id) {
+            served.watchers.retain(|&o| o != op);
+        }
+    }
+
+    /// Whether the program still owes an answer.
+    pub(crate) fn is_served(&self, id: u64) -> bool {
+        self.served.contains_key(&id)
+    }
+
+    /// Takes back a message nobody waits for any more, if nothing of it has left.
+    pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
+        let mark = Mark::Send(op);
+        (0..self.counters.len()).any(|at| self.outbox.channel(at).withdraw(mark))
+    }
+}
+
+pub(super) fn call_ended() -> Error {
+    Error::new(Code::CallEnded, "the call was answered, was given up by its caller, or ran out of time")
+}

@@ -1,0 +1,277 @@
+//! What comes in: bytes to frames, frames to the calls, streams and queues they are for.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::ext::Ext;
+use super::header::{Header, flag, kind};
+use super::inbox::{Extra, Request};
+use super::reader::{Arrived, Event, Reader};
+use super::{Level1, bad, code_and_text};
+use crate::error::{Code, Error, Result, Sent};
+use crate::limits;
+use crate::proto::ops::{Kind, Ops, Outcome};
+
+impl Level1 {
+    /// `read` bytes were appended where `offered` would have fitted. The error ends the connection.
+    pub(crate) fn received(&mut self, read: usize, offered: usize, ops: &mut Ops, now: Instant) -> Result<()> {
+        self.reader.filled(read, offered);
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.heard = now;
+            keepalive.pinged = None;
+        }
+        self.read_frames(ops, now)
+    }
+
+    /// Handles every frame that is complete.
+    pub(crate) fn read_frames(&mut self, ops: &mut Ops, now: Instant) -> Result<()> {
+        // Out of the way, so that what it lends can be handed to the rest.
+        let mut reader = std::mem::replace(&mut self.reader, Reader::new(0, Vec::new()));
+        let result = self.read_from(&mut reader, ops, now);
+        self.reader = reader;
+        for op in self.inbox.watchers() {
+            ops.finish(op, Ok(Outcome::Readable));
+        }
+        result
+    }
+
+    fn read_from(&mut self, reader: &mut Reader, ops: &mut Ops, now: Instant) -> Result<()> {
+        while let Some(event) = reader.next(|header, ext, total| self.admit(header, ext, total))? {
+            match event {
+                Event::Control(header, payload) => self.control(header, payload, ops, now)?,
+                Event::Message(arrived) => self.message(arrived, ops, now)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_own(&self, id: u64) -> bool {
+        (id % 2 == 1) == self.connector
+    }
+
+    /// Whether a call with this id was ever opened, by whichever side it belongs to.
+    fn was_opened(&self, id: u64) -> bool {
+        let last = if self.is_own(id) { self.last_own } else { self.last_seen };
+        id != 0 && last != u64::MAX && id <= last
+    }
+
+    fn check_opened(&self, id: u64) -> Result<()> {
+        if self.was_opened(id) { Ok(()) } else { Err(bad(format!("a frame for the call {id}, which was never opened"))) }
+    }
+
+    /// Judges a message by its first frame.
+    fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
+        self.check_ready()?;
+        let at = self.position(header.channel)?;
+        if ext.fds.is_some() && !self.fds {
+            return Err(bad("descriptors in a connection that agreed on none"));
+        }
+        let credited = match header.kind {
+            kind::MESSAGE if header.id != 0 => return Err(bad("a one-way message with an id")),
+            kind::MESSAGE => true,
+            kind::REQUEST => {
+                if header.id == 0 || self.is_own(header.id) || header.id <= self.last_requests[at] {
+                    return Err(bad(format!("a call under the id {}, which is not a new one of the other side's", header.id)));
+                }
+                self.last_requests[at] = header.id;
+                self.last_seen = self.last_seen.max(header.id);
+                true
+            }
+            kind::RESPONSE => {
+                if !self.is_own(header.id) {
+                    return Err(bad("an answer to a call of the other side's own"));
+                }
+                self.check_opened(header.id)?;
+                false
+            }
+            _ => {
+                self.check_opened(header.id)?;
+                self.admit_item(header.id, header.has(flag::FIN), total)?;
+                false
+            }
+        };
+        if credited && !self.inbox.window(at).charge(total) {
+            let channel = header.channel;
+            return Err(Error::new(Code::CreditExceeded, format!("a message on channel {channel} came without credit")));
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, arrived: Arrived<'_>, ops: &mut Ops, now: Instant) -> Result<()> {
+        let Arrived { header, ext, body, fds } = arrived;
+        let at = self.position(header.channel)?;
+        match header.kind {
+            kind::MESSAGE => {
+                self.count_in(at, body.len());
+                if let Some(dropped) = ext.dropped {
+                    let counter = &mut self.counters[at];
+                    counter.dropped_by_peer = counter.dropped_by_peer.max(dropped);
+                }
+                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }, ops);
+            }
+            kind::REQUEST => {
+                self.count_in(at, body.len());
+                let id = header.id;
+                if self.served.contains_key(&id) {
+                    return Err(bad(format!("the call {id} was opened twice")));
+                }
+                if self.served.len() >= self.own.max_calls {
+                    let limit = self.own.max_calls;
+                    let error = Error::new(Code::QueueFull, format!("{limit} calls are being served"));
+                    self.outbox.push_control(kind::REFUSE, 0, id, &code_and_text(&error));
+                    if let Some(total) = self.inbox.window(at).consume(body.len()) {
+                        self.outbox.push_control(kind::CREDIT, header.channel, 0, &total.to_le_bytes());
+                    }
+                    return Ok(());
+                }
+                let deadline = ext.deadline_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
+                let stream = header.has(flag::STREAM);
+                self.serve(at, id, deadline, stream.then_some(header.has(flag::FIN)));
+                let request = Request { id, deadline, stream, idempotency: ext.idempotency };
+                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }, ops);
+            }
+            kind::RESPONSE => {
+                self.count_in(at, body.len());
+                let result = match ext.status {
+                    None => Ok(body.into_bytes()),
+                    Some(status) => Err(Error::remote(status, body.into_bytes())),
+                };
+                self.end_call(header.id, result, ops);
+            }
+            _ => self.item_arrived(header.id, body.into_bytes(), header.has(flag::FIN), ops),
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, at: usize, body: super::reader::Body<'_>, extra: Extra, ops: &mut Ops) {
+        let len = body.len();
+        if let Some((op, delivery)) = self.inbox.arrive(at, body, extra) {
+            if let Some(total) = self.inbox.window(at).consume(len) {
+                self.outbox.push_control(kind::CREDIT, delivery.channel.number(), 0, &total.to_le_bytes());
+            }
+            ops.finish(op, Ok(Outcome::Message(delivery)));
+        }
+    }
+
+    fn control(&mut self, header: Header, payload: &[u8], ops: &mut Ops, now: Instant) -> Result<()> {
+        if !matches!(header.kind, kind::NOP | kind::AUTH | kind::READY | kind::CLOSE) {
+            self.check_ready()?;
+        }
+        match header.kind {
+            kind::NOP if header.len != 0 => return Err(bad("a NOP with a payload")),
+            kind::NOP => {}
+            kind::AUTH => self.on_auth(payload)?,
+            kind::READY => self.on_ready()?,
+            kind::PING => {
+                let token: [u8; 8] = fixed(payload)?;
+                if self.outbox.unread_pongs() >= limits::MAX_UNREAD_PONGS {
+                    return Err(Error::new(Code::ControlFlood, "the other side pings and does not read the answers"));
+                }
+                self.outbox.push_control(kind::PONG, 0, 0, &token);
+            }
+            kind::PONG => {
+                let token = u64::from_le_bytes(fixed(payload)?);
+                if let Some(at) = self.pings.iter().position(|p| p.token == token)
+                    && let Some(ping) = self.pings.remove(at)
+                    && let Some(op) = ping.op
+                {
+                    ops.finish(op, Ok(Outcome::Pong(now.saturating_duration_since(ping.started))));
+                }
+            }
+            kind::GOAWAY => {
+                let last = u64::from_le_bytes(fixed(payload)?);
+                fixed::<4>(&payload[8..])?;
+                self.on_goaway(last, ops);
+            }
+            kind::DRAIN_ACK => {
+                if self.drain.asked && !std::mem::replace(&mut self.drain.acked, true) {
+                    self.push_goaway(self.last_seen);
+                }
+            }
+            kind::CLOSE => {
+                let error = reason(payload)?;
+                return Err(match error.code() {
+                    Code::Closed => Error::new(Code::PeerClosed, "the other side closed the connection"),
+                    code => Error::new(code, format!("the other side ended the connection: {}", error.message())),
+                });
+            }
+            kind::ERROR | kind::REFUSE => {
+                let error = reason(payload)?;
+                if !self.is_own(header.id) {
+                    return Err(bad("an end to a call of the other side's own"));
+                }
+                self.check_opened(header.id)?;
+                let sent = if header.kind == kind::REFUSE { Sent::No } else { Sent::Maybe };
+                self.end_call(header.id, Err(error.with_sent(sent)), ops);
+            }
+            kind::CREDIT => {
+                let total = u64::from_le_bytes(fixed(payload)?);
+                if header.id == 0 {
+                    let at = self.position(header.channel)?;
+                    if self.outbox.channel(at).raise(total) {
+                        self.outbox.activate(at);
+                    }
+                } else {
+                    self.check_opened(header.id)?;
+                    self.raise_stream(header.id, total);
+                }
+            }
+            kind::CANCEL => {
+                if self.is_own(header.id) {
+                    return Err(bad("a cancel for a call of this side"));
+                }
+                self.check_opened(header.id)?;
+                match self.served.contains_key(&header.id) {
+                    true => self.let_go(header.id, ops),
+                    false => self.counts.late += 1,
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_goaway(&mut self, last: u64, ops: &mut Ops) {
+        if !std::mem::replace(&mut self.drain.told, true) {
+            self.drain.ack_owed = true;
+        }
+        let refused: Vec<u64> = self.calls.keys().copied().filter(|&id| id > last).collect();
+        for id in refused {
+            let error = Error::new(Code::Draining, "the other side drains this connection and did not take the call");
+            self.end_call(id, Err(error), ops);
+        }
+    }
+
+    /// The stream of bytes ended, or reading did: what waits for the other side to send ends.
+    pub(crate) fn end_reading(&mut self, error: &Error, ops: &mut Ops) {
+        self.inbox.abandon();
+        for (op, kind) in ops.all() {
+            if let Kind::Request(id) = kind {
+                let sent = self.sent(id);
+                ops.finish(op, Err(error.with_sent(sent)));
+            }
+        }
+        self.end_streams(error, ops);
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.open_calls = 0;
+        self.waiting.clear();
+        self.pings.clear();
+        self.keepalive = None;
+    }
+}
+
+fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
+    payload.first_chunk::<N>().copied().ok_or_else(|| bad("a control frame is too short"))
+}
+
+/// The error in a CLOSE, ERROR or REFUSE.
+fn reason(payload: &[u8]) -> Result<Error> {
+    let number = i32::from_le_bytes(fixed(payload)?);
+    let text: Bytes = Bytes::copy_from_slice(&payload[4..]);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(match Code::from_number(number) {
+        Some(code) => Error::new(code, text),
+        None => Error::new(Code::RemoteError, format!("unknown code {number}: {text}")),
+    })
+}

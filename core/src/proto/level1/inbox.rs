@@ -1,0 +1,346 @@
+//! Received messages and requests on their way to the program: one queue per channel, bounded because
+//! the other side holds credit, and the operations that wait for one.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::reader::Body;
+use crate::limits;
+use crate::os::Descriptor;
+use crate::proto::OpId;
+use crate::proto::channel::Channel;
+use crate::proto::inbox::Depth;
+
+/// Payloads above this are kept as they are; smaller ones lie one behind the other in the queue's arena.
+const SMALL: usize = 1024;
+/// Arena given back when its queue is empty, and used bytes after which it is compacted.
+const ARENA: usize = 64 * 1024;
+
+/// A request of the other side's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) deadline: Option<Instant>,
+    /// The caller may send and take items.
+    pub(crate) stream: bool,
+    pub(crate) idempotency: Option<Bytes>,
+}
+
+/// A message or request, as the program gets it.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) channel: Channel,
+    pub(crate) payload: Bytes,
+    pub(crate) request: Option<Request>,
+    pub(crate) trace: Option<Bytes>,
+    pub(crate) fds: Vec<Descriptor>,
+}
+
+/// What only some messages have.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) request: Option<Request>,
+    pub(crate) trace: Option<Bytes>,
+    pub(crate) fds: Vec<Descriptor>,
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.request.is_none() && self.trace.is_none() && self.fds.is_empty()
+    }
+}
+
+#[derive(Debug)]
+enum Stored {
+    /// So many bytes at the front of the arena.
+    Small(usize),
+    Own(Bytes),
+}
+
+impl Stored {
+    fn len(&self) -> usize {
+        match self {
+            Stored::Small(len) => *len,
+            Stored::Own(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    arrival: u64,
+    stored: Stored,
+    extra: Option<Box<Extra>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    channel: Channel,
+    entries: VecDeque<Entry>,
+    arena: Vec<u8>,
+    /// Bytes of the arena already taken.
+    head: usize,
+    depth: Depth,
+    credit: Window,
+}
+
+/// The receiving end of a credit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    size: u64,
+    granted: u64,
+    charged: u64,
+    consumed: u64,
+}
+
+impl Window {
+    pub(super) fn new(size: u64) -> Window {
+        Window { size, granted: size, charged: 0, consumed: 0 }
+    }
+
+    /// A message begins; `false` if there was no credit for it.
+    pub(super) fn charge(&mut self, payload: usize) -> bool {
+        let allowed = self.charged < self.granted;
+        self.charged += (payload + limits::MESSAGE_OVERHEAD) as u64;
+        allowed
+    }
+
+    /// The program took a message: the new total to tell, if it is time to.
+    pub(super) fn consume(&mut self, payload: usize) -> Option<u64> {
+        self.consumed += (payload + limits::MESSAGE_OVERHEAD) as u64;
+        self.due()
+    }
+
+    /// Makes the window larger: the new total to tell.
+    pub(super) fn widen(&mut self, size: u64) -> Option<u64> {
+        self.size = self.size.max(size);
+        self.due()
+    }
+
+    fn due(&mut self) -> Option<u64> {
+        let total = self.consumed + self.size;
+        (total - self.granted >= self.size / 2).then(|| {
+            self.granted = total;
+            total
+        })
+    }
+}
+
+/// What taking a message owes the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) channel: Channel,
+    pub(crate) total: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// By position of the channel.
+    queues: Vec<Queue>,
+    waiting: VecDeque<(OpId, Option<usize>)>,
+    /// Operations that wait for anything to be there, and take nothing.
+    watching: Vec<OpId>,
+    arrivals: u64,
+    messages: usize,
+    bytes: usize,
+    peak_bytes: usize,
+}
+
+impl Inbox {
+    pub(super) fn open(&mut self, channels: &[Channel], window: u64) {
+        let queue = |&channel: &Channel| Queue {
+            channel,
+            entries: VecDeque::new(),
+            arena: Vec::new(),
+            head: 0,
+            depth: Depth::default(),
+            credit: Window::new(window),
+        };
+        self.queues = channels.iter().map(queue).collect();
+    }
+
+    pub(super) fn window(&mut self, at: usize) -> &mut Window {
+        &mut self.queues[at].credit
+    }
+
+    /// A message arrived: the operation that gets it, or `None` when it was queued.
+    pub(super) fn arrive(&mut self, at: usize, body: Body<'_>, extra: Extra) -> Option<(OpId, Delivery)> {
+        let taker = self.waiting.iter().position(|&(_, wants)| wants.is_none_or(|w| w == at));
+        let queue = &mut self.queues[at];
+        if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
+            let channel = queue.channel;
+            let Extra { request, trace, fds } = extra;
+            return Some((op, Delivery { channel, payload: body.into_bytes(), request, trace, fds }));
+        }
+        self.arrivals += 1;
+        self.messages += 1;
+        self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
+        self.peak_bytes = self.peak_bytes.max(self.bytes);
+        queue.depth.add(body.len());
+        let stored = match body {
+            Body::Short(bytes) if bytes.len() <= SMALL => {
+                queue.arena.extend_from_slice(bytes);
+                Stored::Small(bytes.len())
+            }
+            body => Stored::Own(body.into_bytes()),
+        };
+        let extra = (!extra.is_empty()).then(|| Box::new(extra));
+        queue.entries.push_back(Entry { arrival: self.arrivals, stored, extra });
+        None
+    }
+
+    /// The operations that wait for anything to be there, when something is.
+    pub(super) fn watchers(&mut self) -> Vec<OpId> {
+        if self.messages == 0 { Vec::new() } else { std::mem::take(&mut self.watching) }
+    }
+
+    pub(super) fn watch(&mut self, op: OpId) {
+        self.watching.push(op);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// The queue with the oldest message of `channel`, or of all.
+    fn oldest(&self, channel: Option<usize>) -> Option<usize> {
+        match channel {
+            Some(at) => (!self.queues[at].entries.is_empty()).then_some(at),
+            None if self.messages == 0 => None,
+            None => {
+                let heads = self.queues.iter().enumerate();
+                heads.filter_map(|(at, q)| Some((q.entries.front()?.arrival, at))).min().map(|(_, at)| at)
+            }
+        }
+    }
+
+    /// Takes the oldest message of `channel`, or of all, and hands its bytes to `keep`.
+    pub(super) fn take<T>(
+        &mut self,
+        channel: Option<usize>,
+        keep: impl FnOnce(Channel, Body<'_>, Extra) -> T,
+    ) -> Option<(T, Option<Grant>)> {
+        let at = self.oldest(channel)?;
+        let queue = &mut self.queues[at];
+        let entry = queue.entries.pop_front()?;
+        let len = entry.stored.len();
+        self.messages -= 1;
+        self.bytes -= len + limits::MESSAGE_OVERHEAD;
+        queue.depth.remove(len);
+        let extra = entry.extra.map(|e| *e).unwrap_or_default();
+        let kept = match entry.stored {
+            Stored::Small(len) => {
+                queue.head += len;
+                keep(queue.channel, Body::Short(&queue.arena[queue.head - len..queue.head]), extra)
+            }
+            Stored::Own(bytes) => keep(queue.channel, Body::Own(bytes), extra),
+        };
+        queue.tidy();
+        let grant = queue.credit.consume(len).map(|total| Grant { channel: queue.channel, total });
+        Some((kept, grant))
+    }
+
+    pub(super) fn take_delivery(&mut self, channel: Option<usize>) -> Option<(Delivery, Option<Grant>)> {
+        self.take(channel, |channel, body, extra| {
+            let Extra { request, trace, fds } = extra;
+            Delivery { channel, payload: body.into_bytes(), request, trace, fds }
+        })
+    }
+
+    pub(super) fn wait(&mut self, op: OpId, channel: Option<usize>) {
+        self.waiting.push_back((op, channel));
+    }
+
+    pub(super) fn forget(&mut self, op: OpId) {
+        self.waiting.retain(|&(o, _)| o != op);
+        self.watching.retain(|&o| o != op);
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.waiting.clear();
+        self.watching.clear();
+    }
+
+    /// Drops what was received.
+    pub(super) fn clear(&mut self) {
+        self.abandon();
+        for queue in &mut self.queues {
+            queue.entries.clear();
+            queue.tidy();
+            queue.depth = Depth { peak_bytes: queue.depth.peak_bytes, ..Depth::default() };
+        }
+        self.messages = 0;
+        self.bytes = 0;
+    }
+
+    pub(super) fn depth(&self) -> Depth {
+        Depth { messages: self.messages, bytes: self.bytes, peak_bytes: self.peak_bytes }
+    }
+
+    pub(super) fn depth_of(&self, at: usize) -> Depth {
+        self.queues.get(at).map_or(Depth::default(), |q| q.depth)
+    }
+}
+
+impl Queue {
+    /// Keeps the arena no larger than what is in it deserves.
+    fn tidy(&mut self) {
+        if self.entries.is_empty() || self.head == self.arena.len() {
+            self.head = 0;
+            self.arena.clear();
+            if self.arena.capacity() > ARENA || self.entries.is_empty() && self.arena.capacity() > SMALL {
+                self.arena = Vec::new();
+            }
+        } else if self.head > ARENA && self.head > self.arena.len() / 2 {
+            self.arena.drain(..self.head);
+            self.head = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever is put in comes out in order, and all that was charged is given back.
+        #[test]
+        fn first_in_first_out(steps in prop::collection::vec((0usize..3, prop::option::of(0usize..5000)), 1..200)) {
+            let channels = [Channel::COMMAND, Channel::DATA, Channel::ERROR];
+            let mut inbox = Inbox::default();
+            inbox.open(&channels, 1 << 30);
+            let mut model: Vec<VecDeque<Vec<u8>>> = vec![VecDeque::new(); 3];
+            for (n, (at, len)) in steps.into_iter().enumerate() {
+                match len {
+                    Some(len) => {
+                        let bytes = vec![n as u8; len];
+                        prop_assert!(inbox.arrive(at, Body::Short(&bytes), Extra::default()).is_none());
+                        model[at].push_back(bytes);
+                    }
+                    None => {
+                        let got = inbox.take_delivery(Some(at)).map(|(d, _)| d.payload.to_vec());
+                        prop_assert_eq!(got, model[at].pop_front());
+                    }
+                }
+            }
+            while inbox.take_delivery(None).is_some() {}
+            prop_assert!(inbox.is_empty());
+            prop_assert_eq!(inbox.depth().bytes, 0);
+        }
+    }
+
+    #[test]
+    fn credit_comes_back_at_half_a_window_and_never_shrinks() {
+        let mut window = Window::new(1000);
+        assert!(window.charge(936));
+        assert!(!window.charge(0));
+        assert_eq!(window.consume(336), None);
+        assert_eq!(window.consume(36), Some(1500));
+        assert!(window.charge(5000));
+        assert_eq!(window.widen(10), None);
+        assert_eq!(window.widen(2000), Some(2500));
+    }
+}

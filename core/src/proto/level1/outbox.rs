@@ -1,0 +1,473 @@
+//! Frames on their way to the carrier: control frames first, then the channels in turn by weight, each
+//! message only with credit.
+//!
+//! A message waits in the queue of its channel, can be withdrawn there, and may be cut; what is *staged*
+//! is bytes, leaves in order, and is finished or the connection ends. At most one batch is staged, so
+//! that whatever comes later and matters more waits no longer than that.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::ext::Ext;
+use super::header::{HEADER_LEN, Header, flag, kind};
+use super::queue::{ChannelQueue, Policy, Queued};
+use crate::limits;
+use crate::os::Descriptor;
+use crate::proto::OpId;
+use crate::proto::channel::Channel;
+
+/// Bytes after which nothing more is staged for now.
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+/// Slices offered to one vectored write.
+const BATCH_SLICES: usize = 64;
+/// Payloads up to this are copied behind their header instead of getting a slice of their own.
+const COPIED: usize = 4 * 1024;
+/// Size of the buffers that small frames are gathered in.
+const GATHER: usize = 64 * 1024;
+/// What a channel of weight 1 may send in a turn.
+const QUANTUM: i64 = 16 * 1024;
+
+/// Something to be told when a message has left completely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// A send of this operation.
+    Send(OpId),
+    /// The request of this call.
+    Request(u64),
+}
+
+/// A message and how it is to be framed.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) kind: u8,
+    /// [`flag::FIN`] and [`flag::STREAM`] alone.
+    pub(crate) flags: u8,
+    pub(crate) id: u64,
+    pub(crate) ext: Ext,
+    pub(crate) payload: Bytes,
+    pub(crate) fds: Vec<Descriptor>,
+    pub(crate) mark: Option<Mark>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    /// Frames, or beginnings of frames, one behind the other.
+    Gathered(Vec<u8>),
+    Payload(Bytes),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Gathered(bytes) => bytes,
+            Chunk::Payload(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Encoded control frames.
+    control: Vec<u8>,
+    channels: Vec<ChannelQueue>,
+    /// Channels with something to send, in turn.
+    ring: VecDeque<usize>,
+    staged: VecDeque<Chunk>,
+    /// Bytes of the first chunk that were taken.
+    taken: usize,
+    /// Bytes staged and taken since the beginning.
+    staged_total: u64,
+    taken_total: u64,
+    marks: VecDeque<(u64, Mark)>,
+    /// Descriptors that leave with the byte at this position.
+    fds: VecDeque<(u64, Vec<Descriptor>)>,
+    /// Buffer of the last gathered chunk that left, used again.
+    spare: Vec<u8>,
+    /// PONGs not yet taken.
+    pongs: VecDeque<u64>,
+}
+
+/// The frames of a message that the driver may write itself, straight from the caller's memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    head: [u8; Plan::HEAD],
+    head_len: usize,
+    /// Bytes of the payload in the first frame.
+    first: usize,
+    /// Headers of the frames after it.
+    more: Vec<[u8; HEADER_LEN]>,
+    payload: usize,
+}
+
+impl Plan {
+    const HEAD: usize = 64;
+
+    /// `None` when the extensions do not fit.
+    pub(super) fn new(message: &Header, ext: &Ext, payload: usize) -> Option<Plan> {
+        let mut prefix = Vec::new();
+        let mut header = Header { flags: message.flags | flag::FIRST, ..*message };
+        if !ext.is_empty() {
+            ext.encode(&mut prefix);
+            header.flags |= flag::EXT;
+        }
+        let first = payload.min(limits::FRAGMENT);
+        if first == payload {
+            header.flags |= flag::LAST;
+        } else {
+            prefix.extend_from_slice(&(payload as u32).to_le_bytes());
+        }
+        let head_len = HEADER_LEN + prefix.len();
+        if head_len > Plan::HEAD {
+            return None;
+        }
+        header.len = (prefix.len() + first) as u32;
+        let mut head = [0; Plan::HEAD];
+        head[..HEADER_LEN].copy_from_slice(&header.encode());
+        head[HEADER_LEN..head_len].copy_from_slice(&prefix);
+        let mut more = Vec::new();
+        let mut at = first;
+        while at < payload {
+            let len = (payload - at).min(limits::FRAGMENT);
+            at += len;
+            let flags = if at == payload { flag::LAST } else { 0 };
+            more.push(Header { len: len as u32, flags, ..*message }.encode());
+        }
+        Some(Plan { head, head_len, first, more, payload })
+    }
+
+    /// The slices of one vectored write.
+    pub(crate) fn slices<'a>(&'a self, payload: &'a [u8]) -> Vec<IoSlice<'a>> {
+        let mut out = Vec::with_capacity(2 + 2 * self.more.len());
+        out.push(IoSlice::new(&self.head[..self.head_len]));
+        out.push(IoSlice::new(&payload[..self.first]));
+        for (header, piece) in self.more.iter().zip(payload[self.first..].chunks(limits::FRAGMENT)) {
+            out.push(IoSlice::new(header));
+            out.push(IoSlice::new(piece));
+        }
+        out
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.head_len + HEADER_LEN * self.more.len() + self.payload
+    }
+}
+
+impl Outbox {
+    pub(super) fn open(&mut self, channels: &[Channel], window: u64, policies: impl Fn(Channel) -> Policy) {
+        self.channels = channels.iter().map(|&c| ChannelQueue::new(c, window, policies(c))).collect();
+    }
+
+    // --- control frames ----------------------------------------------------------------------------
+
+    pub(super) fn push_control(&mut self, kind: u8, channel: u16, id: u64, payload: &[u8]) {
+        let header = Header { len: payload.len() as u32, kind, flags: 0, channel, id };
+        self.control.extend_from_slice(&header.encode());
+        self.control.extend_from_slice(payload);
+        if kind == kind::PONG {
+            self.pongs.push_back(u64::MAX);
+        }
+    }
+
+    /// PONGs the other side has not read.
+    pub(super) fn unread_pongs(&self) -> usize {
+        self.pongs.len()
+    }
+
+    // --- messages ----------------------------------------------------------------------------------
+
+    pub(super) fn channel(&mut self, at: usize) -> &mut ChannelQueue {
+        &mut self.channels[at]
+    }
+
+    pub(super) fn channels(&self) -> &[ChannelQueue] {
+        &self.channels
+    }
+
+    /// Whether a message of the channel at `at` could be written this moment, before anything else.
+    pub(super) fn idle(&self, at: usize, credited: bool) -> bool {
+        let channel = &self.channels[at];
+        self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Queues a message of the channel at `at`.
+    pub(super) fn push(&mut self, at: usize, message: Outgoing, credited: bool) {
+        self.channels[at].push(Queued::new(message, credited));
+        self.activate(at);
+    }
+
+    /// Has the channel take part in the turns if it has something that may leave.
+    pub(super) fn activate(&mut self, at: usize) {
+        let channel = &mut self.channels[at];
+        if !channel.in_turn && channel.ready() {
+            channel.in_turn = true;
+            self.ring.push_back(at);
+        }
+    }
+
+    /// Stages a small one-way message without a queue, if nothing is before it.
+    pub(super) fn push_short(&mut self, at: usize, header: Header, payload: &[u8]) -> bool {
+        let free = self.control.is_empty() && self.ring.is_empty() && self.channels[at].may_pass(true);
+        if !free || payload.len() > COPIED || self.staged_bytes() >= BATCH_BYTES {
+            return false;
+        }
+        self.channels[at].charge(payload.len());
+        let gathered = self.gather(HEADER_LEN + payload.len());
+        gathered.extend_from_slice(&header.encode());
+        gathered.extend_from_slice(payload);
+        self.staged_total += (HEADER_LEN + payload.len()) as u64;
+        true
+    }
+
+    /// The driver wrote `taken` bytes of `plan`; the rest is staged. `payload` owns the bytes if any are left.
+    pub(super) fn wrote(&mut self, plan: &Plan, taken: usize, payload: impl FnOnce() -> Bytes, mark: Option<Mark>) -> bool {
+        self.staged_total += plan.len() as u64;
+        self.taken_total += taken as u64;
+        if taken == plan.len() {
+            return true;
+        }
+        let payload = payload();
+        let mut skip = taken;
+        let mut stage = |bytes: Bytes, copied: bool| {
+            let from = skip.min(bytes.len());
+            skip -= from;
+            if from < bytes.len() {
+                let rest = bytes.slice(from..);
+                self.staged.push_back(if copied { Chunk::Gathered(rest.to_vec()) } else { Chunk::Payload(rest) });
+            }
+        };
+        stage(Bytes::copy_from_slice(&plan.head[..plan.head_len]), true);
+        stage(payload.slice(..plan.first), false);
+        let mut at = plan.first;
+        for header in &plan.more {
+            let end = (at + limits::FRAGMENT).min(payload.len());
+            stage(Bytes::copy_from_slice(header), true);
+            stage(payload.slice(at..end), false);
+            at = end;
+        }
+        if let Some(mark) = mark {
+            self.marks.push_back((self.staged_total, mark));
+        }
+        false
+    }
+
+    /// Has `mark` told when all that is staged has left. `false` if nothing is.
+    pub(super) fn mark_staged(&mut self, mark: Mark) -> bool {
+        let staged = !self.staged.is_empty();
+        if staged {
+            self.marks.push_back((self.staged_total, mark));
+        }
+        staged
+    }
+
+    fn staged_bytes(&self) -> usize {
+        (self.staged_total - self.taken_total) as usize
+    }
+
+    /// The buffer to put `len` more bytes into.
+    fn gather(&mut self, len: usize) -> &mut Vec<u8> {
+        let fits = matches!(self.staged.back(), Some(Chunk::Gathered(last)) if last.len() + len <= last.capacity().max(GATHER));
+        if !fits {
+            let mut buffer = std::mem::take(&mut self.spare);
+            buffer.clear();
+            self.staged.push_back(Chunk::Gathered(buffer));
+        }
+        match self.staged.back_mut() {
+            Some(Chunk::Gathered(last)) => last,
+            _ => unreachable!("a gathering chunk was just looked at or made"),
+        }
+    }
+
+    /// Stages what may leave now, up to a batch. `alive` tells whether anybody still wants a marked message
+    /// that has not begun.
+    pub(super) fn stage(&mut self, mut alive: impl FnMut(Mark) -> bool) {
+        loop {
+            if !self.control.is_empty() {
+                let control = std::mem::take(&mut self.control);
+                self.gather(control.len()).extend_from_slice(&control);
+                self.staged_total += control.len() as u64;
+                let end = self.staged_total;
+                self.pongs.iter_mut().filter(|at| **at == u64::MAX).for_each(|at| *at = end);
+                self.control = control;
+                self.control.clear();
+            }
+            if self.staged_bytes() >= BATCH_BYTES {
+                return;
+            }
+            let Some(&at) = self.ring.front() else { return };
+            let channel = &mut self.channels[at];
+            channel.skip_dead(&mut alive);
+            if !channel.ready() {
+                channel.in_turn = false;
+                self.ring.pop_front();
+                continue;
+            }
+            if channel.deficit <= 0 {
+                channel.deficit += QUANTUM * channel.weight;
+                self.ring.rotate_left(1);
+                continue;
+            }
+            self.stage_frame(at);
+        }
+    }
+
+    fn stage_frame(&mut self, at: usize) {
+        let Some(mut message) = self.channels[at].begin() else { return };
+        let first = message.offset == 0 && !message.begun;
+        let fds = std::mem::take(&mut message.message.fds);
+        let number = self.channels[at].channel.number();
+        let rest = message.message.payload.len() - message.offset;
+        let len = rest.min(limits::FRAGMENT);
+        let last = len == rest;
+        let mut prefix = Vec::new();
+        let mut flags = if last { flag::LAST } else { 0 };
+        if first {
+            flags |= message.message.flags | flag::FIRST;
+            if !message.message.ext.is_empty() {
+                message.message.ext.encode(&mut prefix);
+                flags |= flag::EXT;
+            }
+            if message.message.ext.fds.is_some() {
+                flags |= flag::FDS;
+            }
+            if !last {
+                prefix.extend_from_slice(&(rest as u32).to_le_bytes());
+            }
+        }
+        let header = Header {
+            len: (prefix.len() + len) as u32,
+            kind: message.message.kind,
+            flags,
+            channel: number,
+            id: message.message.id,
+        };
+        if !fds.is_empty() {
+            // They leave with the first byte of a write, which therefore begins here.
+            self.fds.push_back((self.staged_total, fds));
+            self.staged.push_back(Chunk::Gathered(Vec::new()));
+        }
+        let piece = message.message.payload.slice(message.offset..message.offset + len);
+        let copied = len <= COPIED;
+        let gathered = self.gather(HEADER_LEN + prefix.len() + if copied { len } else { 0 });
+        gathered.extend_from_slice(&header.encode());
+        gathered.extend_from_slice(&prefix);
+        if copied {
+            gathered.extend_from_slice(&piece);
+        } else {
+            self.staged.push_back(Chunk::Payload(piece));
+        }
+        let size = HEADER_LEN + prefix.len() + len;
+        self.staged_total += size as u64;
+        message.offset += len;
+        message.begun = true;
+        let channel = &mut self.channels[at];
+        channel.deficit -= size as i64;
+        if last {
+            if let Some(mark) = message.message.mark {
+                self.marks.push_back((self.staged_total, mark));
+            }
+        } else {
+            channel.put_back(message);
+        }
+    }
+
+    // --- the carrier -------------------------------------------------------------------------------
+
+    /// Whether anything is to be written now. Call [`stage`](Outbox::stage) first.
+    pub(super) fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Whether there is, or would be after staging, anything to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty()
+    }
+
+    /// Whether no message is queued or staged, with credit or without.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.is_empty() && self.channels.iter().all(ChannelQueue::is_empty)
+    }
+
+    /// The bytes to write next, and the descriptors that go with the first of them.
+    pub(super) fn slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>) -> &'a [Descriptor] {
+        let mut position = self.taken_total;
+        let mut fds: &[Descriptor] = &[];
+        let mut ends = self.fds.iter();
+        let mut next = ends.next();
+        if let Some((at, first)) = next
+            && *at == position
+        {
+            fds = first;
+            next = ends.next();
+        }
+        let mut skip = self.taken;
+        for chunk in self.staged.iter().take(BATCH_SLICES) {
+            if next.is_some_and(|(at, _)| *at <= position && position > self.taken_total) {
+                break;
+            }
+            let bytes = &chunk.bytes()[skip..];
+            skip = 0;
+            if !bytes.is_empty() {
+                out.push(IoSlice::new(bytes));
+            }
+            position += bytes.len() as u64;
+        }
+        fds
+    }
+
+    /// The carrier took `n` bytes; `done` is told what left completely.
+    pub(super) fn transmitted(&mut self, n: usize, mut done: impl FnMut(Mark)) {
+        self.taken_total += n as u64;
+        let total = self.taken_total;
+        let mut left = n + self.taken;
+        while let Some(chunk) = self.staged.front() {
+            if left < chunk.bytes().len() {
+                break;
+            }
+            left -= chunk.bytes().len();
+            if let Some(Chunk::Gathered(buffer)) = self.staged.pop_front()
+                && buffer.capacity() > self.spare.capacity()
+                && buffer.capacity() <= 2 * GATHER
+            {
+                self.spare = buffer;
+            }
+        }
+        self.taken = left;
+        while self.marks.front().is_some_and(|(end, _)| *end <= total) {
+            self.marks.pop_front().into_iter().for_each(|(_, mark)| done(mark));
+        }
+        while self.pongs.front().is_some_and(|end| *end <= total) {
+            self.pongs.pop_front();
+        }
+        while self.fds.front().is_some_and(|(at, _)| *at < total) {
+            self.fds.pop_front();
+        }
+        if self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty() && self.spare.capacity() > COPIED {
+            // Idle connections hold no buffer.
+            self.spare = Vec::new();
+        }
+    }
+
+    /// Drops what has not begun to leave. What is staged may still be finished.
+    pub(super) fn drop_queued(&mut self) {
+        self.ring.clear();
+        self.channels.iter_mut().for_each(ChannelQueue::clear);
+        self.control.clear();
+        self.marks.clear();
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.drop_queued();
+        self.staged.clear();
+        self.fds.clear();
+        self.pongs.clear();
+        self.taken = 0;
+        self.taken_total = self.staged_total;
+    }
+
+    /// Bytes queued and staged.
+    pub(super) fn bytes(&self) -> usize {
+        self.staged_bytes() + self.control.len() + self.channels.iter().map(|c| c.bytes).sum::<usize>()
+    }
+}

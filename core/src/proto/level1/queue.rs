@@ -1,0 +1,227 @@
+//! The messages of one channel that wait to be sent, and the channel's credit.
+
+use std::collections::VecDeque;
+
+use super::outbox::{Mark, Outgoing};
+use crate::limits;
+use crate::proto::channel::Channel;
+
+/// What a sender does on a channel without credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Policy {
+    /// It waits until its deadline.
+    #[default]
+    Block,
+    /// It gets `would_block`.
+    Error,
+    /// The oldest messages that have not been sent make room; counted as dropped.
+    DropOldest,
+    /// Only the newest message that has not been sent stays; the others are counted as dropped.
+    Latest,
+}
+
+/// A message in a queue.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) message: Outgoing,
+    /// Bytes of the payload already staged.
+    pub(super) offset: usize,
+    /// Its first frame is staged.
+    pub(super) begun: bool,
+    credited: bool,
+}
+
+impl Queued {
+    pub(super) fn new(message: Outgoing, credited: bool) -> Queued {
+        Queued { message, offset: 0, begun: false, credited }
+    }
+
+    fn charge(&self) -> usize {
+        self.message.payload.len() + limits::MESSAGE_OVERHEAD
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ChannelQueue {
+    pub(super) channel: Channel,
+    pub(super) policy: Policy,
+    /// Share of a turn.
+    pub(super) weight: i64,
+    /// What is left of the turn, in bytes.
+    pub(super) deficit: i64,
+    pub(super) in_turn: bool,
+    /// The message whose first frames are staged: no other may come between.
+    open: Option<Queued>,
+    /// Messages that need credit, in order.
+    credited: VecDeque<Queued>,
+    /// Messages that need none: replies, and items whose stream had credit.
+    free: VecDeque<Queued>,
+    /// Charged since the beginning, and the total the other side allows.
+    pub(super) charged: u64,
+    pub(super) credit: u64,
+    /// Charged bytes in the queues.
+    pub(super) bytes: usize,
+    pub(super) peak_bytes: usize,
+    pub(super) dropped: u64,
+    /// The number the other side was told.
+    dropped_told: u64,
+}
+
+impl ChannelQueue {
+    pub(super) fn new(channel: Channel, window: u64, policy: Policy) -> ChannelQueue {
+        ChannelQueue {
+            channel,
+            policy,
+            weight: match channel {
+                Channel::COMMAND | Channel::ERROR => 8,
+                Channel::TELEMETRY => 1,
+                _ => 2,
+            },
+            deficit: 0,
+            in_turn: false,
+            open: None,
+            credited: VecDeque::new(),
+            free: VecDeque::new(),
+            charged: 0,
+            credit: window,
+            bytes: 0,
+            peak_bytes: 0,
+            dropped: 0,
+            dropped_told: 0,
+        }
+    }
+
+    fn has_credit(&self) -> bool {
+        self.charged < self.credit
+    }
+
+    /// Whether a message that comes now could leave at once.
+    pub(super) fn may_pass(&self, credited: bool) -> bool {
+        self.open.is_none() && self.free.is_empty() && (!credited || (self.credited.is_empty() && self.has_credit()))
+            && self.dropped == self.dropped_told
+    }
+
+    /// Whether a message that comes now has to wait for credit.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.credited.is_empty() || !self.has_credit()
+    }
+
+    pub(super) fn charge(&mut self, payload: usize) {
+        self.charged += (payload + limits::MESSAGE_OVERHEAD) as u64;
+    }
+
+    pub(super) fn push(&mut self, queued: Queued) {
+        self.bytes += queued.charge();
+        self.peak_bytes = self.peak_bytes.max(self.bytes);
+        if queued.credited { self.credited.push_back(queued) } else { self.free.push_back(queued) }
+    }
+
+    /// The other side allows `total`. Says whether that is more than before.
+    pub(super) fn raise(&mut self, total: u64) -> bool {
+        let more = total > self.credit;
+        self.credit = self.credit.max(total);
+        more
+    }
+
+    /// Whether something may leave now.
+    pub(super) fn ready(&self) -> bool {
+        self.open.is_some() || !self.free.is_empty() || (!self.credited.is_empty() && self.has_credit())
+    }
+
+    /// Whether another message may be queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < limits::CHANNEL_QUEUE
+    }
+
+    /// Drops messages nobody waits for any more from the front.
+    pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
+        for queue in [&mut self.credited, &mut self.free] {
+            while let Some(front) = queue.front()
+                && front.message.mark.is_some_and(|mark| !alive(mark))
+            {
+                self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
+            }
+        }
+    }
+
+    /// Takes the message whose next frame is to be staged.
+    pub(super) fn begin(&mut self) -> Option<Queued> {
+        if let Some(open) = self.open.take() {
+            return Some(open);
+        }
+        if let Some(free) = self.free.pop_front() {
+            self.bytes -= free.charge();
+            return Some(free);
+        }
+        if !self.has_credit() {
+            return None;
+        }
+        let mut queued = self.credited.pop_front()?;
+        self.bytes -= queued.charge();
+        self.charge(queued.message.payload.len());
+        if self.dropped != self.dropped_told && queued.message.kind == super::header::kind::MESSAGE {
+            queued.message.ext.dropped = Some(self.dropped);
+            self.dropped_told = self.dropped;
+        }
+        Some(queued)
+    }
+
+    /// More frames of `message` are to follow.
+    pub(super) fn put_back(&mut self, message: Queued) {
+        self.open = Some(message);
+    }
+
+    /// Drops by policy to make room for one more message.
+    pub(super) fn make_room(&mut self, payload: usize) {
+        let limit = match self.policy {
+            Policy::Latest => 0,
+            _ => limits::CHANNEL_QUEUE.saturating_sub(payload + limits::MESSAGE_OVERHEAD),
+        };
+        while self.bytes > limit
+            && let Some(at) = self.credited.iter().position(|q| q.message.kind == super::header::kind::MESSAGE)
+        {
+            self.bytes -= self.credited.remove(at).map_or(0, |q| q.charge());
+            self.dropped += 1;
+        }
+    }
+
+    /// Withdraws the message with `mark` if nothing of it is staged.
+    pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
+        for queue in [&mut self.credited, &mut self.free] {
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark)) {
+                self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Withdraws messages of a call that have not begun.
+    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) {
+        let bytes = &mut self.bytes;
+        for queue in [&mut self.credited, &mut self.free] {
+            queue.retain(|q| {
+                let goes = q.message.id == id && q.message.kind == kind;
+                *bytes -= if goes { q.charge() } else { 0 };
+                !goes
+            });
+        }
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.credited.len() + self.free.len() + usize::from(self.open.is_some())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages() == 0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.open = None;
+        self.credited.clear();
+        self.free.clear();
+        self.bytes = 0;
+        self.in_turn = false;
+    }
+}

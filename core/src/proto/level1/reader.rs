@@ -1,0 +1,456 @@
+//! Bytes in, control frames and whole messages out.
+//!
+//! Small frames are looked at where they lie, in the staging buffer. A large one, and every message that
+//! comes in pieces, gets a buffer of its own, read into directly, which grows with the bytes that
+//! arrived and never with the length declared.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::bad;
+use super::ext::Ext;
+use super::header::{HEADER_LEN, Header, flag, kind};
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::os::Descriptor;
+
+/// Frames above this get their own buffer once their beginning is known.
+const OWN_BUFFER: usize = 16 * 1024;
+/// First size and smallest growth of an own buffer.
+const OWN_STEP: usize = 256 * 1024;
+/// Staging while traffic is light, and while reads fill it.
+const STAGING_SMALL: usize = 4 * 1024;
+const STAGING_LARGE: usize = 68 * 1024;
+/// Light reads in a row after which a large staging buffer is given back.
+const CALM: u32 = 64;
+/// Most that may stand between the header and the bytes of a message: extensions and a total.
+const MAX_PREFIX: usize = 2 + limits::MAX_EXTENSIONS + 4;
+/// Between two pieces of a large message the next header is wanted, and little of the piece itself,
+/// which is read into place afterwards.
+const BETWEEN: usize = HEADER_LEN + 1024;
+
+/// What stands in the stream.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Control(Header, &'a [u8]),
+    Message(Arrived<'a>),
+}
+
+/// A whole message; `header` is that of its first frame.
+#[derive(Debug)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) header: Header,
+    pub(crate) ext: Ext,
+    pub(crate) body: Body<'a>,
+    pub(crate) fds: Vec<Descriptor>,
+}
+
+/// The bytes of a message.
+#[derive(Debug)]
+pub(crate) enum Body<'a> {
+    /// Still in the reader's buffer.
+    Short(&'a [u8]),
+    Own(Bytes),
+}
+
+impl Body<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Body::Short(bytes) => bytes.len(),
+            Body::Own(bytes) => bytes.len(),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Body::Short(bytes) => Bytes::copy_from_slice(bytes),
+            Body::Own(bytes) => bytes,
+        }
+    }
+}
+
+/// A message of which more is to come.
+#[derive(Debug)]
+struct Open {
+    header: Header,
+    ext: Ext,
+    fds: Vec<Descriptor>,
+    total: usize,
+    data: Vec<u8>,
+}
+
+/// The rest of a large frame, on its way into the data of an open message.
+#[derive(Debug, Clone, Copy)]
+struct Filling {
+    channel: u16,
+    left: usize,
+    last: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    staging: Vec<u8>,
+    /// Bytes of `staging` already used.
+    start: usize,
+    /// One at most per channel; few, so they are searched.
+    open: Vec<Open>,
+    filling: Option<Filling>,
+    fds: VecDeque<Descriptor>,
+    max_message: usize,
+    size: usize,
+    light_reads: u32,
+}
+
+impl Reader {
+    pub(crate) fn new(max_message: usize, arrived: Vec<u8>) -> Reader {
+        Reader {
+            staging: arrived,
+            start: 0,
+            open: Vec::new(),
+            filling: None,
+            fds: VecDeque::new(),
+            max_message,
+            size: STAGING_SMALL,
+            light_reads: 0,
+        }
+    }
+
+    /// The buffer to append received bytes to, and how many at most.
+    pub(crate) fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
+        if let Some(filling) = self.filling
+            && let Some(at) = self.open.iter().position(|o| o.header.channel == filling.channel)
+        {
+            let open = &mut self.open[at];
+            if open.data.capacity() == open.data.len() {
+                let missing = open.total - open.data.len();
+                open.data.reserve_exact(missing.min(open.data.len().max(OWN_STEP)));
+            }
+            let room = open.data.capacity() - open.data.len();
+            return (&mut open.data, room.min(filling.left));
+        }
+        if self.start > 0 {
+            self.staging.drain(..self.start);
+            self.start = 0;
+        }
+        // A frame of the staging kind always fits: OWN_BUFFER bounds it.
+        let need = match Header::decode(&self.staging) {
+            Some(header) => HEADER_LEN + (header.len as usize).min(OWN_BUFFER),
+            None => 0,
+        };
+        let size = self.size.max(need);
+        if self.staging.capacity() < size {
+            self.staging.reserve_exact(size - self.staging.len());
+        }
+        let room = self.staging.capacity() - self.staging.len();
+        let wanted = if self.open.is_empty() { room } else { BETWEEN.max(need).saturating_sub(self.staging.len()).max(1) };
+        (&mut self.staging, room.min(wanted))
+    }
+
+    /// Tells that `read` bytes were appended where `offered` would have fitted.
+    pub(crate) fn filled(&mut self, read: usize, offered: usize) {
+        if let Some(filling) = &mut self.filling {
+            filling.left -= read;
+            return;
+        }
+        if read == offered {
+            self.size = STAGING_LARGE;
+            self.light_reads = 0;
+        } else if read < STAGING_SMALL / 2 && self.size == STAGING_LARGE {
+            self.light_reads += 1;
+            if self.light_reads == CALM {
+                self.size = STAGING_SMALL;
+                self.light_reads = 0;
+            }
+        }
+    }
+
+    /// Descriptors that came with the bytes read last.
+    pub(crate) fn received_fds(&mut self, fds: impl IntoIterator<Item = Descriptor>) {
+        self.fds.extend(fds);
+    }
+
+    /// The next control frame or whole message. `gate` judges a message by its first frame, before memory is
+    /// set aside for it. Errors are final: nothing after them can be trusted.
+    pub(crate) fn next(
+        &mut self,
+        mut gate: impl FnMut(&Header, &Ext, usize) -> Result<()>,
+    ) -> Result<Option<Event<'_>>> {
+        if let Some(filling) = self.filling {
+            if filling.left > 0 {
+                return Ok(None);
+            }
+            self.filling = None;
+            if filling.last {
+                return Ok(self.close(filling.channel).map(Event::Message));
+            }
+        }
+        loop {
+            let rest = &self.staging[self.start..];
+            let Some(header) = Header::decode(rest) else {
+                if rest.is_empty() && !self.fds.is_empty() {
+                    return Err(bad("descriptors came without a frame that announces them"));
+                }
+                self.settle();
+                return Ok(None);
+            };
+            let (at, len) = (self.start + HEADER_LEN, header.len as usize);
+            self.check_len(&header)?;
+            let whole = rest.len() - HEADER_LEN >= len;
+            if !whole && (!header.is_message() || len <= OWN_BUFFER) {
+                return Ok(None);
+            }
+            if !header.is_message() {
+                self.start = at + len;
+                if header.is_control() {
+                    return Ok(Some(Event::Control(header, &self.staging[at..at + len])));
+                }
+                skip(&header)?;
+                continue;
+            }
+            let end = (at + len).min(self.staging.len());
+            let Some(prefix) = Prefix::of(&header, &self.staging[at..end], whole)? else { return Ok(None) };
+            let data_len = len - prefix.len;
+            let (first, last) = (header.has(flag::FIRST), header.has(flag::LAST));
+            if first {
+                let total = prefix.total.unwrap_or(data_len);
+                if total > self.max_message {
+                    return Err(self.too_large(total));
+                }
+                if self.open.iter().any(|o| o.header.channel == header.channel) {
+                    return Err(bad("a message begins inside another one of its channel"));
+                }
+                gate(&header, &prefix.ext, total)?;
+                let fds = self.take_fds(&header, &prefix.ext)?;
+                if last && whole {
+                    let body = at + prefix.len..at + len;
+                    let body = if self.start == 0 && body.end == self.staging.len() && len > OWN_BUFFER {
+                        // The buffer holds this one frame: it becomes the message's, uncopied.
+                        Body::Own(Bytes::from(std::mem::take(&mut self.staging)).slice(body))
+                    } else {
+                        self.start = body.end;
+                        Body::Short(&self.staging[body])
+                    };
+                    return Ok(Some(Event::Message(Arrived { header, ext: prefix.ext, body, fds })));
+                }
+                let data = Vec::with_capacity(total.min((end - at).max(OWN_STEP)));
+                self.open.push(Open { header, ext: prefix.ext, fds, total, data });
+            }
+            let begun = self.open.iter_mut().find(|o| o.header.channel == header.channel);
+            let Some(open) = begun.filter(|o| o.header.kind == header.kind && o.header.id == header.id) else {
+                return Err(bad("a piece of a message that never began"));
+            };
+            let sum = open.data.len() + data_len;
+            if !(first && last) && (data_len == 0 || (sum < open.total) == last || sum > open.total) {
+                return Err(bad("the pieces of a message do not add up to its total"));
+            }
+            open.data.extend_from_slice(&self.staging[at + prefix.len..end]);
+            let left = at + len - end;
+            self.start = end;
+            if left > 0 {
+                self.filling = Some(Filling { channel: header.channel, left, last });
+                self.settle();
+                return Ok(None);
+            }
+            if last {
+                return Ok(self.close(header.channel).map(Event::Message));
+            }
+        }
+    }
+
+    /// Whether the stream stands inside a frame or a message, so that its end now would cut one.
+    pub(crate) fn inside_frame(&self) -> bool {
+        self.start < self.staging.len() || !self.open.is_empty()
+    }
+
+    fn close(&mut self, channel: u16) -> Option<Arrived<'static>> {
+        let at = self.open.iter().position(|o| o.header.channel == channel)?;
+        let open = self.open.swap_remove(at);
+        Some(Arrived { header: open.header, ext: open.ext, body: Body::Own(Bytes::from(open.data)), fds: open.fds })
+    }
+
+    fn check_len(&self, header: &Header) -> Result<()> {
+        let limit = if header.is_message() {
+            self.max_message + MAX_PREFIX
+        } else if header.is_control() {
+            limits::MAX_CONTROL_FRAME
+        } else {
+            limits::MAX_SKIPPED_FRAME
+        };
+        if header.len as usize > limit { Err(self.too_large(header.len as usize)) } else { Ok(()) }
+    }
+
+    fn too_large(&self, len: usize) -> Error {
+        Error::new(Code::FrameTooLarge, format!("a frame declares {len} bytes, the limit is {}", self.max_message))
+    }
+
+    fn take_fds(&mut self, header: &Header, ext: &Ext) -> Result<Vec<Descriptor>> {
+        let announced = usize::from(ext.fds.unwrap_or(0));
+        if header.has(flag::FDS) != (announced > 0) || announced > limits::MAX_FDS || announced > self.fds.len() {
+            return Err(bad("the descriptors of a frame are not those it announces"));
+        }
+        Ok(self.fds.drain(..announced).collect())
+    }
+
+    /// Gives an emptied, oversized staging buffer back.
+    fn settle(&mut self) {
+        if self.start == self.staging.len() {
+            self.start = 0;
+            self.staging.clear();
+            if self.staging.capacity() > self.size {
+                self.staging = Vec::new();
+            }
+        }
+    }
+
+    /// Nothing has arrived for a while: holds no memory meanwhile.
+    pub(crate) fn rest(&mut self) {
+        if self.start == self.staging.len() {
+            self.start = 0;
+            self.staging = Vec::new();
+        }
+    }
+}
+
+/// What stands between the header of a message frame and the bytes of the message.
+struct Prefix {
+    ext: Ext,
+    total: Option<usize>,
+    len: usize,
+}
+
+impl Prefix {
+    /// `None` while it has not arrived.
+    fn of(header: &Header, have: &[u8], whole: bool) -> Result<Option<Prefix>> {
+        let mut prefix = Prefix { ext: Ext::default(), total: None, len: 0 };
+        if !header.has(flag::FIRST) {
+            return match header.has(flag::EXT) || header.has(flag::FDS) {
+                true => Err(bad("extensions or descriptors inside a message")),
+                false => Ok(Some(prefix)),
+            };
+        }
+        let missing = |what| if whole { Err(bad(what)) } else { Ok(None) };
+        if header.has(flag::EXT) {
+            match Ext::decode(have)? {
+                Some((ext, len)) => (prefix.ext, prefix.len) = (ext, len),
+                None => return missing("the extensions are longer than their frame"),
+            }
+        }
+        if !header.has(flag::LAST) {
+            match have[prefix.len..].first_chunk::<4>() {
+                Some(total) => prefix.total = Some(u32::from_le_bytes(*total) as usize),
+                None => return missing("a message in pieces does not tell its total"),
+            }
+            prefix.len += 4;
+        }
+        Ok(Some(prefix))
+    }
+}
+
+/// A frame of a type this version does not know.
+fn skip(header: &Header) -> Result<()> {
+    match header.kind {
+        kind::GREASE..=kind::GREASE_LAST => Ok(()),
+        0x01 | 0x02 => Err(bad(format!("a frame of type {:#04x}, which is never used", header.kind))),
+        unknown if header.has(flag::CRITICAL) => {
+            Err(Error::new(Code::UnknownFrame, format!("a critical frame of the unknown type {unknown:#04x}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The frames of a message, cut at `piece` bytes.
+    fn encode(channel: u16, id: u64, payload: &[u8], piece: usize) -> Vec<u8> {
+        let kind = if id == 0 { kind::MESSAGE } else { kind::REQUEST };
+        let mut out = Vec::new();
+        let mut pieces: Vec<&[u8]> = payload.chunks(piece).collect();
+        if pieces.is_empty() {
+            pieces.push(&[]);
+        }
+        let count = pieces.len();
+        for (at, bytes) in pieces.into_iter().enumerate() {
+            let (first, last) = (at == 0, at + 1 == count);
+            let mut flags = 0;
+            flags |= if first { flag::FIRST } else { 0 };
+            flags |= if last { flag::LAST } else { 0 };
+            let total = if first && !last { &(payload.len() as u32).to_le_bytes()[..] } else { &[] };
+            let len = (total.len() + bytes.len()) as u32;
+            out.extend_from_slice(&Header { len, kind, flags, channel, id }.encode());
+            out.extend_from_slice(total);
+            out.extend_from_slice(bytes);
+        }
+        out
+    }
+
+    fn feed(reader: &mut Reader, mut bytes: &[u8], pieces: &[usize]) -> Result<Vec<(u16, Vec<u8>)>> {
+        let (mut got, mut at) = (Vec::new(), 0);
+        while !bytes.is_empty() {
+            let want = pieces[at % pieces.len()].max(1);
+            at += 1;
+            let (buffer, offered) = reader.buffer();
+            assert!(offered > 0 && buffer.capacity() - buffer.len() >= offered);
+            let n = want.min(offered).min(bytes.len());
+            buffer.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            reader.filled(n, offered);
+            while let Some(event) = reader.next(|_, _, _| Ok(()))? {
+                if let Event::Message(message) = event {
+                    got.push((message.header.channel, message.body.into_bytes().to_vec()));
+                }
+            }
+        }
+        Ok(got)
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_any_cutting(
+            messages in prop::collection::vec(
+                (1u16.., prop::collection::vec(any::<u8>(), 0..70_000), 1usize..70_000), 0..6),
+            pieces in prop::collection::vec(1usize..90_000, 1..8),
+        ) {
+            let bytes: Vec<u8> = messages.iter().flat_map(|(c, p, piece)| encode(*c, 0, p, *piece)).collect();
+            let mut reader = Reader::new(1 << 24, Vec::new());
+            let got = feed(&mut reader, &bytes, &pieces).unwrap();
+            let sent: Vec<_> = messages.into_iter().map(|(c, p, _)| (c, p)).collect();
+            prop_assert_eq!(got, sent);
+            prop_assert!(!reader.inside_frame());
+        }
+    }
+
+    #[test]
+    fn a_declared_length_allocates_nothing_by_itself() {
+        let mut reader = Reader::new(1 << 24, Vec::new());
+        let header =
+            Header { len: 1 << 24, kind: kind::MESSAGE, flags: flag::FIRST | flag::LAST, channel: 2, id: 0 }.encode();
+        feed(&mut reader, &header, &[16]).unwrap();
+        assert!(reader.buffer().0.capacity() <= OWN_STEP);
+        assert!(reader.inside_frame());
+    }
+
+    #[test]
+    fn a_level_0_frame_is_never_a_nop() {
+        let mut reader = Reader::new(1 << 24, Vec::new());
+        let frame = crate::proto::frame::Header { len: 8, channel: crate::proto::channel::Channel::DATA }.encode();
+        let bytes: Vec<u8> = frame.into_iter().chain([0; 8]).collect();
+        // Its magic reads as a length no control frame may have.
+        assert_eq!(feed(&mut reader, &bytes, &[16]).unwrap_err().code(), Code::FrameTooLarge);
+    }
+
+    #[test]
+    fn pieces_have_to_add_up() {
+        let whole = encode(2, 0, &[7; 100], 40);
+        assert!(feed(&mut Reader::new(1000, Vec::new()), &whole, &[9]).is_ok());
+        let second = HEADER_LEN + 4 + 40;
+        for (at, byte) in [(second, 41u8), (second + 5, flag::LAST), (second + 5, flag::FIRST), (second + 4, 0x11), (16, 99), (16, 101)] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            assert!(feed(&mut Reader::new(1000, Vec::new()), &bytes, &[9]).is_err(), "{at} {byte}");
+        }
+    }
+}

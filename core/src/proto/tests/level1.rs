@@ -1,0 +1,464 @@
+//! Level 1 between two state machines and a pretended clock.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Pair, SECOND, config, connector, done};
+use crate::error::{Code, Error, Sent};
+use crate::limits;
+use crate::proto::channel::Channel;
+use crate::proto::conn::{Config, Conn, Post, Role};
+use crate::proto::level1::{Answer, Delivery, Policy, With};
+use crate::proto::offer::Level;
+use crate::proto::{OpId, Outcome, Secret};
+
+fn level_1(role: Role) -> Config {
+    let mut config = config(role);
+    config.own.level = Level::Auto;
+    config
+}
+
+fn pair_of(client: Config, server: Config) -> Pair {
+    let now = std::time::Instant::now();
+    let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
+    pair.exchange();
+    pair
+}
+
+fn acceptor() -> Role {
+    Role::Acceptor { peer_id: "peer-1".into() }
+}
+
+fn pair() -> Pair {
+    let pair = pair_of(level_1(connector()), level_1(acceptor()));
+    assert!(pair.client.is_open() && pair.server.is_open());
+    assert_eq!((pair.client.agreed().level, pair.server.agreed().level), (1, 1));
+    pair
+}
+
+fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
+    let at = deadline.map(|d| pair.now + d);
+    let with = With { deadline: at, ..With::default() };
+    let post = Post::Request(Channel::COMMAND, with);
+    assert!(pair.client.post(op, post, Bytes::from_static(text.as_bytes()), pair.now, at).is_none());
+}
+
+fn take(conn: &mut Conn) -> Delivery {
+    match conn.recv(9999, None, None) {
+        Some(Ok(Outcome::Message(delivery))) => delivery,
+        other => panic!("a message was queued: {other:?}"),
+    }
+}
+
+fn answer(conn: &mut Conn, op: OpId, id: u64, status: Option<u32>, text: &'static str, now: std::time::Instant) {
+    let post = Post::Answer(Answer { id, status });
+    assert!(conn.post(op, post, Bytes::from_static(text.as_bytes()), now, None).is_none());
+}
+
+fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
+    done(conn).into_iter().find(|(o, _)| *o == op).expect("the operation ended").1
+}
+
+fn reply(conn: &mut Conn, op: OpId) -> Bytes {
+    match result(conn, op) {
+        Ok(Outcome::Reply(payload)) => payload,
+        other => panic!("a reply: {other:?}"),
+    }
+}
+
+#[test]
+fn calls_are_answered_in_any_order() {
+    let mut pair = pair();
+    for (op, text) in [(1, "a"), (2, "b"), (3, "c")] {
+        ask(&mut pair, op, text, None);
+    }
+    pair.exchange();
+    let mut requests: Vec<Delivery> = (0..3).map(|_| take(&mut pair.server)).collect();
+    requests.reverse();
+    for request in &requests {
+        let id = request.request.as_ref().unwrap().id;
+        let post = Post::Answer(Answer { id, status: None });
+        pair.server.post(id, post, request.payload.clone(), pair.now, None);
+    }
+    pair.exchange();
+    let finished = done(&mut pair.client);
+    let order: Vec<OpId> = finished.iter().map(|(op, _)| *op).collect();
+    assert_eq!(order, [3, 2, 1]);
+    for (op, outcome) in finished {
+        let Ok(Outcome::Reply(payload)) = outcome else { panic!() };
+        assert_eq!(payload[0], b'a' + op as u8 - 1);
+    }
+}
+
+#[test]
+fn a_program_may_fail_a_call_with_code_and_data() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 1, id, Some(77), "why", pair.now);
+    pair.exchange();
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.status(), error.data()), (Code::RemoteError, Some(77), &b"why"[..]));
+    assert!(pair.client.is_open());
+}
+
+#[test]
+fn a_deadline_reaches_the_other_side_and_ends_the_call_on_both() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "slow", Some(SECOND));
+    pair.exchange();
+    let request = take(&mut pair.server).request.unwrap();
+    assert_eq!(request.deadline, Some(pair.now + SECOND));
+    assert!(pair.server.watch(5, request.id, None).is_none());
+    pair.pass(SECOND);
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
+    assert!(matches!(result(&mut pair.server, 5), Ok(Outcome::CallEnded)));
+    let post = Post::Answer(Answer { id: request.id, status: None });
+    let late = pair.server.post(6, post, Bytes::new(), pair.now, None);
+    assert_eq!(late.unwrap().unwrap_err().code(), Code::CallEnded);
+    // The next call gets its own reply.
+    pair.exchange();
+    ask(&mut pair, 2, "next", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 7, id, None, "own", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 2), "own");
+}
+
+#[test]
+fn a_cancel_is_seen_and_a_late_reply_dropped_and_counted() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    // The reply and the cancel cross.
+    answer(&mut pair.server, 1, id, None, "late", pair.now);
+    pair.client.cancel(1);
+    pair.exchange();
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().code(), Code::Cancelled);
+    assert_eq!((pair.client.stats().late, pair.server.stats().late), (1, 1));
+    ask(&mut pair, 2, "y", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    assert!(pair.server.watch(3, id, None).is_none());
+    pair.client.cancel(2);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 3), Ok(Outcome::CallEnded)));
+}
+
+#[test]
+fn a_request_cancelled_before_it_was_taken_is_nobodys() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    pair.client.cancel(1);
+    pair.exchange();
+    assert!(pair.server.recv(1, None, None).is_none());
+    assert_eq!(pair.server.stats().open_served, 0);
+}
+
+#[test]
+fn an_unanswered_call_that_is_let_go_tells_its_caller() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    pair.server.abandon_served(id);
+    pair.exchange();
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::CallAbandoned, Sent::Maybe));
+}
+
+#[test]
+fn calls_above_the_limit_wait_for_their_turn_and_all_are_served() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 2;
+    let mut pair = pair_of(level_1(connector()), server);
+    for op in 1..=5 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (2, 2));
+    for op in 1..=5 {
+        let id = take(&mut pair.server).request.unwrap().id;
+        answer(&mut pair.server, 100 + op, id, None, "r", pair.now);
+        pair.exchange();
+        assert_eq!(reply(&mut pair.client, op), "r");
+    }
+}
+
+#[test]
+fn credit_bounds_what_waits_and_comes_back_with_consumption() {
+    let mut pair = pair();
+    let payload = Bytes::from(vec![7; 64 * 1024]);
+    for op in 0..100 {
+        let post = Post::Message(Channel::COMMAND, With::default());
+        pair.client.post(op, post, payload.clone(), pair.now, None);
+    }
+    pair.exchange();
+    let waiting = pair.server.stats().receive_queue.bytes;
+    let most = limits::WINDOW as usize + payload.len() + limits::MESSAGE_OVERHEAD;
+    assert!(waiting >= limits::WINDOW as usize && waiting <= most, "{waiting}");
+    // Another channel is not stopped by it.
+    pair.client.post(500, Post::Message(Channel::DATA, With::default()), Bytes::from_static(b"d"), pair.now, None);
+    pair.exchange();
+    assert!(matches!(pair.server.recv(1, Some(Channel::DATA), None), Some(Ok(_))));
+    for _ in 0..100 {
+        take(&mut pair.server);
+        pair.exchange();
+    }
+    assert_eq!(done(&mut pair.client).len(), 101);
+    assert_eq!(pair.server.stats().receive_queue.bytes, 0);
+}
+
+#[test]
+fn a_message_larger_than_the_window_passes() {
+    let mut pair = pair();
+    let payload: Bytes = (0..3_000_000u32).map(|n| n as u8).collect::<Vec<u8>>().into();
+    for _ in 0..3 {
+        pair.client.post(1, Post::Message(Channel::COMMAND, With::default()), payload.clone(), pair.now, None);
+        pair.exchange();
+        assert_eq!(take(&mut pair.server).payload, payload);
+        pair.exchange();
+        assert_eq!(done(&mut pair.client).len(), 1);
+    }
+}
+
+#[test]
+fn policies_say_what_happens_without_credit() {
+    let mut client = level_1(connector());
+    client.policies = vec![(Channel::DATA, Policy::Latest), (Channel::ERROR, Policy::Error)];
+    let mut pair = pair_of(client, level_1(acceptor()));
+    let send = |pair: &mut Pair, channel, n: u8, len: usize| {
+        pair.client.post(n.into(), Post::Message(channel, With::default()), Bytes::from(vec![n; len]), pair.now, None)
+    };
+    for n in 0..10 {
+        assert!(matches!(send(&mut pair, Channel::DATA, n, 1 << 20), Some(Ok(Outcome::Sent))));
+        pair.exchange();
+    }
+    let stats = pair.client.stats().channels[1];
+    assert!(stats.send_queued == 1 && stats.dropped > 0, "{stats:?}");
+    let mut seen = Vec::new();
+    while let Some(Ok(Outcome::Message(message))) = pair.server.recv(1, Some(Channel::DATA), None) {
+        seen.push(message.payload[0]);
+        pair.exchange();
+    }
+    pair.server.cancel(1);
+    assert_eq!(seen.last(), Some(&9));
+    assert_eq!(seen.len() as u64 + stats.dropped, 10);
+    assert_eq!(pair.server.stats().channels[1].dropped_by_peer, stats.dropped);
+    let mut blocked = None;
+    for n in 0..3 {
+        blocked = send(&mut pair, Channel::ERROR, n, 1 << 20);
+        pair.exchange();
+    }
+    assert_eq!(blocked.unwrap().unwrap_err().code(), Code::WouldBlock);
+}
+
+#[test]
+fn a_large_message_does_not_hold_up_a_small_one_of_another_channel() {
+    let mut pair = pair();
+    let large = Bytes::from(vec![1; 8 << 20]);
+    pair.client.post(1, Post::Message(Channel::DATA, With::default()), large, pair.now, None);
+    pair.client.stage();
+    ask(&mut pair, 2, "small", None);
+    let mut written = 0;
+    while pair.server.stats().calls_served == 0 {
+        pair.client.stage();
+        let mut slices = Vec::new();
+        pair.client.slices(&mut slices);
+        let bytes: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).take(64 * 1024).collect();
+        pair.client.transmitted(bytes.len());
+        written += bytes.len();
+        assert!(super::give(&mut pair.server, &bytes, pair.now).is_empty());
+    }
+    assert!(written <= 3 * limits::FRAGMENT, "{written} bytes went first");
+}
+
+#[test]
+fn streams_carry_items_both_ways_under_their_own_credit() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::from_static(b"open"), pair.now).unwrap();
+    pair.exchange();
+    let request = take(&mut pair.server).request.unwrap();
+    assert!(request.stream && request.id == id);
+    // Without a reader only the stream's window leaves.
+    let item = Bytes::from(vec![5; 32 * 1024]);
+    for op in 0..50 {
+        assert!(pair.client.stream_send(op, id, item.clone(), false, None).is_none());
+    }
+    pair.client.stream_send(99, id, Bytes::new(), true, None);
+    pair.exchange();
+    assert!(done(&mut pair.client).len() < 12);
+    let mut got = 0;
+    loop {
+        match pair.server.stream_recv(7, id, None) {
+            Some(Ok(Outcome::Item(bytes))) => {
+                assert_eq!(bytes, item);
+                got += 1;
+            }
+            Some(Ok(Outcome::StreamEnd(None))) => break,
+            None => {
+                pair.server.cancel(7);
+                done(&mut pair.server);
+            }
+            other => panic!("{other:?}"),
+        }
+        pair.exchange();
+    }
+    assert_eq!(got, 50);
+    // The other direction, then the end with a reply.
+    for op in 0..3 {
+        assert!(pair.server.stream_send(op, id, Bytes::from_static(b"back"), false, None).is_none());
+    }
+    answer(&mut pair.server, 50, id, None, "end", pair.now);
+    pair.exchange();
+    for _ in 0..3 {
+        assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::Item(_)))));
+    }
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(Some(end)))) if end == "end"));
+    pair.client.drop_stream(id);
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+}
+
+#[test]
+fn an_answer_waits_for_the_items_before_it() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, true, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    take(&mut pair.server);
+    for op in 0..40 {
+        pair.server.stream_send(op, id, Bytes::from(vec![op as u8; 32 * 1024]), false, None);
+    }
+    answer(&mut pair.server, 50, id, Some(3), "failed", pair.now);
+    for n in 0..40 {
+        pair.exchange();
+        let Some(Ok(Outcome::Item(item))) = pair.client.stream_recv(1, id, None) else { panic!("item {n}") };
+        assert_eq!(item[0], n);
+    }
+    pair.exchange();
+    let end = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
+    assert_eq!((end.code(), end.status()), (Code::RemoteError, Some(3)));
+}
+
+#[test]
+fn both_sides_call_each_other_and_back() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "a to b", None);
+    pair.exchange();
+    let outer = take(&mut pair.server).request.unwrap().id;
+    let post = Post::Request(Channel::COMMAND, With::default());
+    pair.server.post(2, post, Bytes::from_static(b"b to a"), pair.now, None);
+    pair.exchange();
+    let inner = take(&mut pair.client).request.unwrap().id;
+    assert_eq!((outer % 2, inner % 2), (1, 0));
+    answer(&mut pair.client, 3, inner, None, "inner", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.server, 2), "inner");
+    answer(&mut pair.server, 4, outer, None, "outer", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "outer");
+}
+
+#[test]
+fn a_lost_connection_fails_each_call_once_and_says_whether_it_may_have_run() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "sent", None);
+    pair.exchange();
+    ask(&mut pair, 2, "not sent", None);
+    pair.client.read_failed(Error::new(Code::ConnectionLost, "gone"));
+    let mut ends = done(&mut pair.client);
+    ends.sort_by_key(|(op, _)| *op);
+    let sent: Vec<_> = ends.into_iter().map(|(op, r)| (op, r.unwrap_err().sent())).collect();
+    assert_eq!(sent, [(1, Sent::Maybe), (2, Sent::No)]);
+}
+
+#[test]
+fn a_drain_finishes_what_was_started_on_both_sides() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let refused = pair.client.post(3, post, Bytes::new(), pair.now, None).unwrap().unwrap_err();
+    assert_eq!((refused.code(), refused.sent()), (Code::Draining, Sent::No));
+    answer(&mut pair.server, 4, id, None, "r", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "r");
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::PeerClosed);
+}
+
+#[test]
+fn crossing_drains_succeed() {
+    let mut pair = pair();
+    assert!(pair.client.drain(1, None).is_none());
+    assert!(pair.server.drain(1, None).is_none());
+    pair.exchange();
+    assert!(matches!(result(&mut pair.client, 1), Ok(Outcome::Drained)));
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn keepalive_reports_a_silent_peer_and_never_a_healthy_one() {
+    let mut client = level_1(connector());
+    client.own.limits.keepalive = Some(SECOND);
+    let mut pair = pair_of(client, level_1(acceptor()));
+    assert_eq!(pair.server.agreed().peer_keepalive, Some(SECOND));
+    for _ in 0..10 {
+        pair.pass(SECOND);
+        pair.exchange();
+    }
+    assert!(pair.client.is_open());
+    // However late this side itself comes, it asks before it judges.
+    pair.pass(100 * SECOND);
+    assert!(pair.client.is_open());
+    pair.pass(2 * SECOND);
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::PeerUnresponsive);
+}
+
+#[test]
+fn a_secret_is_proved_by_both_sides_or_the_connection_refused() {
+    let with = |role: Role, secret: Option<&str>, nonce: &str| {
+        let mut config = level_1(role);
+        config.secret = secret.map(|s| Secret::new(s).unwrap());
+        config.own.nonce = secret.map(|_| nonce.repeat(32));
+        config
+    };
+    let mut pair = pair_of(with(connector(), Some("k"), "a"), with(acceptor(), Some("k"), "b"));
+    assert!(pair.client.is_open() && pair.server.is_open());
+    ask(&mut pair, 1, "x", None);
+    for (client, server) in [(Some("k"), Some("other")), (Some("k"), None), (None, Some("k"))] {
+        let pair = pair_of(with(connector(), client, "a"), with(acceptor(), server, "b"));
+        let codes = [pair.client.end_error().map(Error::code), pair.server.end_error().map(Error::code)];
+        assert_eq!(codes, [Some(Code::AuthenticationFailed); 2], "{client:?} {server:?}");
+    }
+}
+
+#[test]
+fn levels_meet_at_the_highest_common_one() {
+    for (client, server, level) in [
+        (Level::Auto, Level::Auto, Some(1)),
+        (Level::Zero, Level::Auto, Some(0)),
+        (Level::Auto, Level::Zero, Some(0)),
+        (Level::One, Level::Zero, None),
+        (Level::Zero, Level::One, None),
+    ] {
+        let (mut c, mut s) = (config(connector()), config(acceptor()));
+        (c.own.level, s.own.level) = (client, server);
+        let pair = pair_of(c, s);
+        match level {
+            Some(level) => {
+                assert!(pair.client.is_open() && pair.server.is_open());
+                assert_eq!((pair.client.agreed().level, pair.server.agreed().level), (level, level));
+            }
+            None => assert_eq!(pair.client.end_error().unwrap().code(), Code::VersionMismatch),
+        }
+    }
+}
