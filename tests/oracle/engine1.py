@@ -326,7 +326,7 @@ class Engine:
         self.pump()
 
     def _plain(self, frame: level0.Frame) -> None:
-        """On level 0 this engine only listens; `stock.py` speaks it."""
+        """On level 0 this engine has messages only; `stock.py` speaks all of it."""
         if frame.channel not in self.channels:
             raise Violation(f"channel {frame.channel}", "unknown_channel")
         self.inbox.append(Delivered(frame.channel, frame.payload))
@@ -528,6 +528,10 @@ class Engine:
     def send(self, op: Any, channel: int, payload: bytes, **extensions: Any) -> None:
         if (name := self._refusal(channel, payload)) is not None:
             self.done.append(Done(op, name, sent="no"))
+            return
+        if self.level == 0:
+            self.out += level0.Frame(channel, payload).encode()
+            self.done.append(Done(op, "sent"))
             return
         self.queues[channel].append(Outgoing(op, Type.MESSAGE, payload, extensions=Extensions(**extensions)))
         self.pump()

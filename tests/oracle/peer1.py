@@ -6,6 +6,7 @@ handshake and then sends and receives whatever a test wants.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -58,7 +59,7 @@ class Level1Peer:
     def _write(self) -> None:
         # Asked of the socket itself: `select` calls one writable only while most of its buffer is free.
         try:
-            while self.engine.out and not self.hung_up:
+            while self.engine.out:
                 del self.engine.out[: self.sock.send(self.engine.out[:CHUNK])]
         except BlockingIOError:
             pass
@@ -69,7 +70,7 @@ class Level1Peer:
         """Writes and reads what can be written and read, waiting for it no longer than `timeout`."""
         engine = self.engine
         self._write()
-        writing = [self.sock] if engine.out and not self.hung_up else []
+        writing = [self.sock] if engine.out else []
         reading = [] if self.hung_up else [self.sock]
         if engine.ended and not writing:
             return
@@ -109,7 +110,7 @@ class Level1Peer:
         """Until everything was written, or the other side is gone."""
         deadline = time.monotonic() + timeout
         self._write()
-        while self.engine.out and not self.hung_up:
+        while self.engine.out:
             if time.monotonic() > deadline:
                 raise TimeoutError("not written before the deadline")
             self.step(0.05)
@@ -204,10 +205,8 @@ class Level1Peer:
         if self.sock.fileno() < 0:
             return
         self.engine.close()
-        try:
+        with contextlib.suppress(TimeoutError):  # the other side does not read; the end of the stream tells it
             self.flush(1.0)
-        except TimeoutError:
-            pass  # the other side does not read; the end of the stream tells it
         self.sock.close()
 
     def __enter__(self) -> Self:
