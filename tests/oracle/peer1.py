@@ -399,6 +399,12 @@ class RawLevel1:
         self.ended = not data
         return data
 
+    def until_end(self, timeout: float = TIMEOUT) -> None:
+        """Reads to the end of the stream, whatever comes."""
+        deadline = time.monotonic() + timeout
+        while self._read(deadline):
+            pass
+
     def plain(self, timeout: float = TIMEOUT) -> level0.Frame | None:
         """The next frame of the handshake, or None at the end of the stream."""
         deadline = time.monotonic() + timeout

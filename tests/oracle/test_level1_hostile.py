@@ -25,41 +25,39 @@ MIB = 1 << 20
 TRANSCRIPTS = json.loads((LEVEL1 / "transcripts.json").read_text("utf-8"))["cases"]
 
 
+OPENED = ["arrives", "answers", "sends", "arrives"]
+
+
 def single_faults() -> Iterator[tuple[str, bytes, list[str]]]:
     """The conversations in which one write of a client on an open connection is the fault."""
     for case in TRANSCRIPTS:
         names = [next(iter(step)) for step in case["steps"]]
-        if case["role"] == "server" and names == [
-            "arrives",
-            "answers",
-            "sends",
-            "arrives",
-            "arrives",
-            "closes",
-            "ends",
-        ]:
-            if not {"limits", "secret"} & set(case):
-                yield case["id"], raw(case["steps"][4]["arrives"]), case["steps"][5]["closes"]
+        plain = case["role"] == "server" and not {"limits", "secret"} & set(case)
+        if case["id"] == "item-after-fin-at-once":
+            continue  # an echo may have answered by then, and the item is late
+        if plain and names == [*OPENED, "arrives", "closes", "ends"]:
+            yield case["id"], raw(case["steps"][4]["arrives"]), case["steps"][5]["closes"]
 
 
 FAULTS = list(single_faults())
+PLAIN = "protocol_error"
+CUT = Frame(Type.MESSAGE, Flag.FIRST, 2, 0, b"\x04\0\0\0ab").encode()
+TWICE = bytes.fromhex("0a00 0300 0100 61 0300 0100 62")
 AFTER_A_CALL = [
-    ("id-again", message(Type.REQUEST, 1, 1, b"again"), "protocol_error"),
-    ("stream-of-a-plain-call-late", message(Type.STREAM, 1, 3, b"x"), "protocol_error"),
-    ("reply-to-its-own", message(Type.RESPONSE, 1, 1, b"x"), "protocol_error"),
-    ("error-to-its-own", control(Type.ERROR, 502, id=1), "protocol_error"),
-    ("refuse-to-its-own", control(Type.REFUSE, 211, id=1), "protocol_error"),
-    ("cancel-of-the-future", control(Type.CANCEL, id=99), "protocol_error"),
-    ("credit-of-the-future", control(Type.CREDIT, 1, id=99), "protocol_error"),
-    ("second-ready", control(Type.AUTH, bytes(32)), "protocol_error"),
-    ("cut-short", b"".join(f.encode() for f in [
-        Frame(Type.MESSAGE, Flag.FIRST, 2, 0, b"\x05\0\0\0ab"), Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"c")]), "protocol_error"),
-    ("cut-long", b"".join(f.encode() for f in [
-        Frame(Type.MESSAGE, Flag.FIRST, 2, 0, b"\x03\0\0\0ab"), Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"cd")]), "protocol_error"),
-    ("no-first", Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"x").encode(), "protocol_error"),
-    ("extension-twice", Frame(Type.MESSAGE, WHOLE | Flag.EXT, 2, 0, bytes.fromhex("0a00 0300 0100 61 0300 0100 62")).encode(),
-     "protocol_error"),
-]  # fmt: skip
+    ("id-again", message(Type.REQUEST, 1, 1, b"again"), PLAIN),
+    ("stream-of-the-future", message(Type.STREAM, 1, 3, b"x"), PLAIN),
+    ("reply-to-its-own", message(Type.RESPONSE, 1, 1, b"x"), PLAIN),
+    ("error-to-its-own", control(Type.ERROR, 502, id=1), PLAIN),
+    ("refuse-to-its-own", control(Type.REFUSE, 211, id=1), PLAIN),
+    ("cancel-of-the-future", control(Type.CANCEL, id=99), PLAIN),
+    ("credit-of-the-future", control(Type.CREDIT, 1, id=99), PLAIN),
+    ("auth-after-ready", control(Type.AUTH, bytes(32)), PLAIN),
+    ("second-ready", control(Type.READY), PLAIN),
+    ("cut-short", CUT + Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"c").encode(), PLAIN),
+    ("cut-long", CUT + Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"cde").encode(), PLAIN),
+    ("no-first", Frame(Type.MESSAGE, Flag.LAST, 2, 0, b"x").encode(), PLAIN),
+    ("extension-twice", Frame(Type.MESSAGE, WHOLE | Flag.EXT, 2, 0, TWICE).encode(), PLAIN),
+]
 
 
 def end_of(peer: RawLevel1, data: bytes, *names: str) -> None:
@@ -144,9 +142,10 @@ def test_declared_bytes_that_never_come(echo1: Any) -> None:
             assert grown < 2 * MIB
 
 
-@pytest.mark.parametrize("channel", [1, 2, 3])
+@pytest.mark.parametrize("channel", [1, 2, 4])
 def test_credit_exceeded(echo1: Any, channel: int) -> None:
-    """A client that grants nothing and sends as if it had all the credit of the world: 50 MiB."""
+    """A client that grants nothing and sends as if it had all the credit of the world: 50 MiB. Not on
+    TELEMETRY, where what cannot be sent back is dropped and the program goes on taking."""
     before = echo1.rss() if hasattr(echo1, "rss") else 0
     largest = 0
     with RawLevel1.opened(echo1.path, limits={"window": 0}) as peer:
@@ -168,12 +167,11 @@ def drain(peer: RawLevel1) -> None:
 
 
 def test_a_ping_flood_that_is_read(echo1: Any) -> None:
-    count = 5000
     with RawLevel1.opened(echo1.path) as peer:
-        sending = Background(lambda: peer.send(b"".join(control(Type.PING, b"%08d" % i) for i in range(count)), 10.0))
-        for i in range(count):
-            assert peer.expect(Type.PONG)["token"] == b"%08d" % i
-        sending.result()
+        for turn in range(20):
+            tokens = [b"%08d" % i for i in range(1000 * turn, 1000 * turn + 1000)]
+            peer.send(b"".join(control(Type.PING, token) for token in tokens))
+            assert [peer.expect(Type.PONG)["token"] for _ in tokens] == tokens
 
 
 def test_a_ping_flood_that_is_not_read(echo1: Any) -> None:
@@ -220,8 +218,14 @@ def test_calls_given_up_at_once(echo1: Any) -> None:
     assert probe(echo1.path) < 1.0
 
 
-@pytest.mark.parametrize("frame", [control(Type.NOP), Frame(0x70, 0, 0, 0, b"g").encode(), control(Type.CREDIT, 1, channel=2)],
-                         ids=["nop", "grease", "credit"])  # fmt: skip
+NOTHING = {
+    "nop": control(Type.NOP),
+    "grease": Frame(0x70, payload=b"g").encode(),
+    "credit": control(Type.CREDIT, 1, channel=2),
+}
+
+
+@pytest.mark.parametrize("frame", NOTHING.values(), ids=NOTHING.keys())
 def test_a_flood_of_nothing(echo1: Any, frame: bytes) -> None:
     with RawLevel1.opened(echo1.path) as peer:
         for _ in range(20):
