@@ -1,6 +1,6 @@
 """Writes tests/vectors/framing/*.json and tests/vectors/level1/*.json. The inputs are listed here, in
-`gen_handshakes.py` and in `gen_transcripts.py`, those of level 1 in `gen_level1.py` and in
-`gen_level1_transcripts.py`; the expectations are what the oracle answers.
+`gen_handshakes.py` and in `gen_transcripts.py`, those of level 1 in `gen_level1.py` and the
+`gen_level1_*.py` beside it; the expectations are what the oracle answers.
 
     python3 tests/oracle/gen_vectors.py            rewrites the files
     python3 tests/oracle/gen_vectors.py --check    fails when a file differs from what would be written

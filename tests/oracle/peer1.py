@@ -424,7 +424,7 @@ class RawLevel1:
         self.response = frame.payload
         level0.parse_response(frame.payload, channels)
         member: dict[str, Any] = json.loads(frame.payload).get("hostlane", {})
-        self._go_on()
+        self.go_on()
         return member
 
     def answer(self, channels: Sequence[int] = DEFAULT_CHANNELS, ready: bool = True, **members: Any) -> None:
@@ -437,12 +437,12 @@ class RawLevel1:
         value = members.pop("hostlane", None) or hello1.grant(INSTANCE, **members)
         self.response = level0.encode_response(granted.channels, "peer-1", hostlane=value)
         self.send(level0.Frame(CONTROL, self.response).encode())
-        self._go_on()
+        self.go_on()
         if ready:
             self.send(control(Type.READY))
             self.expect(Type.READY)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         self.decoder.feed(bytes(self.hello.buffer))
         self.hello.buffer.clear()
 

@@ -44,10 +44,11 @@ def test_far_more_than_the_window(tmp_path: Path, path: str) -> None:
 def test_a_bad_client_ends_only_itself(tmp_path: Path, path: str) -> None:
     listening = Server(tmp_path, [BIN, "--format", "json", "listen", path, "--count", "2"], path)
     with RawLevel1.opened(path) as bad, RawLevel1.opened(path) as good:
+        for peer in (bad, good):
+            peer.send(control(Type.PING, b"01234567"))
+            peer.expect(Type.PONG)
         bad.send(message(Type.MESSAGE, 2, 0, b"first") + Frame(1).encode() + message(Type.MESSAGE, 2, 0, b"never"))
         bad.closed("protocol_error")
-        good.send(control(Type.PING, b"01234567"))
-        good.expect(Type.PONG)
         good.send(message(Type.MESSAGE, 2, 0, b"second"))
         good.until_end()
     assert listening.wait() == 0, listening.err

@@ -41,7 +41,7 @@ def test_every_offer(echo1: Any, case: dict[str, Any]) -> None:
         offered = hello1.parse_offer(json.loads(payload)["hostlane"])
         granted = hello1.parse_grant(member, offered)
         assert granted.versions == [1] and granted.nonce is None
-        peer._go_on()
+        peer.go_on()
         peer.send(control(Type.READY))
         peer.expect(Type.READY)
         if case["expect"]["limits"]["window"]:
@@ -80,7 +80,7 @@ def test_level_0_frames_behind_an_offer(echo1: Any) -> None:
         peer.send(level0.Frame(CONTROL, request).encode() + level0.Frame(2, b"too early").encode())
         frame = peer.plain(2.0)
         assert frame is not None and json.loads(frame.payload)["hostlane"]["version"] == 1
-        peer._go_on()
+        peer.go_on()
         peer.closed("protocol_error")
 
 
