@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hostlane::schema::SchemaSet;
-use hostlane::{Channel, Code, Error, Secret, limits};
+use hostlane::{Address, Channel, Code, ConnectOptions, Error, ListenOptions, Secret, limits};
 use rustix::fs::{Mode, OFlags};
 
 use crate::exit::Failure;
@@ -94,22 +94,54 @@ impl Schema {
 /// Whom this side trusts, and how it is trusted.
 #[derive(Args)]
 pub(crate) struct Access {
-    /// Authenticate with the secret in F, a file of yours that nobody else may read
+    /// Authenticate with the secret in F, a file of yours that nobody else may read; tcp: needs it
     #[arg(long, value_name = "F")]
     secret_file: Option<PathBuf>,
 
-    /// Accept only this user at the other end, as the kernel reports it; repeatable; unix:@name needs it
+    /// Accept only this user at the other end, as the kernel reports it; repeatable; unix:@name needs it or a secret
     #[arg(long = "allow-uid", value_name = "UID")]
     allow_uids: Vec<u32>,
 }
 
-impl Access {
-    pub(crate) fn secret(&self) -> Result<Option<Secret>, Failure> {
-        self.secret_file.as_deref().map(secret).transpose()
-    }
+/// What both kinds of options let this side set.
+pub(crate) trait Trust: Sized {
+    fn token(self, secret: Secret) -> Self;
+    fn secret(self, secret: Secret) -> Self;
+    fn uids(self, uids: &[u32]) -> Self;
+}
 
-    pub(crate) fn uids(&self) -> Option<&[u32]> {
-        Some(&self.allow_uids[..]).filter(|uids| !uids.is_empty())
+macro_rules! trust {
+    ($($options:ty),*) => {$(
+        impl Trust for $options {
+            fn token(self, secret: Secret) -> Self {
+                self.auth_token(secret)
+            }
+
+            fn secret(self, secret: Secret) -> Self {
+                self.secret(secret)
+            }
+
+            fn uids(self, uids: &[u32]) -> Self {
+                self.allow_uids(uids)
+            }
+        }
+    )*};
+}
+
+trust!(ConnectOptions, ListenOptions);
+
+impl Access {
+    /// Puts it into `options`. On a name or a path the secret is the one that stock level-0 peers send and
+    /// demand; other addresses have no such peers.
+    pub(crate) fn apply<O: Trust>(&self, address: &Address, mut options: O) -> Result<O, Failure> {
+        if let Some(file) = &self.secret_file {
+            let secret = secret(file)?;
+            options = match address {
+                Address::Name(_) | Address::Path(_) => options.token(secret),
+                _ => options.secret(secret),
+            };
+        }
+        Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })
     }
 }
 

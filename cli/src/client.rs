@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 /// Whom to connect to.
 #[derive(Args)]
 pub(crate) struct Target {
-    /// Address: a name, a socket path, or unix:…
+    /// Address: a name, a socket path, unix:…, tcp::7000, spawn:command, fd:3, stdio:
     #[arg(value_name = "ADDR")]
     address: String,
 
@@ -22,13 +22,7 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn connect(&self, channels: &[Channel], until: Instant) -> Result<Peer, Failure> {
         let address: Address = self.address.parse()?;
-        let mut options = ConnectOptions::new().channels(channels);
-        if let Some(secret) = self.access.secret()? {
-            options = options.auth_token(secret);
-        }
-        if let Some(uids) = self.access.uids() {
-            options = options.allow_uids(uids);
-        }
+        let options = self.access.apply(&address, ConnectOptions::new().channels(channels))?;
         Ok(Peer::connect_with(&address, &options, until)?)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Received<'a> {
     #[serde(flatten)]
     payload: Payload<'a>,
     peer_id: &'a str,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     violation: Option<Broken<'a>>,
@@ -69,7 +69,7 @@ impl<'a> Received<'a> {
                 Err(_) => Payload::Base64(STANDARD.encode(bytes)),
             },
             peer_id: &from.peer_id,
-            credentials: from.credentials.into(),
+            credentials: from.credentials.map(Credentials::from),
             timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
             violation: violation.map(|violation| Broken {
                 path: violation.instance_path(),

@@ -20,7 +20,7 @@ use crate::signals;
 /// Where to serve, and whom.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// Address: a name, a socket path, or unix:…
+    /// Address: a name, a socket path, unix:…, tcp::7000, stdio:, fd:3, systemd:
     #[arg(value_name = "ADDR")]
     address: String,
 
@@ -55,19 +55,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BATCH: usize = 64;
 
 impl Place {
-    /// Listens, and serves until `handle` stops it, standard output fails or a signal arrives.
+    /// Listens, and serves until `handle` stops it, standard output fails, a signal arrives, or the only client
+    /// an address has is gone.
     pub(crate) fn serve(&self, handle: impl FnMut(&Client, Message) -> Result<Next, Failure>) -> Result<(), Failure> {
         let address: Address = self.address.parse()?;
         let mut options = ListenOptions::new();
         if !self.channels.is_empty() {
             options = options.channels(&self.channels);
         }
-        if let Some(secret) = self.access.secret()? {
-            options = options.auth_token(secret);
-        }
-        if let Some(uids) = self.access.uids() {
-            options = options.allow_uids(uids);
-        }
+        let options = self.access.apply(&address, options)?;
         let listener = Arc::new(Listener::bind_with(&address, &options)?);
         signals::end_on_signals(&listener)?;
         log::info!("listening on {}", listener.address());
@@ -200,6 +196,8 @@ impl<H: FnMut(&Client, Message) -> Result<Next, Failure>> Server<'_, H> {
                     thread::park();
                 }
             }
+            // The one client of stdio: or fd: has left.
+            (Purpose::Accept, Err(error)) if error.code() == Code::PeerClosed => return Ok(ControlFlow::Break(())),
             (Purpose::Accept, Err(error)) => {
                 log::warn!("cannot accept: {error}");
                 self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);

@@ -30,7 +30,8 @@ pub enum Address {
     Abstract(String),
     /// `pipe:name`: a Windows named pipe.
     Pipe(String),
-    /// `tcp:127.0.0.1:7000`, `tcp:[::1]:7000`, `tcp::7000`.
+    /// `tcp:127.0.0.1:7000`, `tcp:[::1]:7000`, `tcp::7000`: loopback only, with a secret. A listener may
+    /// give port 0 for one that the system chooses.
     Tcp(SocketAddr),
     /// `tls:host:port`.
     Tls {
@@ -41,13 +42,17 @@ pub enum Address {
     },
     /// `inproc:name`: inside one process.
     Inproc(String),
-    /// `stdio:`: the standard input and output of this process.
+    /// `stdio:`: the standard input and output of this process, once. Nothing the program prints from then
+    /// on gets into the stream: descriptor 0 becomes the null device, descriptor 1 standard error.
     Stdio,
-    /// `spawn:command`: a child process; the command may come from an option instead.
+    /// `spawn:command`: a child process that serves its `stdio:`, started without a shell; the words may
+    /// come from [an option](crate::ConnectOptions::command) instead. It ends with its connection, and is
+    /// never killed.
     Spawn(String),
-    /// `fd:3`: an inherited, connected socket.
+    /// `fd:3`: an inherited, connected stream socket. The number is used up: it becomes the null device.
     Fd(i32),
-    /// `systemd:` or `systemd:name`: a socket passed by socket activation.
+    /// `systemd:` or `systemd:name`: a listening socket passed by socket activation. Closing the listener
+    /// leaves it, and who waits there, to the next server.
     Systemd(Option<String>),
 }
 

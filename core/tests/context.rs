@@ -201,7 +201,7 @@ fn close_from_elsewhere_wakes_the_loop() {
         assert_eq!(code(driver.finish(request)), Code::Closed);
         assert_eq!(code(driver.finish(accept)), Code::Closed);
     });
-    assert_eq!(driver.recv(&server).unwrap().payload(), "?");
+    // The request went with its caller.
     assert_eq!(driver.recv(&server).unwrap_err().code(), Code::PeerClosed);
     assert!(!readable(&driver.context, Duration::ZERO), "an ended connection must not keep the loop busy");
 }

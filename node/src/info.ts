@@ -14,9 +14,9 @@ export interface PeerInfo {
   readonly instance: string;
   /** The other side's id, if it told one. On level 0 only the connecting side does. */
   readonly peerInstance?: string;
-  /** Who the kernel says the other side is; never from the wire. */
-  readonly credentials: Credentials;
-  /** What moves the bytes: `unix`. */
+  /** Who the kernel says the other side is; never from the wire. Absent where it cannot tell: `tcp:`, and `stdio:` over pipes. */
+  readonly credentials?: Credentials;
+  /** What moves the bytes: `unix`, `tcp`, `inproc`, `fd`, `stdio` or `spawn`. */
   readonly carrier: string;
   /** The address connected to, or the listener's. */
   readonly address: string;

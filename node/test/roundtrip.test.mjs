@@ -232,7 +232,8 @@ test('arguments that make no sense are told apart', async (t) => {
   await rejects(connect(''), 'invalid_address');
   await rejects(connect('bogus:address'), 'invalid_address');
   await rejects(connect(`/${'x'.repeat(200)}`), 'address_too_long');
-  await rejects(connect('tcp:127.0.0.1:7000'), 'unsupported');
+  await rejects(connect('tls:localhost:7000'), 'unsupported');
+  await rejects(connect('tcp:127.0.0.1:7000'), 'authentication_required');
   await rejects(connect(`${listener.address}.not`), 'not_found');
   await rejects(connect(listener.address, { channels: [] }), 'invalid_argument');
   await rejects(connect(listener.address, { channels: [0] }), 'invalid_channel');

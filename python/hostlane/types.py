@@ -77,11 +77,11 @@ class Info:
     peer_instance: str | None
     """The other side's id, if it told one."""
 
-    credentials: Credentials
-    """The process at the other end."""
+    credentials: Credentials | None
+    """The process at the other end; None where the kernel cannot tell: ``tcp:``, and ``stdio:`` over pipes."""
 
     carrier: str
-    """What moves the bytes: ``"unix"``."""
+    """What moves the bytes: ``"unix"``, ``"tcp"``, ``"inproc"``, ``"fd"``, ``"stdio"`` or ``"spawn"``."""
 
     address: str
     """The address connected to, or the listener's."""

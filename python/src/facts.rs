@@ -33,7 +33,7 @@ pub(crate) fn info<'py>(py: Python<'py>, info: &Info) -> PyResult<Object<'py>> {
             channels: PyTuple::new(py, info.channels.iter().map(|channel| channel.number()))?,
             instance: &info.instance,
             peer_instance: info.peer_instance.as_deref(),
-            credentials: credentials(py, info.credentials)?,
+            credentials: info.credentials.map(|ids| credentials(py, ids)).transpose()?,
             carrier: info.carrier,
             address: &info.address,
             max_message: info.max_message,

@@ -30,7 +30,8 @@ TEST(wrong_addresses_are_refused) {
     CHECK_STATUS(listen_on("/tmp/\xFF", 6), HOSTLANE_E_INVALID_UTF8);
     CHECK_STATUS(listen_on("/tmp/\xC3", 6), HOSTLANE_E_INVALID_UTF8);
     CHECK_STATUS(listen_on(path, 101), HOSTLANE_E_ADDRESS_TOO_LONG);
-    CHECK_STATUS(listen_on("tcp:127.0.0.1:7000", 18), HOSTLANE_E_UNSUPPORTED);
+    CHECK_STATUS(listen_on("tls:localhost:7000", 18), HOSTLANE_E_UNSUPPORTED);
+    CHECK_STATUS(listen_on("tcp:127.0.0.1:7000", 18), HOSTLANE_E_AUTHENTICATION_REQUIRED);
     CHECK_STATUS(listen_on("unix:@hostlane-test", 19), HOSTLANE_E_AUTHENTICATION_REQUIRED);
     CHECK_STATUS(listen_on("/nowhere/at/all.sock", 20), HOSTLANE_E_NOT_FOUND);
     CHECK_STATUS(hostlane_listen("x", 1, NULL, NULL, NULL), HOSTLANE_E_INVALID_ARGUMENT);

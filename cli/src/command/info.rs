@@ -35,7 +35,7 @@ struct Facts {
     level: u8,
     features: Vec<String>,
     channels: Vec<ChannelFacts>,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
     carrier: &'static str,
     max_message: usize,
     ping_us: f64,
@@ -61,7 +61,7 @@ impl Info {
             level: info.level,
             features: info.features,
             channels: info.channels.iter().map(named).collect(),
-            credentials: info.credentials.into(),
+            credentials: info.credentials.map(Credentials::from),
             carrier: info.carrier,
             max_message: info.max_message,
             ping_us: ping.as_nanos() as f64 / 1000.0,
@@ -81,14 +81,17 @@ impl Report for Facts {
             [] => "none".to_owned(),
             features => printable(&features.join(", ")),
         };
-        let Credentials { pid, uid, gid } = self.credentials;
+        let credentials = match self.credentials {
+            Some(Credentials { pid, uid, gid }) => format!("pid {pid}, uid {uid}, gid {gid}"),
+            None => "unknown".to_owned(),
+        };
         aligned(&[
             ("address", printable(&self.address)),
             ("peer id", printable(&self.peer_id)),
             ("level", self.level.to_string()),
             ("features", features),
             ("channels", channels.join(", ")),
-            ("credentials", format!("pid {pid}, uid {uid}, gid {gid}")),
+            ("credentials", credentials),
             ("carrier", self.carrier.into()),
             ("max message", format!("{} bytes", self.max_message)),
             ("ping", format!("{:.1} us", self.ping_us)),

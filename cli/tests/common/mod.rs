@@ -172,6 +172,8 @@ impl Lines {
 /// A serving command, killed when dropped.
 pub(crate) struct Server {
     pub(crate) child: Child,
+    /// The address it says it serves.
+    pub(crate) address: String,
     pub(crate) out: Lines,
     pub(crate) log: Lines,
 }
@@ -189,8 +191,9 @@ impl Server {
         let mut child = command.spawn().expect("the binary starts");
         let out = Lines::of(child.stdout.take().unwrap());
         let log = Lines::of(child.stderr.take().unwrap());
-        let server = Server { child, out, log };
-        server.log.containing("listening on ");
+        let mut server = Server { child, address: String::new(), out, log };
+        let line = server.log.containing("listening on ");
+        server.address = line.split_once("listening on ").expect("just found").1.to_owned();
         server
     }
 

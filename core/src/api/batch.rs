@@ -95,8 +95,7 @@ impl<'a> BatchMessage<'a> {
     pub fn to_message(&self) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
         let payload = Bytes::copy_from_slice(self.payload());
-        let delivery =
-            Delivery { channel: self.channel(), payload, request: None, trace: None, fds: Vec::new() };
+        let delivery = Delivery { channel: self.channel(), payload, request: None, trace: None, fds: Vec::new() };
         Some(Message::of_batch(delivery, lane, self.ticket().cloned()))
     }
 

@@ -18,9 +18,10 @@ pub struct Info {
     pub instance: String,
     /// The other side's id, if it told one. On level 0 only the connecting side does.
     pub peer_instance: Option<String>,
-    /// Who the kernel says the other side is; never from the wire.
-    pub credentials: Credentials,
-    /// What moves the bytes: `"unix"`.
+    /// Who the kernel says the other side is; never from the wire. `None` where it cannot tell: TCP, and
+    /// `stdio:` over pipes. Of a `spawn:` the child, as it was started.
+    pub credentials: Option<Credentials>,
+    /// What moves the bytes: `"unix"`, `"tcp"`, `"inproc"`, `"fd"`, `"stdio"` or `"spawn"`.
     pub carrier: &'static str,
     /// The address connected to, or the listener's.
     pub address: String,

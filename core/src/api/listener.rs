@@ -44,8 +44,9 @@ impl Listener {
     }
 
     /// Listens. Beside the errors of [`bind`](Listener::bind): `invalid_argument` for options outside
-    /// their limits, `unsupported` for an address form this build does not carry,
-    /// `authentication_required` for an abstract address without `allow_uids`.
+    /// their limits or at odds with the address, `unsupported` for an address form this build does not
+    /// listen at, `authentication_required` for `tcp:` without `secret` and for an abstract address without
+    /// `secret` or `allow_uids`.
     pub fn bind_with(address: &Address, options: &ListenOptions) -> Result<Listener> {
         Ok(Listener { acceptor: Arc::new(Acceptor::bind(address, options)?) })
     }
@@ -56,12 +57,15 @@ impl Listener {
 
     /// Waits for the next client that finished its handshake. `timeout`, `interrupted`, `closed`,
     /// `forked`; a failed handshake is no error here, see [`take_refusals`](Listener::take_refusals).
+    ///
+    /// `stdio:` and `fd:` have one client. While its connection lives, another `accept` waits; afterwards
+    /// it is `peer_closed`.
     pub fn accept<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Peer> {
         let made = self.acceptor.accept(wait.into())?;
         Ok(Peer::of(Lane::new(made, |_| Driver::Direct(Turn::default()))))
     }
 
-    /// The address as given.
+    /// The address as given; where a TCP port of 0 was, the real one.
     pub fn address(&self) -> &Address {
         self.acceptor.address()
     }

@@ -175,7 +175,9 @@ impl Message {
 
     pub(crate) fn ticket(&self) -> Result<&Arc<Ticket>> {
         self.ticket.as_ref().ok_or_else(|| match self.lane.level() {
-            0 => Error::new(Code::Unsupported, "the connection is on wire level 0, which has no form for failing a call"),
+            0 => {
+                Error::new(Code::Unsupported, "the connection is on wire level 0, which has no form for failing a call")
+            }
             _ => Error::new(Code::InvalidArgument, "a one-way message wants no answer"),
         })
     }

@@ -1,16 +1,18 @@
 //! Options of connecting and listening. Limits are checked by the setters' users, once, before
 //! anything is opened.
 
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::carrier::Carrier;
 use crate::os::random;
 use crate::proto::Secret;
+use crate::proto::channel::Channel;
 use crate::proto::conn::{Config, Role};
 use crate::proto::level1::{self, Policy};
 use crate::proto::offer::{self, Level, Own};
-use crate::proto::channel::Channel;
 
 /// What both sides can set.
 #[derive(Debug, Clone)]
@@ -22,6 +24,7 @@ pub(crate) struct Common {
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_message: usize,
     pub(crate) level: Level,
+    pub(crate) fds: bool,
     pub(crate) max_calls: usize,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) policies: Vec<(Channel, Policy)>,
@@ -37,6 +40,7 @@ impl Default for Common {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             max_message: limits::MAX_MESSAGE,
             level: Level::Auto,
+            fds: false,
             max_calls: limits::MAX_CALLS,
             keepalive: None,
             policies: Vec::new(),
@@ -69,7 +73,7 @@ impl Common {
     }
 
     /// What a connection in `role` is made with.
-    pub(crate) fn config(&self, role: Role) -> Result<Config> {
+    pub(crate) fn config(&self, role: Role, carrier: &Carrier) -> Result<Config> {
         Ok(Config {
             role,
             channels: self.channels.clone(),
@@ -81,7 +85,7 @@ impl Common {
                 level: self.level,
                 instance: random::instance()?,
                 nonce: self.secret.as_ref().map(|_| random::hex_id()).transpose()?,
-                features: vec![offer::FDS],
+                features: if self.fds && carrier.passes_descriptors() { vec![offer::FDS] } else { Vec::new() },
                 limits: level1::Limits {
                     max_message: self.max_message,
                     max_calls: self.max_calls,
@@ -104,8 +108,8 @@ macro_rules! common_setters {
             self
         }
 
-        /// The shared secret: a connector sends it, a listener demands it. It crosses the wire in
-        /// clear, so only path and name addresses accept it.
+        /// The level-0 secret: a connector sends it, a listener demands it. It crosses the wire in
+        /// clear, so `unix:@name` and `tcp:` refuse it.
         pub fn auth_token(mut self, secret: Secret) -> Self {
             self.common.auth_token = Some(secret);
             self
@@ -113,7 +117,7 @@ macro_rules! common_setters {
 
         /// User ids the other side may have, judged by the kernel's word; anybody else gets
         /// `permission_denied`. Default: for a per-user name this user and root, elsewhere whoever
-        /// the socket's file mode lets in. Mandatory for `unix:@name`.
+        /// the socket's file mode lets in. TCP knows no users, so `tcp:` refuses the option.
         pub fn allow_uids(mut self, uids: &[u32]) -> Self {
             self.common.allow_uids = Some(uids.to_vec());
             self
@@ -127,7 +131,7 @@ macro_rules! common_setters {
         }
 
         /// A secret both sides prove to each other that they have, without sending it; demands level 1. Mandatory where
-        /// the carrier tells no identity (`tcp:`). `authentication_failed` when the other side has none, or another.
+        /// the carrier tells no identity (`tcp:`), and as good as allowed user ids for `unix:@name`. `authentication_failed` when the other side has none, or another.
         pub fn secret(mut self, secret: Secret) -> Self {
             self.common.secret = Some(secret);
             self
@@ -136,6 +140,13 @@ macro_rules! common_setters {
         /// Which wire levels are agreed to; default [`Level::Auto`].
         pub fn level(mut self, level: Level) -> Self {
             self.common.level = level;
+            self
+        }
+
+        /// Agrees to messages that carry descriptors, on level 1 over Unix-domain sockets, if the other side does too;
+        /// default no, and then descriptors that come anyhow never enter this process.
+        pub fn fds(mut self, agreed: bool) -> Self {
+            self.common.fds = agreed;
             self
         }
 
@@ -176,6 +187,7 @@ macro_rules! common_setters {
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
     pub(crate) common: Common,
+    pub(crate) command: Option<Vec<OsString>>,
 }
 
 impl ConnectOptions {
@@ -185,6 +197,13 @@ impl ConnectOptions {
     }
 
     common_setters!();
+
+    /// The program and arguments of a `spawn:` address, word for word. The address is then `spawn:` with
+    /// nothing behind it.
+    pub fn command(mut self, argv: &[impl AsRef<OsStr>]) -> Self {
+        self.command = Some(argv.iter().map(|word| word.as_ref().to_owned()).collect());
+        self
+    }
 }
 
 /// Options of [`Listener::bind_with`](crate::Listener::bind_with).

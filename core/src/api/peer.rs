@@ -16,7 +16,8 @@ use crate::api::wait::Wait;
 use crate::driver::lane::{self, Driver, Lane};
 use crate::driver::turn::Turn;
 use crate::error::{Code, Error, Result};
-use crate::os::socket::{self, Dial};
+use crate::os::dial::Dial;
+use crate::os::trust;
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
@@ -44,11 +45,13 @@ impl Peer {
     }
 
     /// Connects and shakes hands. Beside the errors of [`connect`](Peer::connect):
-    /// `invalid_argument` for options outside their limits, `unsupported` for an address form this
-    /// build does not carry, `authentication_required` for an abstract address without `allow_uids`.
+    /// `invalid_argument` for options outside their limits or at odds with the address, `unsupported` for
+    /// an address form this build does not connect to, `authentication_required` for `tcp:` without
+    /// `secret` and for an abstract address without `secret` or `allow_uids`, `address_in_use` for a second
+    /// use of `stdio:`, `queue_full` for an `inproc:` listener with a full backlog.
     pub fn connect_with<'a>(address: &Address, options: &ConnectOptions, wait: impl Into<Wait<'a>>) -> Result<Peer> {
         let mut wait = wait.into();
-        let dial = Dial::new(address, &options.common)?;
+        let dial = Dial::new(address, options)?;
         let mut connected = dial.attempt()?;
         while !connected {
             if wait.deadline.is_some_and(|d| d <= Instant::now()) {
@@ -59,8 +62,8 @@ impl Peer {
                 attempt => attempt?,
             };
         }
-        let allowed = socket::allowed_uids(address, &options.common);
-        let made = lane::connected(dial.into_socket(), address.to_string(), &options.common, allowed.as_deref())?;
+        let allowed = trust::allowed_uids(address, &options.common);
+        let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
         let lane = Lane::new(made, |_| Driver::Direct(Turn::default()));
         lane.run(wait, |conn, op| conn.open(op, None))?;
         Ok(Peer::of(lane))

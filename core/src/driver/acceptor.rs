@@ -2,7 +2,7 @@
 //! under its own total deadline, and only finished ones reach the application.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -20,9 +20,10 @@ use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::carrier::Carrier;
+use crate::os::listen::ListenSocket;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
-use crate::os::socket::{self, ListenSocket};
-use crate::os::{credentials, fork};
+use crate::os::{fork, trust};
 use crate::proto::OpId;
 use crate::proto::conn::{Conn, Role};
 
@@ -48,6 +49,8 @@ struct State {
     allowed: Option<Vec<u32>>,
     /// `None` once closed.
     socket: Option<ListenSocket>,
+    /// The socket had one client, and that is gone.
+    over: bool,
     /// What is watched on the listening socket.
     watched: Interest,
     /// Accepting pauses until then.
@@ -69,7 +72,7 @@ enum Driver {
 
 #[derive(Debug)]
 struct HalfOpen {
-    sock: OwnedFd,
+    carrier: Carrier,
     conn: Conn,
     credentials: Option<Credentials>,
     watched: Interest,
@@ -81,14 +84,15 @@ impl Acceptor {
         let epoll = Arc::new(Epoll::new()?);
         epoll.set(socket.as_fd(), LISTEN, Interest::empty(), READ)?;
         Ok(Acceptor {
-            address: address.clone(),
+            address: socket.address().clone(),
             stamp: fork::Stamp::now(),
             state: Mutex::new(State {
                 epoll: epoll.clone(),
-                address: address.to_string(),
-                allowed: socket::allowed_uids(address, &options.common),
+                address: socket.address().to_string(),
+                allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
                 socket: Some(socket),
+                over: false,
                 watched: READ,
                 resume_at: None,
                 half_open: BTreeMap::new(),
@@ -123,6 +127,7 @@ impl Acceptor {
             let op = turn.new_op();
             turn.expect(op);
             state.waiting.push_back((op, None));
+            state.watch_listener();
             op
         };
         turn::wait(&self.state, op, &mut wait)
@@ -175,6 +180,8 @@ impl Acceptor {
         let mut state = lock(&self.state);
         // Frees the path and the lock at once.
         if let Some(socket) = state.socket.take() {
+            // Closing would take it out too, unless the descriptor is not the only one.
+            let _ = self.epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
             socket.shut();
         }
         state.half_open.clear();
@@ -204,6 +211,7 @@ impl Acceptor {
 impl State {
     fn check_open(&self) -> Result<()> {
         match self.socket {
+            Some(_) if self.over => Err(over()),
             Some(_) => Ok(()),
             None => Err(closed()),
         }
@@ -218,7 +226,12 @@ impl State {
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
         let Some(socket) = &self.socket else { return };
-        let listening = self.resume_at.is_none() && self.ready.len() < limits::MAX_READY;
+        let room = match socket.shared() {
+            // The next server can have whom nobody here waits for.
+            true => !self.waiting.is_empty(),
+            false => self.ready.len() < limits::MAX_READY,
+        };
+        let listening = room && self.resume_at.is_none() && !self.over;
         let wanted = if listening { READ } else { Interest::empty() };
         if wanted != self.watched && self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted).is_ok() {
             self.watched = wanted;
@@ -227,10 +240,18 @@ impl State {
 
     /// Takes clients from the backlog; says whether there may be more at once.
     fn accept_batch(&mut self, now: Instant) -> bool {
-        for _ in 0..limits::ACCEPT_BATCH {
+        let most = match &self.socket {
+            Some(socket) if socket.shared() => 1,
+            _ => limits::ACCEPT_BATCH,
+        };
+        for _ in 0..most {
             let Some(socket) = &self.socket else { return false };
             match socket.accept() {
-                Ok(sock) => self.greet(sock, now),
+                Ok(Some(carrier)) => self.greet(carrier, now),
+                Ok(None) => {
+                    self.over = true;
+                    return false;
+                }
                 Err(Errno::AGAIN) => return false,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // The client stays in the backlog and is served once something was freed.
@@ -246,7 +267,7 @@ impl State {
     }
 
     /// Starts the handshake with a new client.
-    fn greet(&mut self, sock: OwnedFd, now: Instant) {
+    fn greet(&mut self, carrier: Carrier, now: Instant) {
         self.stats.connections += 1;
         if self.half_open.len() >= limits::MAX_HALF_OPEN
             && let Some(&oldest) = self.half_open.keys().next()
@@ -255,17 +276,18 @@ impl State {
         }
         let role = Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) };
         // Without a random number nobody can be greeted; the client sees the end.
-        let Ok(config) = self.options.config(role) else { return };
-        let identity = credentials::of_peer(&sock);
-        let verdict = identity.clone().and_then(|c| credentials::check(c, self.allowed.as_deref()));
+        let Ok(config) = self.options.config(role, &carrier) else { return };
+        let identity = carrier.credentials();
+        let verdict = identity.clone().and_then(|who| trust::check(who, self.allowed.as_deref()));
         self.last_token += 1;
         let token = self.last_token;
-        let watched = match self.epoll.set(sock.as_fd(), token, Interest::empty(), READ) {
-            Ok(()) => READ,
+        let wanted = carrier.watch(READ);
+        let watched = match self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted) {
+            Ok(()) => wanted,
             Err(_) => Interest::empty(),
         };
         let conn = Conn::new(config, now);
-        self.half_open.insert(token, HalfOpen { sock, conn, credentials: identity.ok(), watched });
+        self.half_open.insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched });
         match verdict {
             Ok(()) => self.advance(token, now),
             Err(error) => self.refuse(token, error),
@@ -283,7 +305,7 @@ impl State {
     fn advance(&mut self, token: u64, now: Instant) {
         if let Some(client) = self.half_open.get_mut(&token) {
             // A handshake is small; what may be left is pipelined, and read by whoever gets the connection.
-            let _ = carry::fill(&mut client.conn, client.sock.as_fd(), now);
+            let _ = carry::fill(&mut client.conn, &client.carrier, now);
             self.finish(token);
         }
     }
@@ -291,35 +313,36 @@ impl State {
     /// Takes a client out of the half-open ones if its handshake ended, well or not.
     fn finish(&mut self, token: u64) {
         let Some(client) = self.half_open.get_mut(&token) else { return };
-        carry::flush(&mut client.conn, client.sock.as_fd());
-        let failure = client.conn.end_error().cloned();
-        if failure.is_none() && !client.conn.is_open() {
-            let wanted = if client.conn.wants_write() { READ | WRITE } else { READ };
-            if wanted != client.watched && self.epoll.set(client.sock.as_fd(), token, client.watched, wanted).is_ok() {
+        carry::flush(&mut client.conn, &client.carrier);
+        // A client may send and leave at once; what it sent is still received.
+        let failure = client.conn.end_error().filter(|_| !client.conn.was_opened()).cloned();
+        if failure.is_none() && !client.conn.was_opened() {
+            let wanted = client.carrier.watch(if client.conn.wants_write() { READ | WRITE } else { READ });
+            let fd = client.carrier.as_fd();
+            if wanted != client.watched && self.epoll.set(fd, token, client.watched, wanted).is_ok() {
                 client.watched = wanted;
             }
             return;
         }
         let Some(client) = self.half_open.remove(&token) else { return };
         // Closing would take it out too, unless the application keeps the descriptor.
-        let _ = self.epoll.set(client.sock.as_fd(), token, client.watched, Interest::empty());
-        match (failure, client.credentials) {
-            (None, Some(credentials)) => {
+        let _ = self.epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
+        match failure {
+            None => {
                 self.stats.accepted += 1;
                 self.ready.push_back(Made {
-                    sock: client.sock,
+                    carrier: client.carrier,
                     conn: client.conn,
-                    credentials,
+                    credentials: client.credentials,
                     address: self.address.clone(),
                 });
             }
-            (failure, credentials) => {
-                let error = failure.unwrap_or_else(|| Error::new(Code::PermissionDenied, "the client is unknown"));
+            Some(error) => {
                 *self.stats.refused.entry(error.code()).or_default() += 1;
                 if self.refusals.len() == limits::MAX_REFUSALS {
                     self.refusals.pop_front();
                 }
-                self.refusals.push_back(Refusal { error, credentials });
+                self.refusals.push_back(Refusal { error, credentials: client.credentials });
             }
         }
     }
@@ -332,6 +355,9 @@ impl State {
             && let Some(made) = self.ready.pop_front()
         {
             finished.push((op, Ok(made)));
+        }
+        if self.over {
+            finished.extend(self.waiting.drain(..).map(|(op, _)| (op, Err(over()))));
         }
         self.hand_over(finished);
         self.watch_listener();
@@ -354,6 +380,7 @@ impl State {
         self.waiting.remove(at);
         let error = if code == Code::Closed { closed() } else { turn::given_up(code) };
         self.hand_over(vec![(op, Err(error))]);
+        self.watch_listener();
     }
 }
 
@@ -416,4 +443,8 @@ impl Shared for State {
 
 fn closed() -> Error {
     Error::new(Code::Closed, "the listener was closed")
+}
+
+fn over() -> Error {
+    Error::new(Code::PeerClosed, "the listener's only client has ended its connection")
 }

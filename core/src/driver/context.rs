@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use crate::addr::Address;
-use crate::api::listener::Listener;
 use crate::api::call::CallOptions;
+use crate::api::listener::Listener;
 use crate::api::message::Message;
 use crate::api::options::ConnectOptions;
 use crate::api::payload::Payload;
@@ -19,8 +19,9 @@ use crate::api::wait::Wait;
 use crate::driver::hub::{self, Hub, Request};
 use crate::driver::lane::Lane;
 use crate::error::{Code, Result};
+use crate::os::dial::Dial;
 use crate::os::poller::{self, READ};
-use crate::os::socket::{self, Dial};
+use crate::os::trust;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
 use crate::proto::level1::With;
@@ -145,10 +146,10 @@ impl Context {
     /// Connects; errors as of [`Peer::connect_with`], at once or in the completion.
     pub fn connect(&self, address: &Address, options: &ConnectOptions, deadline: Option<Instant>) -> Result<Started> {
         self.hub().check()?;
-        let dial = Dial::new(address, &options.common)?;
+        let dial = Dial::new(address, options)?;
         let request = Request {
             address: address.to_string(),
-            allowed: socket::allowed_uids(address, &options.common),
+            allowed: trust::allowed_uids(address, &options.common),
             options: options.common.clone(),
         };
         self.hub().connect(dial, request, deadline).map(Started::Pending)
@@ -214,13 +215,7 @@ impl Context {
     }
 
     /// Answers a request with an error of the program's; errors as of [`Message::fail`].
-    pub fn fail(
-        &self,
-        message: &Message,
-        code: u32,
-        data: impl Payload,
-        deadline: Option<Instant>,
-    ) -> Result<Started> {
+    pub fn fail(&self, message: &Message, code: u32, data: impl Payload, deadline: Option<Instant>) -> Result<Started> {
         self.start_post(message.lane(), message.failure(code)?, data, deadline)
     }
 
@@ -287,7 +282,13 @@ impl Context {
         started(lane, op, step)
     }
 
-    fn start_post(&self, lane: &Arc<Lane>, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
+    fn start_post(
+        &self,
+        lane: &Arc<Lane>,
+        post: Post,
+        payload: impl Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
         let op = self.hub().new_op();
         let step = lane.submit_frame(self.hub(), op, post, payload, deadline)?;
         started(lane, op, step)

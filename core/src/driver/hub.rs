@@ -17,9 +17,9 @@ use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
+use crate::os::dial::Dial;
 use crate::os::fork;
-use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ};
-use crate::os::socket::Dial;
+use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
 use crate::proto::ids::IdMap;
 use crate::proto::{self, OpId};
 
@@ -30,7 +30,7 @@ const FIRST_MEMBER: u64 = 2;
 /// Descriptors looked at in one turn.
 const READY_BATCH: usize = 64;
 
-/// A full backlog cannot be polled for, so an attempt is repeated, at most this far apart.
+/// A full backlog of a Unix-domain socket cannot be polled for, so an attempt is repeated, at most this far apart.
 const DIAL_BACKOFF: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -71,7 +71,15 @@ enum Member {
 struct Dialling {
     op: OpId,
     deadline: Option<Instant>,
-    dial: Mutex<Option<(Dial, Request)>>,
+    attempt: Mutex<Option<Attempt>>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    dial: Dial,
+    request: Request,
+    /// The kernel tells when it is worth repeating.
+    watched: bool,
 }
 
 /// What a dial becomes a connection with.
@@ -274,15 +282,28 @@ impl Hub {
             self.open(op, dial, request, deadline)?;
             return Ok(op);
         }
-        let dialling = Dialling { op, deadline, dial: Mutex::new(Some((dial, request))) };
-        let token = self.join(|_| Member::Dial(Arc::new(dialling)));
+        let attempt = Mutex::new(Some(Attempt { dial, request, watched: false }));
+        let dialling = Arc::new(Dialling { op, deadline, attempt });
+        let token = self.join(|_| Member::Dial(dialling.clone()));
         lock(&self.queue).owners.insert(op, token);
-        self.schedule(token, Instant::now() + DIAL_BACKOFF / 4);
+        // Unless the context was closed meanwhile, and ended it.
+        if let Some(attempt) = &mut *lock(&dialling.attempt) {
+            let fd = attempt.dial.progress();
+            attempt.watched = fd.is_some_and(|fd| self.epoll.set(fd, token, Interest::empty(), WRITE).is_ok());
+            self.schedule_dial(token, deadline, attempt.watched, DIAL_BACKOFF / 4);
+        }
         Ok(op)
     }
 
+    fn schedule_dial(&self, token: u64, deadline: Option<Instant>, watched: bool, backoff: Duration) {
+        let next = (!watched).then(|| Instant::now() + backoff);
+        if let Some(at) = next.into_iter().chain(deadline).min() {
+            self.schedule(token, at);
+        }
+    }
+
     fn open(self: &Arc<Hub>, op: OpId, dial: Dial, request: Request, deadline: Option<Instant>) -> Result<()> {
-        let made = lane::connected(dial.into_socket(), request.address, &request.options, request.allowed.as_deref())?;
+        let made = lane::connected(dial.into_carrier(), request.address, &request.options, request.allowed.as_deref())?;
         let lane = self.seat(made);
         match lane.submit(self, op, |conn| conn.open(op, deadline))? {
             None => Ok(()),
@@ -291,22 +312,21 @@ impl Hub {
     }
 
     fn dial_again(self: &Arc<Hub>, token: u64, dialling: &Dialling) {
-        let mut dial = lock(&dialling.dial);
-        let Some((attempt, request)) = dial.take() else { return };
-        let now = Instant::now();
-        let result = match attempt.attempt() {
-            Ok(true) => self.open(dialling.op, attempt, request, dialling.deadline),
+        let mut place = lock(&dialling.attempt);
+        let Some(attempt) = place.take() else { return };
+        let attempted = attempt.dial.attempt();
+        let late = || dialling.deadline.is_some_and(|d| d <= Instant::now());
+        if matches!(attempted, Ok(false)) && !late() {
+            self.schedule_dial(token, dialling.deadline, attempt.watched, DIAL_BACKOFF);
+            *place = Some(attempt);
+            return;
+        }
+        self.leave_dial(token, dialling, &attempt);
+        let result = match attempted {
+            Ok(true) => self.open(dialling.op, attempt.dial, attempt.request, dialling.deadline),
+            Ok(false) => Err(Error::new(Code::Timeout, "the deadline passed while the server's backlog was full")),
             Err(error) => Err(error),
-            Ok(false) if dialling.deadline.is_some_and(|d| d <= now) => {
-                Err(Error::new(Code::Timeout, "the deadline passed while the server's backlog was full"))
-            }
-            Ok(false) => {
-                *dial = Some((attempt, request));
-                let next = now + DIAL_BACKOFF;
-                return self.schedule(token, dialling.deadline.map_or(next, |d| d.min(next)));
-            }
         };
-        lock(&self.state).members.remove(&token);
         if let Err(error) = result {
             self.complete(std::iter::once(Completion { op: dialling.op, result: Err(error) }));
         }
@@ -314,12 +334,24 @@ impl Hub {
 
     /// Ends a dial that is still waiting for the backlog. `false` if it has moved on.
     fn end_dial(&self, token: u64, dialling: &Dialling, code: Code) -> bool {
-        if lock(&dialling.dial).take().is_none() {
-            return false;
-        }
-        lock(&self.state).members.remove(&token);
+        let Some(attempt) = lock(&dialling.attempt).take() else { return false };
+        self.leave_dial(token, dialling, &attempt);
         self.complete(std::iter::once(Completion { op: dialling.op, result: Err(turn::given_up(code)) }));
         true
+    }
+
+    fn leave_dial(&self, token: u64, dialling: &Dialling, attempt: &Attempt) {
+        if attempt.watched
+            && let Some(fd) = attempt.dial.progress()
+        {
+            // It was watched, so it can be taken out; the connection is watched under its own token.
+            let _ = self.epoll.set(fd, token, WRITE, Interest::empty());
+        }
+        let mut state = lock(&self.state);
+        if let Some(deadline) = dialling.deadline {
+            state.timers.remove(&(deadline, token));
+        }
+        state.members.remove(&token);
     }
 
     // --- the end -----------------------------------------------------------------------------------

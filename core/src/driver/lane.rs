@@ -1,6 +1,6 @@
-//! One open connection: a socket, its protocol state, and who drives it.
+//! One open connection: a carrier, its protocol state, and who drives it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -13,17 +13,18 @@ use crate::driver::hub::{Hub, Seat};
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
+use crate::os::carrier::Carrier;
 use crate::os::poller::{Interest, READ, WRITE};
-use crate::os::{credentials, fork, random, socket};
+use crate::os::{fork, random, trust};
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post, Role};
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome, Step};
 
-#[derive(Debug)]
 pub(crate) struct Lane {
     stamp: fork::Stamp,
-    credentials: Credentials,
+    credentials: Option<Credentials>,
+    carrier: &'static str,
     address: String,
     info: OnceLock<Info>,
     state: Mutex<State>,
@@ -34,7 +35,7 @@ pub(crate) struct State {
     conn: Conn,
     driver: Driver,
     /// `None` once the connection is finished. Whoever polls it holds a share, so it is closed by the last.
-    sock: Option<Arc<OwnedFd>>,
+    carrier: Option<Arc<Carrier>>,
 }
 
 /// Who moves this connection's bytes. Chosen when it is made, for its whole life.
@@ -49,19 +50,25 @@ pub(crate) enum Driver {
 /// What connecting and accepting know about a connection.
 #[derive(Debug)]
 pub(crate) struct Made {
-    pub(crate) sock: OwnedFd,
+    pub(crate) carrier: Carrier,
     pub(crate) conn: Conn,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) address: String,
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
-pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
-    let credentials = credentials::of_peer(&sock)?;
-    credentials::check(credentials, allowed)?;
-    let config = options.config(Role::Connector)?;
+pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
+    let credentials = carrier.credentials()?;
+    trust::check(credentials, allowed)?;
+    let config = options.config(Role::Connector, &carrier)?;
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { sock, conn, credentials, address })
+    Ok(Made { carrier, conn, credentials, address })
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Lane {
@@ -69,9 +76,10 @@ impl Lane {
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
+            carrier: made.carrier.kind().name(),
             address: made.address,
             info: OnceLock::new(),
-            state: Mutex::new(State { conn: made.conn, driver: driver(lane), sock: Some(Arc::new(made.sock)) }),
+            state: Mutex::new(State { conn: made.conn, driver: driver(lane), carrier: Some(Arc::new(made.carrier)) }),
         })
     }
 
@@ -98,7 +106,7 @@ impl Lane {
                     instance,
                     peer_instance: agreed.instance.clone(),
                     credentials: self.credentials,
-                    carrier: "unix",
+                    carrier: self.carrier,
                     address: self.address.clone(),
                     max_message: agreed.max_message,
                 }
@@ -118,9 +126,8 @@ impl Lane {
         }
         let mut state = lock(&self.state);
         state.conn.say_good_bye();
-        if let Some(sock) = &state.sock {
-            let sock = sock.clone();
-            carry::flush(&mut state.conn, sock.as_fd());
+        if let Some(carrier) = state.carrier.clone() {
+            carry::flush(&mut state.conn, &carrier);
         }
         state.conn.close();
         state.settle();
@@ -225,11 +232,7 @@ impl Lane {
     }
 
     /// Sends a message or a request straight from the caller's memory where the way is free.
-    fn begin_frame(
-        &self,
-        post: Post,
-        payload: impl Payload,
-    ) -> Result<Result<Result<Outcome>, OpId>> {
+    fn begin_frame(&self, post: Post, payload: impl Payload) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
         let mut state = lock(&self.state);
         let op = state.direct()?.new_op();
@@ -341,11 +344,9 @@ impl State {
             Err(error) => Some(Err(error)),
             Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
             Ok(Some(inline)) => {
-                let Some(sock) = &self.sock else { return Some(Err(ended())) };
-                match carry::write(sock.as_fd(), &inline.slices(bytes)) {
-                    Ok(taken) => {
-                        self.conn.wrote(op, &post, &inline, len, taken, || payload.into_bytes(), deadline)
-                    }
+                let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
+                match carry::write(carrier, &inline.slices(bytes), &[]) {
+                    Ok(taken) => self.conn.wrote(op, &post, &inline, len, taken, || payload.into_bytes(), deadline),
                     Err(error) => {
                         self.conn.write_failed(error.clone());
                         Some(Err(error))
@@ -379,8 +380,8 @@ impl State {
 
     /// Writes what is queued, and settles.
     fn move_on(&mut self) {
-        if let Some(sock) = &self.sock {
-            carry::flush(&mut self.conn, sock.as_fd());
+        if let Some(carrier) = &self.carrier {
+            carry::flush(&mut self.conn, carrier);
         }
         self.settle();
     }
@@ -400,8 +401,8 @@ impl State {
         match &mut self.driver {
             Driver::Direct(turn) => turn.attend(interest),
             Driver::Seated(seat) => {
-                if let Some(sock) = &self.sock {
-                    seat.watch(sock.as_fd(), interest);
+                if let Some(carrier) = &self.carrier {
+                    seat.watch(carrier.as_fd(), interest);
                 }
                 seat.set_alarm(self.conn.next_timeout());
                 if self.conn.finished() {
@@ -410,25 +411,26 @@ impl State {
             }
         }
         if self.conn.finished()
-            && let Some(sock) = self.sock.take()
+            && let Some(carrier) = self.carrier.take()
         {
-            socket::shut(sock.as_fd());
+            carrier.shut();
         }
     }
 
+    /// What to poll the carrier's descriptor for.
     fn interest(&self) -> Interest {
         let mut interest = Interest::empty();
         if !self.conn.finished() {
             interest.set(READ, self.conn.wants_read());
             interest.set(WRITE, self.conn.wants_write());
         }
-        interest
+        self.carrier.as_ref().map_or(Interest::empty(), |carrier| carrier.watch(interest))
     }
 }
 
 impl Shared for State {
     type Out = Outcome;
-    type Fd = Arc<OwnedFd>;
+    type Fd = Arc<Carrier>;
 
     fn turn(&mut self) -> &mut Turn<Outcome> {
         match &mut self.driver {
@@ -437,8 +439,8 @@ impl Shared for State {
         }
     }
 
-    fn descriptor(&self) -> Option<(Arc<OwnedFd>, Interest)> {
-        Some((self.sock.clone()?, self.interest()))
+    fn descriptor(&self) -> Option<(Arc<Carrier>, Interest)> {
+        Some((self.carrier.clone()?, self.interest()))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -446,8 +448,8 @@ impl Shared for State {
     }
 
     fn pump(&mut self, now: Instant) -> bool {
-        let more = match &self.sock {
-            Some(sock) => carry::fill(&mut self.conn, sock.as_fd(), now),
+        let more = match &self.carrier {
+            Some(carrier) => carry::fill(&mut self.conn, carrier, now),
             None => false,
         };
         self.conn.handle_timeout(now);
@@ -461,7 +463,7 @@ impl Shared for State {
     }
 }
 
-/// Never met: a connection without a socket has ended, and refuses to send before this is asked.
+/// Never met: a connection without a carrier has ended, and refuses to send before this is asked.
 fn ended() -> Error {
     Error::new(Code::Closed, "the connection has ended")
 }

@@ -35,14 +35,3 @@ pub(crate) fn of_peer(sock: &OwnedFd) -> Result<Credentials> {
     }
     Ok(Credentials { pid: cred.pid, uid: cred.uid, gid: cred.gid })
 }
-
-/// `permission_denied` unless the user id is among the allowed ones.
-pub(crate) fn check(credentials: Credentials, allowed: Option<&[u32]>) -> Result<()> {
-    match allowed {
-        Some(allowed) if !allowed.contains(&credentials.uid) => Err(Error::new(
-            Code::PermissionDenied,
-            format!("the process at the other end has the user id {}, which is not allowed", credentials.uid),
-        )),
-        _ => Ok(()),
-    }
-}

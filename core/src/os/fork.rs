@@ -51,7 +51,7 @@ fn install() {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::Path;
     use std::time::Duration;
 
@@ -74,7 +74,7 @@ mod tests {
     /// Runs `body` in a forked child and returns its exit status. `body` may allocate, since the C library
     /// makes its allocator usable after fork, and must take no lock that another test's thread could hold.
     #[allow(unsafe_code)]
-    fn in_fork(body: impl FnOnce() -> u8) -> u8 {
+    pub(crate) fn in_fork(body: impl FnOnce() -> u8) -> u8 {
         unsafe extern "C" {
             fn fork() -> i32;
             fn _exit(status: i32) -> !;

@@ -1,13 +1,27 @@
 //! What talks to the operating system. The only part of the crate where `unsafe` may stand.
+//!
+//! Transports have one door: an address goes into [`dial`] or [`listen`] and comes out as a
+//! [`carrier`]. What an address form needs beyond that stays behind it, each form in its own file.
 
-pub(crate) mod credentials;
+pub(crate) mod carrier;
+mod child;
+mod credentials;
+pub(crate) mod dial;
 pub(crate) mod fork;
+mod inherited;
+mod inproc;
+pub(crate) mod listen;
+mod only;
 pub(crate) mod poller;
 pub(crate) mod random;
 pub(crate) mod rundir;
-pub(crate) mod socket;
-pub(crate) mod socket_file;
+mod signals;
+mod socket_file;
+mod stdio;
+mod systemd;
 pub(crate) mod thread_bell;
+pub(crate) mod trust;
+mod unix;
 
 /// A descriptor that can be passed to another process.
 pub(crate) type Descriptor = std::os::fd::OwnedFd;

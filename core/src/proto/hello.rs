@@ -294,7 +294,9 @@ mod tests {
         assert_eq!(verdict(&base("ipcprims", "1.0", "")), Code::NoCommonChannel);
         assert_eq!(verdict(&base("ipcprims", "1.0", "9")), Code::NoCommonChannel);
         assert_eq!(verdict(&base("ipcprims", "1.0", &["1"; 257].join(","))), Code::BadHandshake);
-        assert!(judge(base("ipcprims", "1.0", &["1"; 256].join(",")).as_bytes(), &Channel::DEFAULT, None, &zero()).is_ok());
+        assert!(
+            judge(base("ipcprims", "1.0", &["1"; 256].join(",")).as_bytes(), &Channel::DEFAULT, None, &zero()).is_ok()
+        );
     }
 
     #[test]
@@ -332,8 +334,14 @@ mod tests {
         let welcome_ok = welcome(&ok, &Channel::DEFAULT, &zero()).unwrap();
         assert_eq!(welcome_ok.peer_id, "peer-1");
         assert_eq!(welcome(&ok, &[Channel::COMMAND], &zero()).unwrap_err().code(), Code::BadHandshake);
-        assert_eq!(welcome(&response(&[], "p", None), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::NoCommonChannel);
-        assert_eq!(welcome(&response(&[Channel::DATA], "", None), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::BadHandshake);
+        assert_eq!(
+            welcome(&response(&[], "p", None), &Channel::DEFAULT, &zero()).unwrap_err().code(),
+            Code::NoCommonChannel
+        );
+        assert_eq!(
+            welcome(&response(&[Channel::DATA], "", None), &Channel::DEFAULT, &zero()).unwrap_err().code(),
+            Code::BadHandshake
+        );
         for id in ["a\u{7}b", &"x".repeat(129)] {
             let bytes = response(&[Channel::DATA], id, None);
             assert_eq!(welcome(&bytes, &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::BadHandshake);

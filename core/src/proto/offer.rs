@@ -101,7 +101,8 @@ impl Own {
             member.features = self.features.iter().map(|f| (*f).to_owned()).collect();
             member.features.push(format!("{GREASE}-{:02x}", self.grease));
             member.limits = Some(self.numbers());
-            member.auth = self.nonce.clone().map(|nonce| Auth { methods: vec![METHOD.to_owned()], method: None, nonce });
+            member.auth =
+                self.nonce.clone().map(|nonce| Auth { methods: vec![METHOD.to_owned()], method: None, nonce });
             member.grease = Some(Value::from(self.grease));
         }
         value(member)
@@ -166,7 +167,9 @@ impl Own {
     }
 
     fn theirs(&self, member: Member, knows_method: impl FnOnce(&Auth) -> bool) -> Result<Theirs> {
-        if member.features.len() > limits::MAX_FEATURES || member.features.iter().any(|f| f.len() > limits::MAX_FEATURES) {
+        if member.features.len() > limits::MAX_FEATURES
+            || member.features.iter().any(|f| f.len() > limits::MAX_FEATURES)
+        {
             return Err(bad("too many features, or too long a name"));
         }
         let numbers = member.limits.unwrap_or_default();
@@ -203,7 +206,10 @@ impl Own {
 
     fn check_level_0(&self) -> Result<()> {
         if self.level == Level::One || self.nonce.is_some() {
-            return Err(Error::new(Code::VersionMismatch, "the other side speaks wire level 0 alone, this one demands level 1"));
+            return Err(Error::new(
+                Code::VersionMismatch,
+                "the other side speaks wire level 0 alone, this one demands level 1",
+            ));
         }
         Ok(())
     }
@@ -260,7 +266,11 @@ mod tests {
             assert_eq!(strict.judge_request(None).unwrap_err().code(), Code::VersionMismatch);
             assert_eq!(strict.judge_response(None).unwrap_err().code(), Code::VersionMismatch);
         }
-        for malformed in [serde_json::json!(3), serde_json::json!({"versions": "1"}), serde_json::json!({"versions": [1], "limits": {"max_message": 0}})] {
+        for malformed in [
+            serde_json::json!(3),
+            serde_json::json!({"versions": "1"}),
+            serde_json::json!({"versions": [1], "limits": {"max_message": 0}}),
+        ] {
             assert!(own(Level::Auto, None).judge_request(Some(malformed)).unwrap().0.is_none());
         }
         assert!(own(Level::Auto, None).judge_response(Some(serde_json::json!({"version": 2}))).is_err());

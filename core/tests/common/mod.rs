@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hostlane::{Listener, Peer};
+use hostlane::{ConnectOptions, Level, Listener, Peer};
 
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -33,6 +33,16 @@ pub fn pair(place: &Place) -> (Peer, Peer) {
     let listener = Listener::bind(&place.address("pair.sock")).unwrap();
     let address = place.address("pair.sock");
     let client = std::thread::spawn(move || Peer::connect(&address, SOON).unwrap());
+    let server = listener.accept(SOON).unwrap();
+    (client.join().unwrap(), server)
+}
+
+/// The same on wire level 0.
+pub fn pair_on_level_0(place: &Place) -> (Peer, Peer) {
+    let listener = Listener::bind(&place.address("zero.sock")).unwrap();
+    let address = place.address("zero.sock").parse().unwrap();
+    let options = ConnectOptions::new().level(Level::Zero);
+    let client = std::thread::spawn(move || Peer::connect_with(&address, &options, SOON).unwrap());
     let server = listener.accept(SOON).unwrap();
     (client.join().unwrap(), server)
 }

@@ -16,10 +16,11 @@ use crate::peer::hostlane_peer_t;
 #[derive(Clone, Copy)]
 pub struct hostlane_info_t {
     /// Process id of the other side when it connected or listened, from the kernel. May be reused: never decide by it.
+    /// 0 where the kernel cannot tell: tcp:, and stdio: over pipes.
     pub pid: i32,
-    /// User id of the other side, from the kernel.
+    /// User id of the other side, from the kernel; UINT32_MAX where it cannot tell.
     pub uid: u32,
-    /// Group id of the other side, from the kernel.
+    /// Group id of the other side, from the kernel; UINT32_MAX where it cannot tell.
     pub gid: u32,
     /// Wire level (docs/protocol.md).
     pub level: u32,
@@ -31,7 +32,7 @@ pub struct hostlane_info_t {
     pub instance: [c_char; 40],
     /// The other side's id; empty when it told none.
     pub peer_instance: [c_char; 40],
-    /// What moves the bytes: "unix".
+    /// What moves the bytes: "unix", "tcp", "inproc", "fd", "stdio" or "spawn".
     pub carrier: [c_char; 16],
     /// Agreed features beyond the level, separated by spaces.
     pub features: [c_char; 256],
@@ -198,9 +199,9 @@ fn flat_info(info: &Info) -> Result<hostlane_info_t> {
         *slot = channel.number();
     }
     Ok(hostlane_info_t {
-        pid: info.credentials.pid,
-        uid: info.credentials.uid,
-        gid: info.credentials.gid,
+        pid: info.credentials.map_or(0, |who| who.pid),
+        uid: info.credentials.map_or(u32::MAX, |who| who.uid),
+        gid: info.credentials.map_or(u32::MAX, |who| who.gid),
         level: info.level.into(),
         max_message: info.max_message as u64,
         peer_id: terminated(&info.peer_id)?,

@@ -572,14 +572,15 @@ typedef struct {
 typedef struct {
     /**
      * Process id of the other side when it connected or listened, from the kernel. May be reused: never decide by it.
+     * 0 where the kernel cannot tell: tcp:, and stdio: over pipes.
      */
     int32_t pid;
     /**
-     * User id of the other side, from the kernel.
+     * User id of the other side, from the kernel; UINT32_MAX where it cannot tell.
      */
     uint32_t uid;
     /**
-     * Group id of the other side, from the kernel.
+     * Group id of the other side, from the kernel; UINT32_MAX where it cannot tell.
      */
     uint32_t gid;
     /**
@@ -603,7 +604,7 @@ typedef struct {
      */
     char peer_instance[40];
     /**
-     * What moves the bytes: "unix".
+     * What moves the bytes: "unix", "tcp", "inproc", "fd", "stdio" or "spawn".
      */
     char carrier[16];
     /**

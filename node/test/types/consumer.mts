@@ -31,7 +31,7 @@ try {
 }
 
 const info: PeerInfo = peer.info();
-console.log(info.credentials.uid, peer.stats().sendQueue.peakBytes, listener.takeRefusals()[0]?.error.kind);
+console.log(info.credentials?.uid, peer.stats().sendQueue.peakBytes, listener.takeRefusals()[0]?.error.kind);
 
 // @ts-expect-error -- peers come from connect and accept
 new (peer.constructor as typeof Peer)();

@@ -142,18 +142,32 @@ impl Conn {
     // --- calls and streams of level 1 -----------------------------------------------------------------
 
     /// Opens a stream: the id of its call.
-    pub(crate) fn open_stream(&mut self, channel: Channel, fin: bool, with: With, payload: Bytes, now: Instant) -> Result<u64> {
+    pub(crate) fn open_stream(
+        &mut self,
+        channel: Channel,
+        fin: bool,
+        with: With,
+        payload: Bytes,
+        now: Instant,
+    ) -> Result<u64> {
         self.may_send(channel, payload.len())?;
         self.may_ask()?;
         let at = self.position(channel)?;
-        let fds = self.agreed.features.contains(&crate::proto::offer::FDS);
+        let fds = self.passes_fds();
         let Some(one) = &mut self.one else { return Err(level_0("streams")) };
         with.check(fds)?;
         one.ask(None, Ask { at, stream: true, fin, with }, payload, now, &mut self.ops, None)
     }
 
     /// Sends an item of a stream, the last one with `fin`; done when the carrier took all of it.
-    pub(crate) fn stream_send(&mut self, op: OpId, id: u64, payload: Bytes, fin: bool, deadline: Option<Instant>) -> Step {
+    pub(crate) fn stream_send(
+        &mut self,
+        op: OpId,
+        id: u64,
+        payload: Bytes,
+        fin: bool,
+        deadline: Option<Instant>,
+    ) -> Step {
         if let Err(error) = self.may_stream().and_then(|()| self.check_len(payload.len())) {
             return Some(Err(error));
         }
@@ -240,7 +254,13 @@ impl Conn {
     }
 
     /// Sends a message; done when the carrier took all of it.
-    pub(in crate::proto) fn send(&mut self, op: OpId, channel: Channel, payload: Bytes, deadline: Option<Instant>) -> Step {
+    pub(in crate::proto) fn send(
+        &mut self,
+        op: OpId,
+        channel: Channel,
+        payload: Bytes,
+        deadline: Option<Instant>,
+    ) -> Step {
         if let Err(error) = self.may_send(channel, payload.len()).and_then(|()| self.ops.admit()) {
             return Some(Err(error));
         }

@@ -9,9 +9,9 @@ use super::{Agreed, Conn, Ping, Role, State, peer_closed};
 use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::Descriptor;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
-use crate::os::Descriptor;
 use crate::proto::hello;
 use crate::proto::level1::{Level1, Proofs, Setup};
 use crate::proto::offer::{self, Theirs};
@@ -279,6 +279,7 @@ impl Conn {
 
     fn opened(&mut self) {
         self.state = State::Open;
+        self.opened = true;
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }

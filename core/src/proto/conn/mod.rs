@@ -25,13 +25,13 @@ use bytes::Bytes;
 use crate::api::stats::{ChannelStats, Stats};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::os::Descriptor;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
 use crate::proto::hello;
-use crate::os::Descriptor;
 use crate::proto::inbox::Inbox;
 use crate::proto::level1::{Level1, Policy};
-use crate::proto::offer::Own;
+use crate::proto::offer::{FDS, Own};
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
 use crate::proto::reader::FrameReader;
@@ -148,6 +148,8 @@ pub(crate) struct Conn {
     hello_sent: Vec<u8>,
     /// By when the reason for the end has to have left.
     last_words: Option<Instant>,
+    /// The handshake ended well, whatever came then.
+    opened: bool,
     /// The time told last.
     now: Instant,
 }
@@ -180,6 +182,7 @@ impl Conn {
             one: None,
             hello_sent: Vec::new(),
             last_words: None,
+            opened: false,
             now,
             config,
         };
@@ -245,6 +248,11 @@ impl Conn {
         matches!(self.state, State::Ended(_)) && !self.wants_write()
     }
 
+    /// Whether descriptors may come with bytes.
+    pub(crate) fn passes_fds(&self) -> bool {
+        self.agreed.features.contains(&FDS)
+    }
+
     /// Whether a cork holds back what is small.
     pub(crate) fn cork(&mut self, corked: bool) {
         if let Some(one) = &mut self.one {
@@ -252,15 +260,13 @@ impl Conn {
         }
     }
 
-    /// Releases buffers while nothing happens.
-    pub(crate) fn rest(&mut self) {
-        if let Some(one) = &mut self.one {
-            one.rest();
-        }
-    }
-
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Whether the handshake ended well, even if the connection has ended since.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opened
     }
 
     /// Why the connection ended.

@@ -91,7 +91,9 @@ impl Conn {
                     one.wrote_ask(op, *at, plan, len, taken, payload, &mut self.ops, deadline);
                     None
                 }
-                Post::Answer(answer) => one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline),
+                Post::Answer(answer) => {
+                    one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline)
+                }
             },
             (Inline::Zero(header), _) => {
                 let call = matches!(post, Post::Request(..));
@@ -102,7 +104,14 @@ impl Conn {
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.
-    pub(crate) fn post(&mut self, op: OpId, post: Post, payload: Bytes, now: Instant, deadline: Option<Instant>) -> Step {
+    pub(crate) fn post(
+        &mut self,
+        op: OpId,
+        post: Post,
+        payload: Bytes,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Step {
         if let Err(error) = self.check_post(&post, payload.len()) {
             return Some(Err(error));
         }
@@ -154,7 +163,7 @@ impl Conn {
         if self.one.is_none() && (with.idempotency.is_some() || with.trace.is_some()) {
             return Err(level_0("a key or trace"));
         }
-        with.check(self.one.is_some() && self.agreed.features.contains(&crate::proto::offer::FDS))
+        with.check(self.passes_fds())
     }
 
     /// Whether an answer to the call `id` can still leave.

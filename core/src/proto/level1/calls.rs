@@ -52,7 +52,10 @@ impl With {
             }
         }
         if self.fds.len() > limits::MAX_FDS {
-            return Err(Error::new(Code::InvalidArgument, format!("a message carries at most {} descriptors", limits::MAX_FDS)));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("a message carries at most {} descriptors", limits::MAX_FDS),
+            ));
         }
         if !self.fds.is_empty() && !fds {
             return Err(Error::new(Code::Unsupported, "this connection carries no descriptors"));
@@ -126,13 +129,22 @@ impl Level1 {
     }
 
     fn insert_call(&mut self, id: u64, op: Option<OpId>, ask: &Ask) {
-        let stream = ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
+        let stream =
+            ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
         self.calls.insert(id, OwnCall { at: ask.at, op, sent: false, cancelled: false, stream });
         self.counts.calls += 1;
     }
 
     /// Starts a call; a plain one ends `op`, a stream is used by the id that comes back.
-    pub(crate) fn ask(&mut self, op: Option<OpId>, ask: Ask, payload: Bytes, now: Instant, ops: &mut Ops, deadline: Option<Instant>) -> Result<u64> {
+    pub(crate) fn ask(
+        &mut self,
+        op: Option<OpId>,
+        ask: Ask,
+        payload: Bytes,
+        now: Instant,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Result<u64> {
         let busy = self.open_calls >= self.peer.max_calls;
         if busy && self.waiting.len() >= limits::MAX_CALLS {
             let limit = limits::MAX_CALLS;
@@ -145,7 +157,11 @@ impl Level1 {
         }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };
-        if busy { self.waiting.push_back(waiting) } else { self.start_call(waiting) }
+        if busy {
+            self.waiting.push_back(waiting)
+        } else {
+            self.start_call(waiting)
+        }
         Ok(id)
     }
 
@@ -182,7 +198,17 @@ impl Level1 {
 
     /// The driver wrote `taken` bytes of a call with [`plan_ask`](Level1::plan_ask).
     #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
-    pub(crate) fn wrote_ask(&mut self, op: OpId, at: usize, plan: &Plan, len: usize, taken: usize, payload: impl FnOnce() -> Bytes, ops: &mut Ops, deadline: Option<Instant>) {
+    pub(crate) fn wrote_ask(
+        &mut self,
+        op: OpId,
+        at: usize,
+        plan: &Plan,
+        len: usize,
+        taken: usize,
+        payload: impl FnOnce() -> Bytes,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) {
         let id = self.new_id();
         self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
         self.open_calls += 1;
@@ -292,7 +318,14 @@ impl Level1 {
     }
 
     /// Answers a call; done when the carrier took all of it. `call_ended` if it needs none any more.
-    pub(crate) fn answer(&mut self, op: OpId, answer: Answer, payload: Bytes, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+    pub(crate) fn answer(
+        &mut self,
+        op: OpId,
+        answer: Answer,
+        payload: Bytes,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Step {
         if !self.served.contains_key(&answer.id) {
             return Some(Err(call_ended()));
         }
@@ -341,7 +374,17 @@ impl Level1 {
 
     /// The driver wrote `taken` bytes of an answer with [`plan_answer`](Level1::plan_answer).
     #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
-    pub(crate) fn wrote_answer(&mut self, op: OpId, answer: Answer, plan: &Plan, len: usize, taken: usize, payload: impl FnOnce() -> Bytes, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+    pub(crate) fn wrote_answer(
+        &mut self,
+        op: OpId,
+        answer: Answer,
+        plan: &Plan,
+        len: usize,
+        taken: usize,
+        payload: impl FnOnce() -> Bytes,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Step {
         if let Some(mut served) = self.served.remove(&answer.id) {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             self.count_out(served.at, len);

@@ -57,7 +57,11 @@ impl Level1 {
     }
 
     fn check_opened(&self, id: u64) -> Result<()> {
-        if self.was_opened(id) { Ok(()) } else { Err(bad(format!("a frame for the call {id}, which was never opened"))) }
+        if self.was_opened(id) {
+            Ok(())
+        } else {
+            Err(bad(format!("a frame for the call {id}, which was never opened")))
+        }
     }
 
     /// Judges a message by its first frame.
@@ -72,7 +76,10 @@ impl Level1 {
             kind::MESSAGE => true,
             kind::REQUEST => {
                 if header.id == 0 || self.is_own(header.id) || header.id <= self.last_requests[at] {
-                    return Err(bad(format!("a call under the id {}, which is not a new one of the other side's", header.id)));
+                    return Err(bad(format!(
+                        "a call under the id {}, which is not a new one of the other side's",
+                        header.id
+                    )));
                 }
                 self.last_requests[at] = header.id;
                 self.last_seen = self.last_seen.max(header.id);
@@ -93,7 +100,10 @@ impl Level1 {
         };
         if credited && !self.inbox.window(at).charge(total) {
             let channel = header.channel;
-            return Err(Error::new(Code::CreditExceeded, format!("a message on channel {channel} came without credit")));
+            return Err(Error::new(
+                Code::CreditExceeded,
+                format!("a message on channel {channel} came without credit"),
+            ));
         }
         Ok(())
     }

@@ -47,10 +47,6 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a frame about the connection or a call, without flags and channel.
-    pub(crate) fn control(kind: u8, id: u64, len: usize) -> Header {
-        Header { len: len as u32, kind, flags: 0, channel: 0, id }
-    }
 
     pub(crate) fn encode(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];

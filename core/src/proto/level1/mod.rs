@@ -201,10 +201,6 @@ impl Level1 {
         engine
     }
 
-    pub(crate) fn peer_limits(&self) -> Limits {
-        self.peer
-    }
-
     fn position(&self, channel: u16) -> Result<usize> {
         self.channels.position(Channel::from_wire(channel)).ok_or_else(|| {
             Error::new(Code::UnknownChannel, format!("a frame arrived on channel {channel}, not agreed"))
@@ -225,11 +221,6 @@ impl Level1 {
         self.reader.inside_frame()
     }
 
-    /// Releases buffers while nothing happens.
-    pub(crate) fn rest(&mut self) {
-        self.reader.rest();
-    }
-
     pub(crate) fn stage(&mut self, ops: &Ops) {
         let calls = &self.calls;
         self.outbox.stage(|mark| match mark {
@@ -244,11 +235,6 @@ impl Level1 {
 
     pub(crate) fn wants_write(&self) -> bool {
         if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
-    }
-
-    /// Whether all that was to leave has left.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.outbox.is_empty()
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -294,7 +280,11 @@ impl Level1 {
     }
 
     /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(&mut self, channel: Option<usize>, mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool) {
+    pub(crate) fn recv_many(
+        &mut self,
+        channel: Option<usize>,
+        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+    ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
@@ -332,7 +322,15 @@ impl Level1 {
     }
 
     /// Sends a one-way message by the policy of its channel.
-    pub(crate) fn send(&mut self, at: usize, op: OpId, payload: Bytes, with: With, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+    pub(crate) fn send(
+        &mut self,
+        at: usize,
+        op: OpId,
+        payload: Bytes,
+        with: With,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Step {
         let corked = self.corks > 0;
         let channel = self.outbox.channel(at);
         let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
@@ -369,7 +367,13 @@ impl Level1 {
 
     /// The frames of a one-way message that may be written this moment from the caller's memory.
     pub(crate) fn plan_send(&self, at: usize, len: usize) -> Option<Plan> {
-        self.plan(at, header::Header { len: 0, kind: kind::MESSAGE, flags: 0, channel: 0, id: 0 }, &Default::default(), len, true)
+        self.plan(
+            at,
+            header::Header { len: 0, kind: kind::MESSAGE, flags: 0, channel: 0, id: 0 },
+            &Default::default(),
+            len,
+            true,
+        )
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
@@ -381,7 +385,17 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
-    pub(crate) fn wrote_send(&mut self, at: usize, op: OpId, plan: &Plan, len: usize, taken: usize, payload: impl FnOnce() -> Bytes, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+    pub(crate) fn wrote_send(
+        &mut self,
+        at: usize,
+        op: OpId,
+        plan: &Plan,
+        len: usize,
+        taken: usize,
+        payload: impl FnOnce() -> Bytes,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Step {
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
         if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
@@ -444,7 +458,10 @@ impl Level1 {
         }
         if keepalive.pinged.is_some() {
             let silent = now.saturating_duration_since(keepalive.heard);
-            return Err(Error::new(Code::PeerUnresponsive, format!("nothing arrived for {silent:?}, not even an answer to a ping")));
+            return Err(Error::new(
+                Code::PeerUnresponsive,
+                format!("nothing arrived for {silent:?}, not even an answer to a ping"),
+            ));
         }
         keepalive.pinged = Some(now);
         self.outbox.push_control(kind::PING, 0, 0, &0u64.to_le_bytes());
@@ -475,7 +492,10 @@ impl Level1 {
     /// Moves the end on. Says whether this side's drain is complete.
     pub(crate) fn advance(&mut self) -> bool {
         self.start_waiting();
-        if self.drain.ack_owed && self.waiting.is_empty() && self.outbox.channels().iter().all(queue::ChannelQueue::is_empty) {
+        if self.drain.ack_owed
+            && self.waiting.is_empty()
+            && self.outbox.channels().iter().all(queue::ChannelQueue::is_empty)
+        {
             self.drain.ack_owed = false;
             self.outbox.push_control(kind::DRAIN_ACK, 0, 0, &[]);
         }
@@ -518,10 +538,6 @@ impl Level1 {
         self.open_calls = 0;
         self.served.clear();
         self.keepalive = None;
-    }
-
-    pub(crate) fn drop_received(&mut self) {
-        self.inbox.clear();
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {

@@ -221,7 +221,13 @@ impl Outbox {
     }
 
     /// The driver wrote `taken` bytes of `plan`; the rest is staged. `payload` owns the bytes if any are left.
-    pub(super) fn wrote(&mut self, plan: &Plan, taken: usize, payload: impl FnOnce() -> Bytes, mark: Option<Mark>) -> bool {
+    pub(super) fn wrote(
+        &mut self,
+        plan: &Plan,
+        taken: usize,
+        payload: impl FnOnce() -> Bytes,
+        mark: Option<Mark>,
+    ) -> bool {
         self.staged_total += plan.len() as u64;
         self.taken_total += taken as u64;
         if taken == plan.len() {
@@ -373,11 +379,6 @@ impl Outbox {
     }
 
     // --- the carrier -------------------------------------------------------------------------------
-
-    /// Whether anything is to be written now. Call [`stage`](Outbox::stage) first.
-    pub(super) fn has_staged(&self) -> bool {
-        !self.staged.is_empty()
-    }
 
     /// Whether there is, or would be after staging, anything to write.
     pub(super) fn is_empty(&self) -> bool {

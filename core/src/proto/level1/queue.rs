@@ -98,7 +98,9 @@ impl ChannelQueue {
 
     /// Whether a message that comes now could leave at once.
     pub(super) fn may_pass(&self, credited: bool) -> bool {
-        self.open.is_none() && self.free.is_empty() && (!credited || (self.credited.is_empty() && self.has_credit()))
+        self.open.is_none()
+            && self.free.is_empty()
+            && (!credited || (self.credited.is_empty() && self.has_credit()))
             && self.dropped == self.dropped_told
     }
 

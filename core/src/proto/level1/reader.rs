@@ -143,7 +143,8 @@ impl Reader {
             self.staging.reserve_exact(size - self.staging.len());
         }
         let room = self.staging.capacity() - self.staging.len();
-        let wanted = if self.open.is_empty() { room } else { BETWEEN.max(need).saturating_sub(self.staging.len()).max(1) };
+        let wanted =
+            if self.open.is_empty() { room } else { BETWEEN.max(need).saturating_sub(self.staging.len()).max(1) };
         (&mut self.staging, room.min(wanted))
     }
 
@@ -302,14 +303,6 @@ impl Reader {
             }
         }
     }
-
-    /// Nothing has arrived for a while: holds no memory meanwhile.
-    pub(crate) fn rest(&mut self) {
-        if self.start == self.staging.len() {
-            self.start = 0;
-            self.staging = Vec::new();
-        }
-    }
 }
 
 /// What stands between the header of a message frame and the bytes of the message.
@@ -447,7 +440,14 @@ mod tests {
         let whole = encode(2, 0, &[7; 100], 40);
         assert!(feed(&mut Reader::new(1000, Vec::new()), &whole, &[9]).is_ok());
         let second = HEADER_LEN + 4 + 40;
-        for (at, byte) in [(second, 41u8), (second + 5, flag::LAST), (second + 5, flag::FIRST), (second + 4, 0x11), (16, 99), (16, 101)] {
+        for (at, byte) in [
+            (second, 41u8),
+            (second + 5, flag::LAST),
+            (second + 5, flag::FIRST),
+            (second + 4, 0x11),
+            (16, 99),
+            (16, 101),
+        ] {
             let mut bytes = whole.clone();
             bytes[at] = byte;
             assert!(feed(&mut Reader::new(1000, Vec::new()), &bytes, &[9]).is_err(), "{at} {byte}");

@@ -30,7 +30,8 @@ impl Proofs {
     pub(crate) fn new(secret: &Secret, connector: bool, request: &[u8], response: &[u8]) -> Proofs {
         let mac = |role: &[u8]| {
             // A key of any length is taken.
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).unwrap_or_else(|_| unreachable!("HMAC takes every key"));
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+                .unwrap_or_else(|_| unreachable!("HMAC takes every key"));
             mac.update(CONTEXT);
             mac.update(role);
             mac.update(&Sha256::digest(request));

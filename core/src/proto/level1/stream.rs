@@ -134,7 +134,15 @@ impl Level1 {
 
     /// Sends an item; done when the carrier took all of it. With `fin` nothing comes behind it, and an
     /// empty payload is no item.
-    pub(crate) fn stream_send(&mut self, op: OpId, id: u64, payload: Bytes, fin: bool, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+    pub(crate) fn stream_send(
+        &mut self,
+        op: OpId,
+        id: u64,
+        payload: Bytes,
+        fin: bool,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Step {
         let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended() && !s.is_held()) else {
             return Some(Err(call_ended()));
         };
@@ -173,8 +181,15 @@ impl Level1 {
             let flags = if item.fin { flag::FIN } else { 0 };
             let mark = Some(Mark::Send(item.op));
             self.count_out(at, item.payload.len());
-            let message =
-                Outgoing { kind: kind::STREAM, flags, id, ext: Default::default(), payload: item.payload, fds: Vec::new(), mark };
+            let message = Outgoing {
+                kind: kind::STREAM,
+                flags,
+                id,
+                ext: Default::default(),
+                payload: item.payload,
+                fds: Vec::new(),
+                mark,
+            };
             self.outbox.push(at, message, false);
         }
         if let Some(answer) = held {

@@ -282,7 +282,10 @@ fn a_large_message_does_not_hold_up_a_small_one_of_another_channel() {
 #[test]
 fn streams_carry_items_both_ways_under_their_own_credit() {
     let mut pair = pair();
-    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::from_static(b"open"), pair.now).unwrap();
+    let id = pair
+        .client
+        .open_stream(Channel::COMMAND, false, With::default(), Bytes::from_static(b"open"), pair.now)
+        .unwrap();
     pair.exchange();
     let request = take(&mut pair.server).request.unwrap();
     assert!(request.stream && request.id == id);

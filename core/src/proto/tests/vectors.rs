@@ -228,7 +228,8 @@ impl Talk {
                 }
             }
             "delivers" => {
-                let Some(Ok(Outcome::Message(Delivery { channel, payload, .. }))) = self.conn.recv(op, None, None) else {
+                let Some(Ok(Outcome::Message(Delivery { channel, payload, .. }))) = self.conn.recv(op, None, None)
+                else {
                     panic!("a message was received")
                 };
                 assert_eq!(u64::from(channel.number()), value["channel"].as_u64().unwrap());

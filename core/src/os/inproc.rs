@@ -1,0 +1,112 @@
+//! `inproc:`: listeners of this process, by name.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::error::{Code, Error, Result};
+use crate::os::carrier::{Carrier, Kind};
+use crate::os::fork;
+use crate::os::poller::Bell;
+
+/// Taken before a backlog's lock.
+static NAMES: Mutex<BTreeMap<String, Arc<Backlog>>> = Mutex::new(BTreeMap::new());
+
+#[derive(Debug)]
+struct Backlog {
+    waiting: Mutex<VecDeque<Carrier>>,
+    limit: usize,
+    /// Readable while somebody waits.
+    bell: Bell,
+    stamp: fork::Stamp,
+}
+
+/// A listener; its name is free again once it is dropped or shut.
+#[derive(Debug)]
+pub(crate) struct Inproc {
+    name: String,
+    backlog: Arc<Backlog>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inproc {
+    pub(crate) fn bind(name: &str, limit: i32) -> Result<Inproc> {
+        let backlog = Arc::new(Backlog {
+            waiting: Mutex::default(),
+            // As the kernel counts: a backlog of none still has one place.
+            limit: usize::try_from(limit).unwrap_or_default() + 1,
+            bell: Bell::new()?,
+            stamp: fork::Stamp::now(),
+        });
+        let mut names = locked(&NAMES);
+        // What a forked child inherited are its parent's listeners.
+        if names.get(name).is_some_and(|there| there.stamp.current()) {
+            return Err(Error::new(Code::AddressInUse, format!("inproc:{name} has a listener in this process")));
+        }
+        names.insert(name.to_owned(), backlog.clone());
+        Ok(Inproc { name: name.to_owned(), backlog })
+    }
+
+    /// The next connection, or `AGAIN`.
+    pub(crate) fn accept(&self) -> Result<Carrier, Errno> {
+        let mut waiting = locked(&self.backlog.waiting);
+        let next = waiting.pop_front();
+        if waiting.is_empty() {
+            self.backlog.bell.clear();
+        }
+        next.ok_or(Errno::AGAIN)
+    }
+
+    /// Frees the name and turns away who waits.
+    pub(crate) fn shut(&self) {
+        let mut names = locked(&NAMES);
+        if names.get(&self.name).is_some_and(|there| Arc::ptr_eq(there, &self.backlog)) {
+            names.remove(&self.name);
+        }
+        drop(names);
+        let waiting = std::mem::take(&mut *locked(&self.backlog.waiting));
+        waiting.iter().for_each(Carrier::shut);
+    }
+}
+
+impl Drop for Inproc {
+    fn drop(&mut self) {
+        if self.backlog.stamp.current() {
+            self.shut();
+        }
+    }
+}
+
+impl AsFd for Inproc {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.backlog.bell.as_fd()
+    }
+}
+
+/// Connects to a listener of this process. `not_found` without one, `queue_full` when its backlog is.
+pub(crate) fn connect(name: &str) -> Result<Carrier> {
+    let names = locked(&NAMES);
+    let Some(backlog) = names.get(name).filter(|there| there.stamp.current()) else {
+        return Err(Error::new(Code::NotFound, format!("inproc:{name} has no listener in this process")));
+    };
+    let mut waiting = locked(&backlog.waiting);
+    if waiting.len() >= backlog.limit {
+        return Err(Error::new(Code::QueueFull, format!("inproc:{name}: {} connections wait there", waiting.len())));
+    }
+    let (mine, theirs) = pair()?;
+    waiting.push_back(Carrier::socket(Kind::Inproc, theirs));
+    backlog.bell.ring();
+    Ok(Carrier::socket(Kind::Inproc, mine))
+}
+
+/// Two connected sockets, closed in programs this process executes.
+pub(crate) fn pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|e| Error::os("making a pair of sockets", e))
+}

@@ -1,0 +1,133 @@
+//! The listening half of the transport door: an address yields carriers.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{Shutdown, SocketFlags, sockopt};
+
+use crate::addr::Address;
+use crate::api::options::Common;
+use crate::error::{Code, Error, Result};
+use crate::os::carrier::{Carrier, Kind};
+use crate::os::inproc::Inproc;
+use crate::os::only::Only;
+use crate::os::socket_file::{self, SocketFile};
+use crate::os::systemd::Passed;
+use crate::os::unix::{self, Target};
+use crate::os::{dial, inherited, stdio, trust};
+
+/// A place where connections arrive. Its descriptor ([`AsFd`]) is readable when
+/// [`accept`](ListenSocket::accept) has news.
+#[derive(Debug)]
+pub(crate) struct ListenSocket {
+    source: Source,
+    address: Address,
+}
+
+#[derive(Debug)]
+enum Source {
+    Socket {
+        // Declared first: the file has to go before the descriptor, or a client could find a dead path.
+        _file: Option<SocketFile>,
+        sock: OwnedFd,
+        kind: Kind,
+    },
+    Passed(Passed),
+    Inproc(Inproc),
+    Only(Only),
+}
+
+impl ListenSocket {
+    pub(crate) fn bind(address: &Address, options: &Common, backlog: i32) -> Result<ListenSocket> {
+        options.check()?;
+        let mut actual = address.clone();
+        let source = match Target::resolve(address, options, true)? {
+            Some(Target::Path(path)) => {
+                let (sock, file) = socket_file::bind(&path, backlog)?;
+                Source::Socket { _file: Some(file), sock, kind: Kind::Unix }
+            }
+            Some(target @ Target::Abstract(_)) => {
+                let sock = unix::new_stream()?;
+                rustix::net::bind(&sock, &target.sockaddr()?)
+                    .and_then(|()| rustix::net::listen(&sock, backlog))
+                    .map_err(|e| Error::os(format_args!("listening at {address}"), e))?;
+                Source::Socket { _file: None, sock, kind: Kind::Unix }
+            }
+            None => match address {
+                Address::Tcp(wanted) => {
+                    trust::tcp(wanted, options)?;
+                    let (sock, bound) = bind_tcp(wanted, backlog)?;
+                    actual = Address::Tcp(bound);
+                    Source::Socket { _file: None, sock, kind: Kind::Tcp }
+                }
+                Address::Inproc(name) => Source::Inproc(Inproc::bind(name, backlog)?),
+                Address::Fd(number) => Source::Only(Only::new(inherited::take(*number, options)?)?),
+                Address::Stdio => Source::Only(Only::new(stdio::take(options)?)?),
+                Address::Systemd(name) => Source::Passed(Passed::take(name.as_deref(), options)?),
+                other => return Err(Error::new(Code::Unsupported, format!("this build does not listen at {other}"))),
+            },
+        };
+        Ok(ListenSocket { source, address: actual })
+    }
+
+    /// The address as given, with the port the system chose where it had to.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The next connection, or `AGAIN`. `None` when there will be no other.
+    pub(crate) fn accept(&self) -> Result<Option<Carrier>, Errno> {
+        let (sock, kind) = match &self.source {
+            Source::Socket { sock, kind, .. } => (sock.as_fd(), *kind),
+            Source::Passed(passed) => (passed.as_fd(), passed.kind()),
+            Source::Inproc(inproc) => return inproc.accept().map(Some),
+            Source::Only(only) => return only.accept(),
+        };
+        let sock = rustix::net::accept_with(sock, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        Ok(Some(Carrier::socket(kind, sock)))
+    }
+
+    /// Whether who is not accepted here can be accepted by somebody else: then nobody is to be taken from
+    /// the backlog in advance.
+    pub(crate) fn shared(&self) -> bool {
+        matches!(self.source, Source::Passed(_))
+    }
+
+    /// Turns clients away from now on, those in the backlog too, even if a forked child shares the socket.
+    /// Not where the backlog is somebody else's as well.
+    pub(crate) fn shut(&self) {
+        match &self.source {
+            Source::Socket { sock, .. } => {
+                // Already ended is as good.
+                let _ = rustix::net::shutdown(sock, Shutdown::Both);
+                while self.accept().is_ok() {}
+            }
+            Source::Passed(_) => {}
+            Source::Inproc(inproc) => inproc.shut(),
+            Source::Only(only) => only.shut(),
+        }
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.source {
+            Source::Socket { sock, .. } => sock.as_fd(),
+            Source::Passed(passed) => passed.as_fd(),
+            Source::Inproc(inproc) => inproc.as_fd(),
+            Source::Only(only) => only.as_fd(),
+        }
+    }
+}
+
+fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> {
+    let failed = |e| Error::os(format_args!("listening at tcp:{wanted}"), e);
+    let sock = unix::stream(dial::family(wanted))?;
+    // A server that starts again need not wait for the connections of the last one to be forgotten. Two
+    // servers at one port are refused as before.
+    sockopt::set_socket_reuseaddr(&sock, true).map_err(failed)?;
+    rustix::net::bind(&sock, wanted).and_then(|()| rustix::net::listen(&sock, backlog)).map_err(failed)?;
+    let bound = rustix::net::getsockname(&sock).and_then(SocketAddr::try_from).map_err(failed)?;
+    Ok((sock, bound))
+}
