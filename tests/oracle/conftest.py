@@ -80,7 +80,7 @@ def from_stock(path: str) -> Iterator[tuple[Lane, StockClient]]:
             lane.close()
 
 
-@pytest.fixture(params=["oracle"])
+@pytest.fixture(params=["oracle", "hostlane"])
 def echo1(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EchoServer | Server]:
     """A server that echoes on level 1. Whatever the test did to it, it still serves and leaks no descriptor."""
     if request.param == "oracle":

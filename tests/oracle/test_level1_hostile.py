@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import json
+import os
 import random
 import socket
 import threading
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from gen_vectors import LEVEL1, raw
-from harness import say, wait_until
+from harness import Server, say, wait_until
 from level1 import HEADER, WHOLE, Flag, Frame, Type, control, frames_of, message
 from peer1 import Level1Client, RawLevel1, probe
 from stock import Background
@@ -269,6 +271,19 @@ def test_a_changed_byte(echo1: Any) -> None:
                 peer.sock.shutdown(socket.SHUT_WR)
             drain(peer)
     assert probe(echo1.path) < 1.0
+
+
+def test_descriptors_nobody_announced(server: Server) -> None:
+    """They are closed, and the connection with them."""
+    with RawLevel1.opened(server.path) as peer:
+        first, second = os.pipe()
+        try:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [first, second]))]
+            peer.sock.sendmsg([message(Type.MESSAGE, 2, 0, b"x")], rights)
+        finally:
+            os.close(first)
+            os.close(second)
+        peer.closed("protocol_error")
 
 
 def test_a_hundred_idle_clients(echo1: Any) -> None:

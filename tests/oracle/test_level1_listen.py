@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from engine1 import NUMBERS
 from harness import BIN, Server
 from level1 import Frame, Type, control, frames_of, message
 from peer1 import Level1Client, RawLevel1
@@ -53,3 +56,18 @@ def test_a_bad_client_ends_only_itself(tmp_path: Path, path: str) -> None:
         good.until_end()
     assert listening.wait() == 0, listening.err
     assert [json.loads(line)["text"] for line in listening.out.splitlines()] == ["first", "second"]
+
+
+LAST = {"close": control(Type.CLOSE, NUMBERS["closed"]), "fault": Frame(1).encode(), "eof": b""}
+
+
+@pytest.mark.parametrize("last", LAST.values(), ids=LAST.keys())
+def test_a_client_in_a_hurry(tmp_path: Path, path: str, last: bytes) -> None:
+    """READY, a message and the end in one write: the handshake is over, and the message is delivered."""
+    listening = Server(tmp_path, [BIN, "--format", "json", "listen", path, "--count", "1"], path)
+    with RawLevel1.connect(path) as peer:
+        peer.ask()
+        peer.send(control(Type.READY) + message(Type.MESSAGE, 2, 0, b"only") + last)
+        peer.sock.shutdown(1)
+        assert listening.wait() == 0, listening.err
+    assert [json.loads(line)["text"] for line in listening.out.splitlines()] == ["only"]
