@@ -174,7 +174,10 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
-        self.outbox.clear();
+        // With last words to come, the response they follow is still owed.
+        if self.last_words.is_none() {
+            self.outbox.clear();
+        }
         if let Some(one) = &mut self.one {
             one.abandon();
             if self.last_words.is_none() {

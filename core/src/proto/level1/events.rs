@@ -64,6 +64,17 @@ impl Level1 {
         }
     }
 
+    /// Whether a frame of the call `id` stands on the channel of its request.
+    fn check_channel(&self, id: u64, at: usize) -> Result<()> {
+        let own = self.calls.get(&id).map(|call| call.at);
+        match own.or_else(|| self.served.get(&id).map(|served| served.at)) {
+            Some(asked) if asked != at => {
+                Err(bad(format!("a frame of the call {id} on another channel than its request")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Judges a message by its first frame.
     fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
         self.check_ready()?;
@@ -90,10 +101,12 @@ impl Level1 {
                     return Err(bad("an answer to a call of the other side's own"));
                 }
                 self.check_opened(header.id)?;
+                self.check_channel(header.id, at)?;
                 false
             }
             _ => {
                 self.check_opened(header.id)?;
+                self.check_channel(header.id, at)?;
                 self.admit_item(header.id, header.has(flag::FIN), total)?;
                 false
             }
@@ -195,9 +208,10 @@ impl Level1 {
                 self.on_goaway(last, ops);
             }
             kind::DRAIN_ACK => {
-                if self.drain.asked && !std::mem::replace(&mut self.drain.acked, true) {
-                    self.push_goaway(self.last_seen);
+                if !self.drain.asked || std::mem::replace(&mut self.drain.acked, true) {
+                    return Err(bad("an acknowledgement nobody asked for"));
                 }
+                self.push_goaway(self.last_seen);
             }
             kind::CLOSE => {
                 let error = reason(payload)?;
