@@ -20,9 +20,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With};
-pub(crate) use inbox::{Delivery, Request};
+pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
+pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
 use bytes::Bytes;
@@ -280,20 +281,13 @@ impl Level1 {
     }
 
     /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(
-        &mut self,
-        channel: Option<usize>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
-    ) {
+    pub(crate) fn recv_many(&mut self, channel: Option<usize>, mut keep: impl FnMut(Channel, Body<'_>, Extra) -> bool) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
+                // A request whose caller has left meanwhile is nobody's any more.
                 let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
-                match (alive, &body) {
-                    (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra.request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra.request),
-                }
+                !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
             self.give_back(grant);
