@@ -6,6 +6,7 @@ mod addr;
 mod api;
 mod driver;
 mod error;
+mod link;
 mod os;
 mod proto;
 #[cfg(feature = "schema")]
@@ -25,6 +26,7 @@ pub use api::stream::Stream;
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
 pub use error::{Code, Error, Result, Sent};
+pub use link::{Link, LinkEvent, LinkOptions};
 pub use os::rundir::runtime_directory;
 pub use proto::Secret;
 pub use proto::channel::Channel;

@@ -119,6 +119,14 @@ pub const MAX_UNREAD_PONGS: usize = 1024;
 /// Shortest keepalive.
 pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
 
+/// The first pause of a link between two attempts, and the longest.
+pub const LINK_DELAY: Duration = Duration::from_millis(10);
+/// See [`LINK_DELAY`].
+pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// How long one attempt of a link to connect may take.
+pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
+
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
 

@@ -220,6 +220,11 @@ impl Peer {
         self.lane.close();
     }
 
+    /// Whether the connection has not ended, as far as this side has noticed.
+    pub fn is_open(&self) -> bool {
+        self.lane.peek(|conn| conn.is_open())
+    }
+
     /// Who the other side is and what was agreed.
     pub fn info(&self) -> Result<Info> {
         self.lane.info()
