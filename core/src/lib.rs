@@ -16,7 +16,7 @@ pub use api::call::Call;
 pub use api::info::{Credentials, Info};
 pub use api::listener::{Listener, Refusal};
 pub use api::message::Message;
-pub use api::options::{ConnectOptions, ListenOptions};
+pub use api::options::{ConnectOptions, ListenOptions, Spin};
 pub use api::payload::Payload;
 pub use api::peer::Peer;
 pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};

@@ -74,6 +74,15 @@ pub const PING_RATE: u32 = CONTROL_RATE / 4;
 /// Pings of this side that may be unanswered at a time.
 pub const MAX_PINGS: usize = CONTROL_RATE as usize / 4;
 
+/// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
+pub const MAX_SPIN: Duration = Duration::from_micros(50);
+
+/// Shortest such polling: less finds nobody and is only lost.
+pub const MIN_SPIN: Duration = Duration::from_micros(5);
+
+/// Longest polling that [`Spin::Micros`](crate::Spin::Micros) may ask for.
+pub const MAX_FIXED_SPIN: Duration = Duration::from_millis(10);
+
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;
 

@@ -9,8 +9,6 @@ use crate::api::peer::Peer;
 use crate::api::stats::ListenerStats;
 use crate::api::wait::Wait;
 use crate::driver::acceptor::Acceptor;
-use crate::driver::lane::{Driver, Lane};
-use crate::driver::turn::Turn;
 use crate::error::{Error, Result};
 
 /// A server's address.
@@ -58,7 +56,7 @@ impl Listener {
     /// `forked`; a failed handshake is no error here, see [`take_refusals`](Listener::take_refusals).
     pub fn accept<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Peer> {
         let made = self.acceptor.accept(wait.into())?;
-        Ok(Peer::of(Lane::new(made, |_| Driver::Direct(Turn::default()))))
+        Ok(Peer::of(made.into_direct()))
     }
 
     /// The address as given.

@@ -11,8 +11,7 @@ use crate::api::options::ConnectOptions;
 use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
-use crate::driver::lane::{self, Driver, Lane};
-use crate::driver::turn::Turn;
+use crate::driver::lane::{self, Lane};
 use crate::error::{Code, Error, Result};
 use crate::os::socket::{self, Dial};
 use crate::proto::Outcome;
@@ -57,7 +56,7 @@ impl Peer {
         }
         let allowed = socket::allowed_uids(address, &options.common);
         let made = lane::connected(dial.into_socket(), address.to_string(), &options.common, allowed.as_deref())?;
-        let lane = Lane::new(made, |_| Driver::Direct(Turn::default()));
+        let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
         Ok(Peer::of(lane))
     }

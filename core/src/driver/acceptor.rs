@@ -316,6 +316,7 @@ impl State {
                     credentials,
                     address: self.address.clone(),
                     max_message: self.options.max_message,
+                    spin: self.options.spin,
                 });
             }
             (failure, credentials) => {

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use crate::api::info::{Credentials, Info};
-use crate::api::options::Common;
+use crate::api::options::{Common, Spin};
 use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
+use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
@@ -55,6 +56,15 @@ pub(crate) struct Made {
     pub(crate) credentials: Credentials,
     pub(crate) address: String,
     pub(crate) max_message: usize,
+    pub(crate) spin: Spin,
+}
+
+impl Made {
+    /// To be driven by blocking callers.
+    pub(crate) fn into_direct(self) -> Arc<Lane> {
+        let turn = Turn::spinning(Spinner::new(self.spin, self.credentials.pid));
+        Lane::new(self, |_| Driver::Direct(turn))
+    }
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
@@ -69,7 +79,7 @@ pub(crate) fn connected(sock: OwnedFd, address: String, options: &Common, allowe
         handshake_timeout: options.handshake_timeout,
     };
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { sock, conn, credentials, address, max_message: options.max_message })
+    Ok(Made { sock, conn, credentials, address, max_message: options.max_message, spin: options.spin })
 }
 
 impl Lane {
@@ -382,12 +392,20 @@ impl Shared for State {
 
     fn pump(&mut self, now: Instant) -> bool {
         let more = match &self.sock {
-            Some(sock) => carry::fill(&mut self.conn, sock.as_fd(), now),
+            Some(sock) => carry::fill(&mut self.conn, sock.as_fd(), now).more,
             None => false,
         };
         self.conn.handle_timeout(now);
         self.move_on();
         more && self.conn.wants_read()
+    }
+
+    fn glance(&mut self, now: Instant) -> bool {
+        match &self.sock {
+            Some(sock) if !carry::fill(&mut self.conn, sock.as_fd(), now).any => return false,
+            _ => self.move_on(),
+        }
+        true
     }
 
     fn give_up(&mut self, op: OpId, code: Code) {

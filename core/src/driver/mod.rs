@@ -6,6 +6,7 @@ pub(crate) mod carry;
 pub(crate) mod context;
 pub(crate) mod hub;
 pub(crate) mod lane;
+pub(crate) mod spin;
 pub(crate) mod turn;
 
 use std::sync::{Mutex, MutexGuard};

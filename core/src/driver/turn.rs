@@ -9,13 +9,15 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::api::options::Spin;
 use crate::api::wait::Wait;
 use crate::driver::lock;
+use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{self, ThreadBell};
@@ -25,6 +27,9 @@ use crate::proto::ids::IdMap;
 /// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
 const BELL_LESS: Duration = Duration::from_millis(5);
 
+/// Between two looks of a spin, so that others find the lock free: about as long as a look.
+const PAUSES: u32 = 8;
+
 /// The waiting callers of one object.
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
@@ -32,6 +37,7 @@ pub(crate) struct Turn<T> {
     /// What somebody polls the descriptor for.
     attended: Interest,
     waiting: IdMap<Waiter<T>>,
+    spinner: Spinner,
 }
 
 #[derive(Debug)]
@@ -43,11 +49,16 @@ struct Waiter<T> {
 
 impl<T> Default for Turn<T> {
     fn default() -> Turn<T> {
-        Turn { last_op: 0, attended: Interest::empty(), waiting: IdMap::default() }
+        Turn::spinning(Spinner::new(Spin::Off, 0))
     }
 }
 
 impl<T> Turn<T> {
+    /// Whose callers spin as `spinner` sees fit.
+    pub(crate) fn spinning(spinner: Spinner) -> Turn<T> {
+        Turn { last_op: 0, attended: Interest::empty(), waiting: IdMap::default(), spinner }
+    }
+
     pub(crate) fn new_op(&mut self) -> OpId {
         self.last_op += 1;
         self.last_op
@@ -85,6 +96,10 @@ impl<T> Turn<T> {
         }
     }
 
+    fn is_done(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_none_or(|waiter| waiter.result.is_some())
+    }
+
     fn take(&mut self, op: OpId) -> Option<Result<T>> {
         self.waiting.get(&op)?.result.as_ref()?;
         self.waiting.remove(&op)?.result
@@ -119,6 +134,10 @@ pub(crate) trait Shared {
     /// Moves bytes, without waiting, and hands finished operations to their waiters. Says whether there
     /// may be more to do at once.
     fn pump(&mut self, now: Instant) -> bool;
+    /// Looks once for something to read, and moves on what came of it. Says whether anything did.
+    fn glance(&mut self, _now: Instant) -> bool {
+        false
+    }
     /// Gives `op` up for the reason `code` and hands it to its waiter.
     fn give_up(&mut self, op: OpId, code: Code);
 
@@ -168,6 +187,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     let mut state = lock(shared);
     // Even a deadline that has passed gets one look at the descriptor.
     let mut looked = false;
+    // The last spin found nothing, and no sleep followed yet.
+    let mut spun = false;
     loop {
         if let Some(result) = state.turn().take(op) {
             state.attend();
@@ -189,6 +210,20 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             Some((fd, interest)) => (Some(fd), interest - state.turn().attended),
             None => (None, Interest::empty()),
         };
+        if interest == READ
+            && !spun
+            && let Some(permit) = state.turn().spinner.start()
+        {
+            expected.claimed = interest;
+            state.turn().attended |= interest;
+            let until = now + permit.budget();
+            (state, spun) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
+            drop(permit);
+            state.turn().attended.remove(interest);
+            expected.claimed = Interest::empty();
+            state.turn().spinner.spun(!spun);
+            continue;
+        }
         let fd = fd.filter(|_| !interest.is_empty());
         // Time-outs of the whole are seen to by whoever is at the descriptor.
         let timeout = if interest.is_empty() { None } else { state.next_timeout() };
@@ -199,12 +234,17 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let slept = sleep(bell.as_deref(), fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);
+        spun = false;
         state.turn().wake_up(op);
         bell.iter().for_each(|bell| bell.clear());
         if !interest.is_empty() {
             // Still at the descriptor: nobody else has to be woken for what this finds.
-            state.pump(Instant::now());
+            let woken = Instant::now();
+            state.pump(woken);
             looked = true;
+            if interest == READ && state.turn().is_done(op) {
+                state.turn().spinner.slept(woken.saturating_duration_since(now));
+            }
             state.turn().attended.remove(interest);
             expected.claimed = Interest::empty();
         }
@@ -218,6 +258,35 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
                 state.give_up(op, Code::Interrupted);
             }
         }
+    }
+}
+
+/// Looks at the descriptor again and again until `op` ended, anything else came, or the time has come.
+/// Says whether it was in vain. Between two looks the lock is free for others, who go first.
+fn spin<'a, S: Shared>(
+    shared: &'a Mutex<S>,
+    mut state: MutexGuard<'a, S>,
+    op: OpId,
+    until: Instant,
+) -> (MutexGuard<'a, S>, bool) {
+    loop {
+        let now = Instant::now();
+        if state.turn().is_done(op) || state.glance(now) {
+            return (state, false);
+        }
+        if now >= until {
+            return (state, true);
+        }
+        drop(state);
+        state = loop {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+            match shared.try_lock() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => break lock(shared),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        };
     }
 }
 

@@ -1,7 +1,9 @@
 //! What talks to the operating system. The only part of the crate where `unsafe` may stand.
 
+pub(crate) mod cpu;
 pub(crate) mod credentials;
 pub(crate) mod fork;
+pub(crate) mod per_process;
 pub(crate) mod poller;
 pub(crate) mod random;
 pub(crate) mod rundir;
