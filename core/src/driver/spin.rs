@@ -18,8 +18,8 @@ const FULL_SCORE: i8 = 16;
 /// What a new lane starts with: enough misses to find a peer that is still getting ready.
 const FIRST_SCORE: i8 = 4;
 
-/// With no score, one wait in so many spins.
-const PROBE_EVERY: u32 = 1024;
+/// How many waits with no score are followed by a new try, which is worth [`FULL_SCORE`] misses.
+const RETRY_AFTER: u32 = 16 * 1024;
 
 /// What one lane knows about spinning.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Spinner {
     /// For a lane to the process `peer`.
     pub(crate) fn new(wish: Spin, peer: i32) -> Spinner {
         // The first wait looks at the machine.
-        Spinner { wish, peer, score: FIRST_SCORE, waits: PROBE_EVERY, room: false, cost: limits::MAX_SPIN }
+        Spinner { wish, peer, score: FIRST_SCORE, waits: RETRY_AFTER, room: false, cost: limits::MAX_SPIN }
     }
 
     /// Before a sleep: the permission to spin first, if that is promising.
@@ -50,12 +50,12 @@ impl Spinner {
             Spin::Micros(micros) => Duration::from_micros(micros.into()),
             Spin::Auto => {
                 self.waits += 1;
-                let probing = self.waits > PROBE_EVERY;
-                if probing {
+                if self.waits > RETRY_AFTER {
                     self.waits = 0;
                     self.room = cpu::room_beside(self.peer);
+                    self.score = FULL_SCORE;
                 }
-                if !self.room || self.score <= 0 && !probing {
+                if !self.room || self.score <= 0 {
                     return None;
                 }
                 self.cost
@@ -67,7 +67,7 @@ impl Spinner {
     /// A spin ended: whether something came.
     pub(crate) fn spun(&mut self, hit: bool) {
         let step = if hit { 1 } else { -1 };
-        self.score = (self.score + step).clamp(-FULL_SCORE, FULL_SCORE);
+        self.score = (self.score + step).clamp(0, FULL_SCORE);
     }
 
     /// A sleep that ended because something came took `time`.

@@ -20,7 +20,7 @@ use crate::driver::lock;
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::os::poller::{self, Interest, READ};
-use crate::os::thread_bell::{self, ThreadBell};
+use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
@@ -43,8 +43,25 @@ pub(crate) struct Turn<T> {
 #[derive(Debug)]
 struct Waiter<T> {
     result: Option<Result<T>>,
-    /// Set while its thread sleeps: what wakes it, and what it polls the descriptor for.
-    asleep: Option<(Arc<ThreadBell>, Interest)>,
+    /// Set while its thread sleeps.
+    asleep: Option<Sleep>,
+}
+
+/// Where a thread sleeps, and what wakes it.
+#[derive(Debug)]
+enum Sleep {
+    /// At the descriptor.
+    There(Arc<ThreadAlarm>),
+    Elsewhere(Arc<ThreadBell>),
+}
+
+impl Sleep {
+    fn wake(&self) {
+        match self {
+            Sleep::There(alarm) => alarm.ring(),
+            Sleep::Elsewhere(bell) => bell.ring(),
+        }
+    }
 }
 
 impl<T> Default for Turn<T> {
@@ -73,7 +90,7 @@ impl<T> Turn<T> {
     pub(crate) fn finish(&mut self, op: OpId, result: Result<T>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             waiter.result = Some(result);
-            waiter.asleep.iter().for_each(|(bell, _)| bell.ring());
+            waiter.asleep.iter().for_each(Sleep::wake);
         }
     }
 
@@ -89,10 +106,9 @@ impl<T> Turn<T> {
         if (interest - self.attended).is_empty() {
             return;
         }
-        let asleep =
-            self.waiting.iter().filter_map(|(op, w)| w.asleep.as_ref().map(|(bell, at)| (at.is_empty(), op, bell)));
-        if let Some((_, _, bell)) = asleep.max_by_key(|&(free, op, _)| (free, op)) {
-            bell.ring();
+        let asleep = self.waiting.iter().filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
+        if let Some((_, sleep)) = asleep.max_by_key(|&(op, sleep)| (matches!(sleep, Sleep::Elsewhere(_)), op)) {
+            sleep.wake();
         }
     }
 
@@ -105,10 +121,9 @@ impl<T> Turn<T> {
         self.waiting.remove(&op)?.result
     }
 
-    fn fall_asleep(&mut self, op: OpId, bell: Option<&Arc<ThreadBell>>, interest: Interest) {
-        self.attended |= interest;
+    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
-            waiter.asleep = bell.map(|bell| (bell.clone(), interest));
+            waiter.asleep = sleep;
         }
     }
 
@@ -183,7 +198,7 @@ impl<S: Shared> Drop for Expected<'_, S> {
 
 fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> Result<S::Out> {
     let (shared, op) = (expected.shared, expected.op);
-    let mut bell = None;
+    let mut place = Place::default();
     let mut state = lock(shared);
     // Even a deadline that has passed gets one look at the descriptor.
     let mut looked = false;
@@ -203,40 +218,37 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             looked = true;
             continue;
         }
-        if bell.is_none() {
-            bell = thread_bell::mine();
-        }
         let (fd, interest) = match state.descriptor() {
             Some((fd, interest)) => (Some(fd), interest - state.turn().attended),
             None => (None, Interest::empty()),
         };
+        expected.claimed = interest;
+        state.turn().attended |= interest;
         if interest == READ
             && !spun
             && let Some(permit) = state.turn().spinner.start()
         {
-            expected.claimed = interest;
-            state.turn().attended |= interest;
             let until = now + permit.budget();
             (state, spun) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
             drop(permit);
+            state.turn().spinner.spun(!spun);
             state.turn().attended.remove(interest);
             expected.claimed = Interest::empty();
-            state.turn().spinner.spun(!spun);
             continue;
         }
+        spun = false;
         let fd = fd.filter(|_| !interest.is_empty());
         // Time-outs of the whole are seen to by whoever is at the descriptor.
         let timeout = if interest.is_empty() { None } else { state.next_timeout() };
         let until = wait.deadline.into_iter().chain(timeout).min();
-        expected.claimed = interest;
-        state.turn().fall_asleep(op, bell.as_deref(), interest);
+        let asleep = place.prepare(fd.is_some(), now, until);
+        state.turn().fall_asleep(op, asleep);
         drop(state);
-        let slept = sleep(bell.as_deref(), fd.as_ref().map(AsFd::as_fd), interest, until);
+        let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);
-        spun = false;
         state.turn().wake_up(op);
-        bell.iter().for_each(|bell| bell.clear());
+        place.woke();
         if !interest.is_empty() {
             // Still at the descriptor: nobody else has to be woken for what this finds.
             let woken = Instant::now();
@@ -290,23 +302,47 @@ fn spin<'a, S: Shared>(
     }
 }
 
-/// Sleeps until the descriptor is ready, the bell rings, or the time has come. `Err(INTR)` when a signal
-/// handler ran.
-fn sleep(
-    bell: Option<&Arc<ThreadBell>>,
-    fd: Option<BorrowedFd<'_>>,
-    interest: Interest,
-    until: Option<Instant>,
-) -> Result<(), Errno> {
-    let soon = Instant::now() + BELL_LESS;
-    match (bell, fd) {
-        (Some(bell), Some(fd)) => poller::wait_two(bell.as_fd(), fd, interest, until),
-        (Some(bell), None) => poller::wait_one(bell.as_fd(), READ, until),
-        (None, Some(fd)) => poller::wait_one(fd, interest, Some(until.map_or(soon, |u| u.min(soon)))),
-        (None, None) => {
-            std::thread::park_timeout(BELL_LESS);
-            Ok(())
+/// What one wait sleeps on.
+#[derive(Default)]
+struct Place {
+    bell: Option<Mine<ThreadBell>>,
+    alarm: Option<Mine<ThreadAlarm>>,
+}
+
+impl Place {
+    /// Gets ready to sleep, under the lock of what is waited for: at the descriptor or elsewhere. `None`
+    /// when the process has no descriptor left to be woken by.
+    fn prepare(&mut self, there: bool, now: Instant, until: Option<Instant>) -> Option<Sleep> {
+        if !there {
+            self.bell = self.bell.take().or_else(Mine::take);
+            return self.bell.as_deref().cloned().map(Sleep::Elsewhere);
         }
+        self.alarm = self.alarm.take().or_else(Mine::take);
+        let alarm = self.alarm.as_ref()?;
+        alarm.set(now, until);
+        Some(Sleep::There(Arc::clone(alarm)))
+    }
+
+    /// Sleeps until the descriptor is ready, somebody wakes this thread, or the time has come, now and
+    /// then for nothing. `Err(INTR)` when a signal handler ran.
+    fn sleep(&self, fd: Option<BorrowedFd<'_>>, interest: Interest, until: Option<Instant>) -> Result<(), Errno> {
+        let soon = || {
+            let soon = Instant::now() + BELL_LESS;
+            Some(until.map_or(soon, |until| until.min(soon)))
+        };
+        match (fd, &self.alarm, &self.bell) {
+            (Some(fd), Some(alarm), _) => poller::wait_two(alarm.as_fd(), fd, interest),
+            (Some(fd), None, _) => poller::wait_one(fd, interest, soon()),
+            (None, _, Some(bell)) => poller::wait_one(bell.as_fd(), READ, until),
+            (None, _, None) => {
+                std::thread::park_timeout(BELL_LESS);
+                Ok(())
+            }
+        }
+    }
+
+    fn woke(&self) {
+        self.bell.iter().for_each(|bell| bell.clear());
     }
 }
 
