@@ -75,7 +75,7 @@ pub const PING_RATE: u32 = CONTROL_RATE / 4;
 pub const MAX_PINGS: usize = CONTROL_RATE as usize / 4;
 
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
-pub const MAX_SPIN: Duration = Duration::from_micros(50);
+pub const MAX_SPIN: Duration = Duration::from_micros(20);
 
 /// Shortest such polling: less finds nobody and is only lost.
 pub const MIN_SPIN: Duration = Duration::from_micros(5);

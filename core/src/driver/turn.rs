@@ -229,9 +229,10 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             && let Some(permit) = state.turn().spinner.start()
         {
             let until = now + permit.budget();
-            (state, spun) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
+            let ended;
+            (state, spun, ended) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
             drop(permit);
-            state.turn().spinner.spun(!spun);
+            state.turn().spinner.spun(ended.saturating_duration_since(now), !spun);
             state.turn().attended.remove(interest);
             expected.claimed = Interest::empty();
             continue;
@@ -274,20 +275,20 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
 }
 
 /// Looks at the descriptor again and again until `op` ended, anything else came, or the time has come.
-/// Says whether it was in vain. Between two looks the lock is free for others, who go first.
+/// Says whether it was in vain, and when it ended. Between two looks the lock is free for others, who go first.
 fn spin<'a, S: Shared>(
     shared: &'a Mutex<S>,
     mut state: MutexGuard<'a, S>,
     op: OpId,
     until: Instant,
-) -> (MutexGuard<'a, S>, bool) {
+) -> (MutexGuard<'a, S>, bool, Instant) {
     loop {
         let now = Instant::now();
         if state.turn().is_done(op) || state.glance(now) {
-            return (state, false);
+            return (state, false, now);
         }
         if now >= until {
-            return (state, true);
+            return (state, true, now);
         }
         drop(state);
         state = loop {

@@ -73,12 +73,14 @@ pub(crate) trait Own: Sized + 'static {
     fn stamp(&self) -> fork::Stamp;
     /// What is left of the last wait. Taken out while a wait uses it, so that a wait inside another's
     /// interrupt hook has its own.
-    fn spare() -> &'static LocalKey<RefCell<Option<(Arc<Self>, Self::State)>>>;
+    fn spare() -> &'static LocalKey<Spare<Self>>;
 }
 
+type Spare<T> = RefCell<Option<(Arc<T>, <T as Own>::State)>>;
+
 thread_local! {
-    static BELL: RefCell<Option<(Arc<ThreadBell>, ())>> = const { RefCell::new(None) };
-    static ALARM: RefCell<Option<(Arc<ThreadAlarm>, Option<Instant>)>> = const { RefCell::new(None) };
+    static BELL: Spare<ThreadBell> = const { RefCell::new(None) };
+    static ALARM: Spare<ThreadAlarm> = const { RefCell::new(None) };
 }
 
 impl Own for ThreadBell {
@@ -92,7 +94,7 @@ impl Own for ThreadBell {
         self.stamp
     }
 
-    fn spare() -> &'static LocalKey<RefCell<Option<(Arc<ThreadBell>, ())>>> {
+    fn spare() -> &'static LocalKey<Spare<ThreadBell>> {
         &BELL
     }
 }
@@ -109,7 +111,7 @@ impl Own for ThreadAlarm {
         self.stamp
     }
 
-    fn spare() -> &'static LocalKey<RefCell<Option<(Arc<ThreadAlarm>, Option<Instant>)>>> {
+    fn spare() -> &'static LocalKey<Spare<ThreadAlarm>> {
         &ALARM
     }
 }
