@@ -139,6 +139,9 @@ fn receive(stream: &mut UnixStream, buffer: &mut [u8; SIZE], polling: bool) -> i
     stream.read_exact(buffer)
 }
 
+/// The median and the 99th percentile of one window, in nanoseconds.
+type Window = (f64, f64);
+
 enum Client {
     Raw(UnixStream, bool),
     Lane(Peer),
@@ -178,8 +181,7 @@ impl Client {
         }
     }
 
-    /// The median and the 99th percentile of a window, in nanoseconds.
-    fn window(&mut self) -> (f64, f64) {
+    fn window(&mut self) -> Window {
         let mut trips = Vec::with_capacity(1 << 18);
         let start = Instant::now();
         while start.elapsed() < WINDOW {
@@ -200,15 +202,15 @@ fn measure(placement: &str, folder: &Path) {
         _ => {}
     }
     let mut clients: Vec<Client> = KINDS.iter().map(|kind| Client::connect(kind, &folder.join(kind))).collect();
-    let rounds: Vec<Vec<(f64, f64)>> = (0..ROUNDS).map(|_| clients.iter_mut().map(Client::window).collect()).collect();
+    let rounds: Vec<Vec<Window>> = (0..ROUNDS).map(|_| clients.iter_mut().map(Client::window).collect()).collect();
     for (at, kind) in KINDS.iter().enumerate() {
-        let of = |value: &dyn Fn(&[(f64, f64)]) -> f64| median(rounds.iter().map(|round| value(round)).collect());
+        let of = |value: fn(&[Window], usize) -> f64| median(rounds.iter().map(|round| value(round, at)).collect());
         println!(
             "{placement:5} {kind:13} p50 {:7.2} us  p99 {:8.2} us  ratio p50 {:5.3}  p99 {:5.2}",
-            of(&|round| round[at].0 / 1e3),
-            of(&|round| round[at].1 / 1e3),
-            of(&|round| round[at].0 / round[0].0),
-            of(&|round| round[at].1 / round[0].1),
+            of(|round, at| round[at].0 / 1e3),
+            of(|round, at| round[at].1 / 1e3),
+            of(|round, at| round[at].0 / round[0].0),
+            of(|round, at| round[at].1 / round[0].1),
         );
     }
 }

@@ -69,6 +69,17 @@ impl Peer {
         &self.lane
     }
 
+    /// Has the process's I/O thread move this connection's bytes while no call on it does: the other side's
+    /// pings are answered, its messages collected up to [`RECV_QUEUE`](crate::limits::RECV_QUEUE), and its
+    /// end is noticed, whatever the program does meanwhile. Blocking calls cost about the same as before. The
+    /// thread, named `hostlane-io`, is one per process, runs nothing of the program's and takes no signals.
+    ///
+    /// Idempotent. `wrong_driver` for a peer of a context, `too_many_files`, and the system's error when no
+    /// thread can be started.
+    pub fn attach(&self) -> Result<()> {
+        self.lane.attach()
+    }
+
     /// Sends one message; returns once the kernel has all of it.
     ///
     /// `invalid_channel`, `payload_too_large`, `connection_lost`. `timeout` before the first byte

@@ -11,6 +11,7 @@ use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
+use crate::driver::iothread::Share;
 use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
@@ -62,8 +63,8 @@ pub(crate) struct Made {
 impl Made {
     /// To be driven by blocking callers.
     pub(crate) fn into_direct(self) -> Arc<Lane> {
-        let turn = Turn::spinning(Spinner::new(self.spin, self.credentials.pid));
-        Lane::new(self, |_| Driver::Direct(turn))
+        let spinner = Spinner::new(self.spin, self.credentials.pid);
+        Lane::new(self, |lane| Driver::Direct(Turn::new(spinner, Share::of(lane.clone()))))
     }
 }
 
@@ -138,6 +139,18 @@ impl Lane {
         let mut state = lock(&self.state);
         state.conn.close();
         state.settle();
+    }
+
+    /// From now on the I/O thread attends to it while no caller does.
+    pub(crate) fn attach(&self) -> Result<()> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        if state.conn.finished() {
+            return Err(state.conn.end_error().cloned().unwrap_or_else(ended));
+        }
+        state.direct()?.share().0.attach()?;
+        state.attend();
+        Ok(())
     }
 
     // --- blocking callers ------------------------------------------------------------------------
@@ -237,10 +250,19 @@ impl Lane {
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock(&self.state);
-        if alarm && let Driver::Seated(seat) = &mut state.driver {
-            seat.alarm_rang();
+        let now = Instant::now();
+        let State { driver, sock, .. } = &mut *state;
+        match driver {
+            Driver::Seated(seat) if alarm => seat.alarm_rang(),
+            Driver::Seated(_) => {}
+            Driver::Direct(turn) => {
+                let (share, led, waiting) = turn.share();
+                if !share.woken(sock.as_ref().map(AsFd::as_fd), alarm, led, waiting, now) {
+                    return false;
+                }
+            }
         }
-        state.pump(Instant::now())
+        state.pump(now)
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -343,7 +365,7 @@ impl State {
         }
         let interest = self.interest();
         match &mut self.driver {
-            Driver::Direct(turn) => turn.attend(interest),
+            Driver::Direct(_) => self.attend(),
             Driver::Seated(seat) => {
                 if let Some(sock) = &self.sock {
                     seat.watch(sock.as_fd(), interest);
@@ -357,6 +379,9 @@ impl State {
         if self.conn.finished()
             && let Some(sock) = self.sock.take()
         {
+            if let Driver::Direct(turn) = &mut self.driver {
+                turn.share().0.leave(sock.as_fd());
+            }
             socket::shut(sock.as_fd());
         }
     }
@@ -406,6 +431,17 @@ impl Shared for State {
             _ => self.move_on(),
         }
         true
+    }
+
+    fn attend(&mut self) {
+        let interest = self.interest();
+        let Driver::Direct(turn) = &mut self.driver else { return };
+        match &self.sock {
+            Some(sock) if turn.share().0.concerned() => {
+                turn.attend_shared(sock.as_fd(), interest, self.conn.next_timeout());
+            }
+            _ => turn.attend(interest),
+        }
     }
 
     fn give_up(&mut self, op: OpId, code: Code) {

@@ -16,9 +16,11 @@ use rustix::io::Errno;
 
 use crate::api::options::Spin;
 use crate::api::wait::Wait;
+use crate::driver::iothread::Share;
 use crate::driver::lock;
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
+use crate::limits;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
@@ -37,7 +39,10 @@ pub(crate) struct Turn<T> {
     /// What somebody polls the descriptor for.
     attended: Interest,
     waiting: IdMap<Waiter<T>>,
+    /// How many of them sleep.
+    asleep: usize,
     spinner: Spinner,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -66,14 +71,15 @@ impl Sleep {
 
 impl<T> Default for Turn<T> {
     fn default() -> Turn<T> {
-        Turn::spinning(Spinner::new(Spin::Off, 0))
+        Turn::new(Spinner::new(Spin::Off, 0), Share::default())
     }
 }
 
 impl<T> Turn<T> {
-    /// Whose callers spin as `spinner` sees fit.
-    pub(crate) fn spinning(spinner: Spinner) -> Turn<T> {
-        Turn { last_op: 0, attended: Interest::empty(), waiting: IdMap::default(), spinner }
+    /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
+    pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
+        let attended = Interest::empty();
+        Turn { last_op: 0, attended, waiting: IdMap::default(), asleep: 0, spinner, share }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -112,6 +118,22 @@ impl<T> Turn<T> {
         }
     }
 
+    /// The I/O thread's share, and whether callers are at the descriptor, and whether any wait.
+    pub(crate) fn share(&mut self) -> (&mut Share, bool, bool) {
+        let led = !self.attended.is_empty();
+        (&mut self.share, led, led || self.asleep > 0)
+    }
+
+    /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
+    /// is its matter, or theirs again.
+    pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
+        let rest = interest - self.attended;
+        let (share, led, waiting) = self.share();
+        if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
+            self.attend(interest);
+        }
+    }
+
     fn is_done(&self, op: OpId) -> bool {
         self.waiting.get(&op).is_none_or(|waiter| waiter.result.is_some())
     }
@@ -123,13 +145,14 @@ impl<T> Turn<T> {
 
     fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
+            self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
         }
     }
 
     fn wake_up(&mut self, op: OpId) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
-            waiter.asleep = None;
+            self.asleep -= usize::from(waiter.asleep.take().is_some());
         }
     }
 }
@@ -218,9 +241,12 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             looked = true;
             continue;
         }
+        let others = state.turn().asleep;
+        let crowded = (others >= limits::MAX_LEADING_CALLERS || state.turn().share.concerned())
+            && state.turn().share.crowded(others, now);
         let (fd, interest) = match state.descriptor() {
-            Some((fd, interest)) => (Some(fd), interest - state.turn().attended),
-            None => (None, Interest::empty()),
+            Some((fd, interest)) if !crowded => (Some(fd), interest - state.turn().attended),
+            _ => (None, Interest::empty()),
         };
         expected.claimed = interest;
         state.turn().attended |= interest;
@@ -234,6 +260,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             drop(permit);
             state.turn().spinner.spun(ended.saturating_duration_since(now), !spun);
             state.turn().attended.remove(interest);
+            state.turn().share.left(ended);
             expected.claimed = Interest::empty();
             continue;
         }
@@ -244,6 +271,9 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let until = wait.deadline.into_iter().chain(timeout).min();
         let asleep = place.prepare(fd.is_some(), now, until);
         state.turn().fall_asleep(op, asleep);
+        if crowded {
+            state.attend();
+        }
         drop(state);
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
@@ -259,6 +289,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
                 state.turn().spinner.slept(woken.saturating_duration_since(now));
             }
             state.turn().attended.remove(interest);
+            state.turn().share.left(woken);
             expected.claimed = Interest::empty();
         }
         if slept == Err(Errno::INTR) {

@@ -5,6 +5,7 @@ pub(crate) mod credentials;
 pub(crate) mod fork;
 pub(crate) mod per_process;
 pub(crate) mod poller;
+pub(crate) mod quiet_thread;
 pub(crate) mod random;
 pub(crate) mod rundir;
 pub(crate) mod socket;

@@ -170,3 +170,196 @@ impl<T: Own> Drop for Mine<T> {
         let _ = T::spare().try_with(|place| *place.borrow_mut() = spare);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::mpsc;
+    use std::thread::ScopedJoinHandle;
+    use std::time::{Duration, Instant};
+
+    use crate::{Bytes, Channel, Code, ConnectOptions, ListenOptions, Listener, Peer, Result, Spin, Wait};
+
+    const SOON: Duration = Duration::from_secs(10);
+    const FOLLOWERS: u16 = 15;
+    /// Far below any deadline here, far above what a busy machine does to a wake-up.
+    const PROMPT: Duration = Duration::from_secs(2);
+
+    fn follower(number: u16) -> Channel {
+        Channel::new(300 + number).unwrap()
+    }
+
+    fn pair(spin: Spin) -> (Peer, Peer) {
+        let place = tempfile::tempdir().unwrap();
+        let address = place.path().join("pair.sock").display().to_string().parse().unwrap();
+        let channels: Vec<Channel> = (0..FOLLOWERS).map(follower).chain([Channel::DATA]).collect();
+        let listener = Listener::bind_with(&address, &ListenOptions::new().channels(&channels).spin(spin)).unwrap();
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| listener.accept(SOON).unwrap());
+            let options = ConnectOptions::new().channels(&channels).spin(spin);
+            (Peer::connect_with(&address, &options, SOON).unwrap(), server.join().unwrap())
+        })
+    }
+
+    /// Threads that can be interrupted by a signal whose handler does nothing.
+    #[allow(unsafe_code)]
+    mod signal {
+        use std::ffi::{c_int, c_ulong};
+        use std::sync::Once;
+
+        const SIGUSR2: c_int = 12;
+
+        unsafe extern "C" {
+            fn pthread_self() -> c_ulong;
+            fn pthread_kill(thread: c_ulong, signal: c_int) -> c_int;
+            fn siginterrupt(signal: c_int, flag: c_int) -> c_int;
+            fn signal(signal: c_int, handler: extern "C" fn(c_int)) -> usize;
+        }
+
+        #[derive(Clone, Copy)]
+        pub(super) struct Target(c_ulong);
+
+        /// This thread.
+        pub(super) fn target() -> Target {
+            static ONCE: Once = Once::new();
+            extern "C" fn nothing(_: c_int) {}
+            // SAFETY: plain calls of the C library; the handler does nothing, which is always allowed.
+            ONCE.call_once(|| unsafe {
+                signal(SIGUSR2, nothing);
+                siginterrupt(SIGUSR2, 1);
+            });
+            // SAFETY: no preconditions.
+            Target(unsafe { pthread_self() })
+        }
+
+        /// The thread has not been joined.
+        pub(super) fn send(target: Target) {
+            // SAFETY: a thread that was not joined has a valid id.
+            assert_eq!(unsafe { pthread_kill(target.0, SIGUSR2) }, 0);
+        }
+    }
+
+    fn until(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !condition() {
+            assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A leader waits at the socket; once all others wait too, it is interrupted, and its hook does `what`
+    /// when everybody's message is in the socket. Returns how the leader ended.
+    fn leader_is_interrupted(
+        client: &Peer,
+        server: &Peer,
+        followers: u16,
+        what: fn() -> ControlFlow<()>,
+        goes_on: bool,
+    ) -> std::thread::Result<Result<Bytes>> {
+        std::thread::scope(|scope| {
+            let (in_hook, entered) = mpsc::channel();
+            let (leave, may_leave) = mpsc::channel();
+            let (tell, told) = mpsc::channel();
+            let leader = scope.spawn(move || {
+                tell.send(signal::target()).unwrap();
+                let mut entered = false;
+                let mut hook = || {
+                    // A signal may have been sent once too often.
+                    if std::mem::replace(&mut entered, true) {
+                        return ControlFlow::Continue(());
+                    }
+                    in_hook.send(()).unwrap();
+                    may_leave.recv_timeout(SOON).unwrap();
+                    what()
+                };
+                let wait = Wait::from(SOON).on_interrupt(&mut hook);
+                client.recv_on(Channel::DATA, wait).map(|m| m.into_payload())
+            });
+            let target = told.recv_timeout(SOON).unwrap();
+            until("the leader waits", || client.stats().unwrap().pending_operations == 1);
+            let waiters: Vec<ScopedJoinHandle<'_, Instant>> = (0..followers)
+                .map(|n| {
+                    scope.spawn(move || {
+                        client.recv_on(follower(n), SOON).unwrap();
+                        Instant::now()
+                    })
+                })
+                .collect();
+            until("all wait", || client.stats().unwrap().pending_operations == 1 + usize::from(followers));
+            // It may not be in the system call yet: again until it was interrupted.
+            until("its hook runs", || {
+                signal::send(target);
+                entered.recv_timeout(Duration::from_millis(5)).is_ok()
+            });
+            let sent = Instant::now();
+            (0..followers).for_each(|n| server.send(follower(n), b"!", SOON).unwrap());
+            leave.send(()).unwrap();
+            for waiter in waiters {
+                let took = waiter.join().unwrap().saturating_duration_since(sent);
+                assert!(took < PROMPT, "{took:?} after it was there");
+            }
+            if goes_on {
+                server.send(Channel::DATA, b"late", SOON).unwrap();
+            }
+            leader.join()
+        })
+    }
+
+    const CASES: [(Spin, u16); 4] =
+        [(Spin::Auto, 5), (Spin::Off, FOLLOWERS), (Spin::Micros(30), FOLLOWERS), (Spin::Off, 1)];
+
+    #[test]
+    fn a_leader_that_is_cancelled_leaves_nobody_waiting() {
+        for (spin, followers) in CASES {
+            let (client, server) = pair(spin);
+            let ended = leader_is_interrupted(&client, &server, followers, || ControlFlow::Break(()), false);
+            assert_eq!(ended.unwrap().unwrap_err().code(), Code::Interrupted);
+            // Nothing of it is left.
+            server.send(Channel::DATA, b"next", SOON).unwrap();
+            assert_eq!(client.recv(SOON).unwrap().payload(), "next");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_goes_on_is_answered_too() {
+        for (spin, followers) in CASES {
+            let (client, server) = pair(spin);
+            let ended = leader_is_interrupted(&client, &server, followers, || ControlFlow::Continue(()), true);
+            assert_eq!(ended.unwrap().unwrap(), "late");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_panics_leaves_nobody_waiting() {
+        for (spin, followers) in CASES {
+            let (client, server) = pair(spin);
+            let ended = leader_is_interrupted(&client, &server, followers, || panic!("on purpose"), false);
+            assert!(ended.is_err());
+            assert_eq!(client.stats().unwrap().pending_operations, 0);
+            server.send(Channel::DATA, b"next", SOON).unwrap();
+            assert_eq!(client.recv(SOON).unwrap().payload(), "next");
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_stays_set_from_an_earlier_wait_ends_no_later_one() {
+        let (client, server) = pair(Spin::Off);
+        for (short, long) in [(1, 60), (5, 40), (3, 3)] {
+            let (short, long) = (Duration::from_millis(short), Duration::from_millis(long));
+            // Leaves the alarm set for `short`.
+            server.send(Channel::DATA, b"!", SOON).unwrap();
+            client.recv(short + SOON / 100).unwrap();
+            let _ = client.recv(short);
+            let start = Instant::now();
+            assert_eq!(client.recv(long).unwrap_err().code(), Code::Timeout);
+            assert!(start.elapsed() >= long && start.elapsed() < long + PROMPT, "{:?}", start.elapsed());
+            // And without a deadline it goes on past every one there was.
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| client.recv(Wait::forever()).map(|m| m.into_payload()));
+                std::thread::sleep(long);
+                server.send(Channel::DATA, b"at last", SOON).unwrap();
+                assert_eq!(waiter.join().unwrap().unwrap(), "at last");
+            });
+        }
+    }
+}
