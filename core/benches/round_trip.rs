@@ -1,5 +1,5 @@
-//! 64-byte round trips between two processes: a lane with and without spinning, beside a raw blocking and
-//! a raw polling Unix socket in the same run, interleaved. Only the ratios to the blocking socket mean
+//! 64-byte round trips between two processes: a lane with and without spinning, and attached to the I/O
+//! threads, beside a raw blocking and a raw polling Unix socket in the same run, interleaved. Only the ratios to the blocking socket mean
 //! anything on a shared machine.
 //!
 //! `cargo bench -p hostlane --bench round_trip [-- PLACEMENT...]`, with placements `free`, `two` (a core
@@ -22,7 +22,7 @@ const ROUNDS: usize = 15;
 const WINDOW: Duration = Duration::from_millis(200);
 /// How long the raw polling socket polls before it blocks.
 const POLLING: Duration = Duration::from_micros(50);
-const KINDS: [&str; 4] = ["raw-blocking", "raw-polling", "spin-off", "spin-auto"];
+const KINDS: [&str; 5] = ["raw-blocking", "raw-polling", "spin-off", "spin-auto", "attached"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
@@ -109,6 +109,9 @@ fn serve(kind: &str, path: &Path) {
     let address: Address = path.display().to_string().parse().expect("an address");
     let listener = Listener::bind_with(&address, &ListenOptions::new().spin(spin(kind))).expect("a listener");
     let peer = listener.accept(SOON).expect("a client");
+    if kind == "attached" {
+        peer.attach().expect("a thread");
+    }
     while let Ok(request) = peer.recv_on(Channel::COMMAND, Wait::forever()) {
         request.reply(request.payload(), SOON).expect("a reader");
     }
@@ -117,7 +120,7 @@ fn serve(kind: &str, path: &Path) {
 fn spin(kind: &str) -> Spin {
     match kind {
         "spin-off" => Spin::Off,
-        "spin-auto" => Spin::Auto,
+        "spin-auto" | "attached" => Spin::Auto,
         micros => Spin::Micros(micros.trim_start_matches("spin-").parse().expect("microseconds")),
     }
 }
@@ -165,7 +168,11 @@ impl Client {
             return Client::Raw(stream, kind == "raw-polling");
         }
         let address: Address = path.display().to_string().parse().expect("an address");
-        Client::Lane(Peer::connect_with(&address, &ConnectOptions::new().spin(spin(kind)), SOON).expect("a server"))
+        let peer = Peer::connect_with(&address, &ConnectOptions::new().spin(spin(kind)), SOON).expect("a server");
+        if kind == "attached" {
+            peer.attach().expect("a thread");
+        }
+        Client::Lane(peer)
     }
 
     fn trip(&mut self) {
