@@ -29,6 +29,9 @@ use crate::os::quiet_thread;
 const CROWD_LINGER: Duration = Duration::from_millis(5);
 const LEADER_LINGER: Duration = Duration::from_millis(1);
 
+/// How rarely it looks whether leaders have gone, as long as they keep coming.
+const MAX_PATIENCE: Duration = Duration::from_millis(16);
+
 /// The thread ends when it has had nothing to attend to for so long.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -71,7 +74,7 @@ fn run(hub: &Arc<Hub>) {
 }
 
 /// The I/O thread's share in one lane. Everything here happens under the lane's lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Share {
     lane: Weak<Lane>,
     seat: Option<Seat>,
@@ -80,6 +83,14 @@ pub(crate) struct Share {
     crowd: Option<Instant>,
     /// The last time a caller left the descriptor of an attached lane.
     led: Option<Instant>,
+    /// How long after that it looks again.
+    patience: Duration,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share::of(Weak::new())
+    }
 }
 
 /// Who attends to what callers do not.
@@ -95,7 +106,7 @@ pub(crate) enum Attendant {
 
 impl Share {
     pub(crate) fn of(lane: Weak<Lane>) -> Share {
-        Share { lane, ..Share::default() }
+        Share { lane, seat: None, attached: false, crowd: None, led: None, patience: LEADER_LINGER }
     }
 
     fn sit(&mut self) -> Result<()> {
@@ -140,11 +151,11 @@ impl Share {
     }
 
     fn attendant(&self, waiting: bool, now: Instant) -> Attendant {
-        let lingers = self.led.map(|led| led + LEADER_LINGER).filter(|until| now < *until);
+        let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
         let crowd = self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER);
         match self.attached {
             _ if crowd => Attendant::Thread,
-            true if !waiting => lingers.map_or(Attendant::Thread, Attendant::ThreadAt),
+            true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
             _ => Attendant::Caller,
         }
     }
@@ -190,8 +201,10 @@ impl Share {
             seat.alarm_rang();
         }
         if !led && attendant == Attendant::Thread {
+            self.patience = LEADER_LINGER;
             return true;
         }
+        self.patience = MAX_PATIENCE.min(self.patience * 2);
         if let Some(fd) = fd {
             seat.watch(fd, Interest::empty());
         }
