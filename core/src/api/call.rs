@@ -97,6 +97,18 @@ impl CallOptions {
         self
     }
 
+    /// The same for another attempt; descriptors went with the first.
+    pub(crate) fn again(&self) -> CallOptions {
+        let With { deadline, idempotency, trace, .. } = &self.with;
+        let with =
+            With { deadline: *deadline, idempotency: idempotency.clone(), trace: trace.clone(), fds: Vec::new() };
+        CallOptions { channel: self.channel, with }
+    }
+
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.with.idempotency.is_some()
+    }
+
     pub(crate) fn into_request(self) -> (Channel, Post) {
         let channel = self.channel.unwrap_or(Channel::COMMAND);
         (channel, Post::Request(channel, self.with))

@@ -248,6 +248,11 @@ impl Conn {
         matches!(self.state, State::Ended(_)) && !self.wants_write()
     }
 
+    /// Whether either side pings when nothing else comes.
+    pub(crate) fn has_keepalive(&self) -> bool {
+        self.one.is_some() && (self.config.own.limits.keepalive.is_some() || self.agreed.peer_keepalive.is_some())
+    }
+
     /// Whether descriptors may come with bytes.
     pub(crate) fn passes_fds(&self) -> bool {
         self.agreed.features.contains(&FDS)
