@@ -9,6 +9,8 @@
 // over would cost half as much again. While nobody leads, a guard watches the
 // descriptor, so that nothing ever depends on somebody waiting.
 //
+// What goroutines start at the same time goes into C in one call; see outgoing.
+//
 // No C call ever blocks, so a waiting goroutine costs no operating-system thread.
 package loop
 
@@ -27,6 +29,7 @@ type Loop struct {
 	leader watch // parked on by the leader
 	guard  watch // parked on by the guard, armed while nobody leads
 	batch  batch // used by the leader
+	out    outgoing
 
 	mu sync.Mutex
 	// leading tells that a goroutine drains the context, or parks to do so.
@@ -40,17 +43,43 @@ type Loop struct {
 	broken *capi.Failure
 }
 
+// waiter gets the result of one operation: in event, told by done, or by call.
 type waiter struct {
 	event capi.Event
 	done  chan struct{} // one slot, so that handing over never blocks the leader
+	call  func()
+
+	// start is what the outgoing queue has to start; id is its number once it is
+	// pending, and given tells that it is to be cancelled then. Both belong to Loop.mu.
+	start capi.Op
+	id    uint64
+	given bool
 }
 
 var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
 
+func (w *waiter) recycle() {
+	*w = waiter{done: w.done}
+	waiters.Put(w)
+}
+
 // batch is the leader's memory between the C call and the hand-over.
 type batch struct {
-	events [capi.Batch]capi.Event
-	owners [capi.Batch]*waiter
+	events [capi.BatchSize]capi.Event
+	owners [capi.BatchSize]*waiter
+}
+
+// Do starts op and waits for its result, as Await does.
+func (l *Loop) Do(ctx context.Context, op *capi.Op) capi.Event {
+	if !combinable(op) {
+		return l.Await(ctx, l.Context.Start(op))
+	}
+	w := waiters.Get().(*waiter)
+	w.start = *op
+	if l.submit(w) {
+		l.lead(ctx, w)
+	}
+	return l.follow(ctx, w)
 }
 
 // Await returns the finished form of ev, which was just started with ctx. When ctx
@@ -61,55 +90,92 @@ func (l *Loop) Await(ctx context.Context, ev capi.Event) capi.Event {
 	if !ev.Pending() {
 		return ev
 	}
-	op := ev.Op
 	w := waiters.Get().(*waiter)
-	result, finished, leader := l.enlist(op, w)
+	l.mu.Lock()
+	l.enlist(ev.Op, w)
+	l.mu.Unlock()
+	l.lead(ctx, w)
+	return l.follow(ctx, w)
+}
+
+// Notify has call called when the pending operation op finishes, however it does;
+// from any goroutine, which it must not keep waiting.
+func (l *Loop) Notify(op uint64, call func()) {
+	l.mu.Lock()
+	w := &waiter{call: call}
+	l.enlist(op, w)
+	finished := w.id == 0
+	l.mu.Unlock()
 	if finished {
-		waiters.Put(w)
-		return result
+		call()
 	}
-	if leader {
-		l.leadFor(ctx, op)
+}
+
+// Denotify undoes Notify, if the call has not been made and will not be. The
+// operation is to be awaited by somebody else then.
+func (l *Loop) Denotify(op uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.waiting[op]; w == nil || w.call == nil {
+		return false
 	}
-	l.follow(ctx, op, w)
-	result = w.event
-	w.event = capi.Event{}
-	waiters.Put(w)
-	return result
+	delete(l.waiting, op)
+	return true
 }
 
 // follow waits for the result that another goroutine hands over, or that the caller
 // handed to itself as the leader.
-func (l *Loop) follow(ctx context.Context, op uint64, w *waiter) {
+func (l *Loop) follow(ctx context.Context, w *waiter) capi.Event {
 	select {
-	case <-w.done:
-		return
-	default: // a leader's own result spares it the costlier choice below
+	case <-w.done: // a leader's own result spares it the costlier choice below
+	default:
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			// An operation that has just finished is unknown to the core; its result
+			// is on the way and wins.
+			l.giveUp(w)
+			<-w.done
+		}
 	}
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		// An operation that has just finished is unknown to the core; its result is
-		// on the way and wins.
-		l.Context.Cancel(op)
-		<-w.done
+	event := w.event
+	w.recycle()
+	return event
+}
+
+// giveUp cancels what w waits for, as soon as it has been started.
+func (l *Loop) giveUp(w *waiter) {
+	l.mu.Lock()
+	id := w.id
+	w.given = true
+	l.mu.Unlock()
+	if id != 0 {
+		l.Context.Cancel(id)
 	}
 }
 
-// enlist makes w wait for op, unless its result is here already, and makes the
-// caller the leader if there is none.
-func (l *Loop) enlist(op uint64, w *waiter) (result capi.Event, finished, leader bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// enlist makes w wait for op, or gives it the result that is here already. Call it
+// with the lock held.
+func (l *Loop) enlist(op uint64, w *waiter) {
 	if result, ok := l.early[op]; ok {
 		delete(l.early, op)
-		return result, true, false
+		w.finish(result)
+		return
 	}
 	if l.broken != nil {
-		return capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken}, true, false
+		w.finish(capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken})
+		return
 	}
+	w.id = op
 	l.waiting[op] = w
-	return capi.Event{}, false, l.claim()
+}
+
+// finish gives w its result. One that is to be called is called by the caller.
+func (w *waiter) finish(event capi.Event) {
+	w.event = event
+	if w.call == nil {
+		w.done <- struct{}{}
+	}
 }
 
 // claim makes the caller the leader if there is none. Call it with the lock held.
@@ -135,11 +201,20 @@ func (l *Loop) resign() {
 	}
 }
 
-// leadFor leads until something was handed out, to the waiter of op or to another:
-// that one is running now and the most likely to wait again, so it should lead. A
-// parked leader cannot look at ctx; cancelling op finishes it, which wakes it.
-func (l *Loop) leadFor(ctx context.Context, op uint64) {
+// lead makes the owner of w the leader, if w still waits and there is none, until
+// something was handed out, to it or to another: that one is running now and the most
+// likely to wait again, so it should lead. A parked leader cannot look at ctx;
+// cancelling finishes its operation, which wakes it.
+func (l *Loop) lead(ctx context.Context, w *waiter) {
+	l.mu.Lock()
+	// Only what is in the map has neither finished nor is still to be started.
+	leads := w.id != 0 && l.waiting[w.id] == w && l.claim()
+	l.mu.Unlock()
+	if !leads {
+		return
+	}
 	if ctx.Done() != nil {
+		op := w.id
 		defer context.AfterFunc(ctx, func() { l.Context.Cancel(op) })()
 	}
 	woken := false
@@ -186,13 +261,20 @@ func (l *Loop) drain() (woken int) {
 		events, owners := l.batch.events[:n], l.batch.owners[:n]
 		l.assign(events, owners)
 		for _, w := range owners {
-			if w != nil {
+			switch {
+			case w == nil:
+			case w.call != nil:
+				w.call()
+			default:
 				w.done <- struct{}{}
 				woken++
 			}
 		}
 		clear(events)
 		clear(owners)
+		if woken > 1 {
+			l.ExpectMany()
+		}
 		if !more {
 			return woken
 		}
@@ -203,14 +285,15 @@ func (l *Loop) drain() (woken int) {
 func (l *Loop) assign(events []capi.Event, owners []*waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, ev := range events {
+	for i := range events {
+		ev := &events[i]
 		w := l.waiting[ev.Op]
 		if w == nil {
-			l.early[ev.Op] = ev
+			l.early[ev.Op] = *ev
 			continue
 		}
 		delete(l.waiting, ev.Op)
-		w.event = ev
+		w.event = *ev
 		owners[i] = w
 	}
 }
@@ -227,8 +310,10 @@ func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
 	l.broken = failure
 	for op, w := range l.waiting {
 		delete(l.waiting, op)
-		w.event = capi.Event{Op: op, Status: failure.Status, Failure: failure}
-		w.done <- struct{}{}
+		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})
+		if w.call != nil {
+			go w.call()
+		}
 		woken++
 	}
 	return woken
