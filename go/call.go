@@ -85,6 +85,10 @@ func (c *call) closeStream() {
 }
 
 func (c *call) answer(ctx context.Context, op capi.Op) error {
+	if ctx == context.Context(c) {
+		// The core knows whether the call goes on: it need not be watched for this.
+		ctx = c.parent
+	}
 	ms, err := timeoutOf(ctx)
 	if err != nil {
 		return err
@@ -142,7 +146,7 @@ func (c *call) watched() context.Context {
 	}
 	op := capi.Op{Kind: capi.CallEnded, Peer: c.peer.handle, Message: c.message, TimeoutMS: capi.Forever}
 	if ev := c.peer.loop.Context.Start(&op); ev.Pending() {
-		c.peer.loop.Notify(ev.Op, end)
+		c.peer.loop.Notify(ev.Op, func(capi.Event) { end() })
 	} else {
 		end()
 	}

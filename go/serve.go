@@ -8,9 +8,9 @@ import (
 	"github.com/hostlane/hostlane/go/internal/capi"
 )
 
-// Handler handles one message of the other side, beside others. When it returns, a
-// request that it did not answer is abandoned, and a stream it did not close is closed.
-// ctx is m.Context() for a request, otherwise the context of Serve.
+// Handler handles one message of the other side. When it returns, a request that it did
+// not answer is abandoned, and a stream that it did not close is closed. ctx is
+// m.Context() for a request, otherwise the context of Serve.
 type Handler func(ctx context.Context, m Message)
 
 // ServeOption changes one default of Serve.
@@ -24,18 +24,21 @@ const defaultHandlers = 1024
 // serveBatch is the most messages that one goroutine receives at a time.
 const serveBatch = 64
 
-// WithMaxHandlers sets how many handlers of one connection run at a time, each in its
-// goroutine; while so many do, nothing more is received. The default is 1024; less than
-// 1 is 1, which handles the messages in order.
+// WithMaxHandlers sets how many handlers of one connection run at a time; while so many
+// do, nothing more is received. The default is 1024; less than 1 is 1, which handles
+// requests in order too.
 func WithMaxHandlers(n int) ServeOption {
 	return func(o *serveOptions) { o.handlers = max(n, 1) }
 }
 
-// Serve receives every message and handles it in a goroutine of its own, until the
-// connection or ctx ends, and then until every handler has returned. It gives nil when
-// either side closed the connection, the error of ctx, or what Recv would give.
-// Requests by this side go on beside it; other receives would take messages away from
-// it.
+// Serve receives and handles every message, until the connection or ctx ends, and then
+// until every handler has returned. Each request is handled in a goroutine of its own.
+// One-way messages, which on level 0 are all, keep their order: what comes behind one
+// waits until its handler has returned.
+//
+// It gives nil when either side closed the connection, the error of ctx, or what Recv
+// would give. Calls by this side go on beside it; other receives would take messages
+// away from it.
 func (p *Peer) Serve(ctx context.Context, handler Handler, opts ...ServeOption) error {
 	o := serveOptions{handlers: defaultHandlers}
 	for _, set := range opts {
@@ -109,13 +112,17 @@ func (s *server) receive(ready capi.Event) {
 			s.err = err
 			return
 		}
+		if mine.call == nil {
+			ready = capi.Event{}
+			continue
+		}
 		var left bool
 		ready, left = s.leave()
 		switch {
 		case !left:
 		case ready.Pending():
 			s.goroutines.Add(1)
-			s.peer.loop.Notify(ready.Op, func() { go s.receive(capi.Event{}) })
+			s.peer.loop.Notify(ready.Op, func(ev capi.Event) { go s.receive(ev) })
 		default: // more is here, or the end
 			s.goroutines.Add(1)
 			go s.receive(ready)
@@ -131,12 +138,22 @@ func (s *server) receive(ready capi.Event) {
 	}
 }
 
-// take receives messages, as many as may be handled now, starts to handle all but one,
-// and returns that.
+// take receives messages, as many as may be handled now. One-way messages it handles
+// itself, in their order; requests it starts to handle, all but the last if nothing is
+// behind it, which it returns. ready may have brought a message.
 func (s *server) take(ready capi.Event) (mine Message, err error) {
+	waited := ready.Pending()
 	ready = s.peer.loop.Await(s.ctx, ready)
 	if err := failureOf(s.ctx, &ready); err != nil {
 		return mine, err
+	}
+	if ready.Data != nil {
+		s.expect(1)
+		m := newMessage(s.peer, &ready.Received, s.ctx)
+		if waited || m.call == nil || s.full() {
+			return s.begin(m, true), nil
+		}
+		s.begin(m, false) // more is likely to be here
 	}
 	in := inboxes.Get().(*capi.Inbox)
 	defer inboxes.Put(in)
@@ -147,22 +164,42 @@ func (s *server) take(ready capi.Event) (mine Message, err error) {
 		return mine, err
 	}
 	n := in.Len()
-	s.mu.Lock()
-	s.running += n
-	s.mu.Unlock()
+	s.expect(n)
 	if n > 1 {
 		s.peer.loop.ExpectMany()
 	}
 	in.Each(true, func(r capi.Received) {
-		m := newMessage(s.peer, &r, s.ctx)
-		if n--; n == 0 {
-			mine = m
-			return
-		}
-		s.goroutines.Add(1)
-		go s.work(m)
+		n--
+		mine = s.begin(newMessage(s.peer, &r, s.ctx), n == 0)
 	})
 	return mine, nil
+}
+
+// begin sees to it that m is handled, unless it is a request and the last: that it
+// returns.
+func (s *server) begin(m Message, last bool) (mine Message) {
+	switch {
+	case m.call == nil:
+		s.handle(m)
+	case last:
+		return m
+	default:
+		s.goroutines.Add(1)
+		go s.work(m)
+	}
+	return mine
+}
+
+func (s *server) expect(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running += n
+}
+
+func (s *server) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running == s.most
 }
 
 // leave gives the place of the receiver up. When another may take it at once, it returns
@@ -173,7 +210,7 @@ func (s *server) leave() (ready capi.Event, left bool) {
 	left = !s.vacant
 	s.mu.Unlock()
 	if left {
-		op := capi.Op{Kind: capi.Readable, Peer: s.peer.handle, TimeoutMS: capi.Forever}
+		op := capi.Op{Kind: capi.Recv, Channel: capi.AnyChannel, Peer: s.peer.handle, TimeoutMS: capi.Forever}
 		ready = s.peer.loop.Context.Start(&op)
 	}
 	return ready, left

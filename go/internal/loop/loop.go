@@ -26,14 +26,23 @@ type Loop struct {
 	// Context starts the operations that Await waits for.
 	Context capi.Context
 
-	leader watch // parked on by the leader
-	guard  watch // parked on by the guard, armed while nobody leads
-	batch  batch // used by the leader
-	out    outgoing
+	nest  nest  // parked on by the leader
+	guard guard // parked on by the guard, armed while nobody leads
+	out   outgoing
+
+	// draining is held by whoever uses batch.
+	draining sync.Mutex
+	batch    batch
 
 	mu sync.Mutex
-	// leading tells that a goroutine drains the context, or parks to do so.
-	leading bool
+	// chief is the waiter of the goroutine that leads, or nil.
+	chief *waiter
+	// guarded tells that the guard is armed.
+	guarded bool
+	// ends is Done of the context that cancels the chief's operation, and unwatch ends
+	// that. It stays from one leader to the next, who often has the same context.
+	ends    <-chan struct{}
+	unwatch func() bool
 	// waiting holds who waits for which pending operation.
 	waiting map[uint64]*waiter
 	// early holds results that came in between the start of an operation and the
@@ -47,7 +56,7 @@ type Loop struct {
 type waiter struct {
 	event capi.Event
 	done  chan struct{} // one slot, so that handing over never blocks the leader
-	call  func()
+	call  func(capi.Event)
 
 	// start is what the outgoing queue has to start; id is its number once it is
 	// pending, and given tells that it is to be cancelled then. Both belong to Loop.mu.
@@ -63,7 +72,7 @@ func (w *waiter) recycle() {
 	waiters.Put(w)
 }
 
-// batch is the leader's memory between the C call and the hand-over.
+// batch is the memory between the C call and the hand-over.
 type batch struct {
 	events [capi.BatchSize]capi.Event
 	owners [capi.BatchSize]*waiter
@@ -100,14 +109,14 @@ func (l *Loop) Await(ctx context.Context, ev capi.Event) capi.Event {
 
 // Notify has call called when the pending operation op finishes, however it does;
 // from any goroutine, which it must not keep waiting.
-func (l *Loop) Notify(op uint64, call func()) {
-	l.mu.Lock()
+func (l *Loop) Notify(op uint64, call func(capi.Event)) {
 	w := &waiter{call: call}
+	l.mu.Lock()
 	l.enlist(op, w)
 	finished := w.id == 0
 	l.mu.Unlock()
 	if finished {
-		call()
+		call(w.event)
 	}
 }
 
@@ -178,24 +187,12 @@ func (w *waiter) finish(event capi.Event) {
 	}
 }
 
-// claim makes the caller the leader if there is none. Call it with the lock held.
-func (l *Loop) claim() bool {
-	if l.leading || l.broken != nil {
-		return false
+// watch makes sure that somebody watches the descriptor. Call it with the lock held.
+func (l *Loop) watch() {
+	if l.chief != nil || l.guarded || l.broken != nil {
+		return
 	}
-	if err := l.guard.disarm(); err != nil {
-		l.breakDown(capi.OSFailure("disarm the guard", err))
-		return false
-	}
-	l.leading = true
-	return true
-}
-
-// resign makes room for the next leader; until there is one the guard watches.
-func (l *Loop) resign() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leading = false
+	l.guarded = true
 	if err := l.guard.arm(); err != nil {
 		l.breakDown(capi.OSFailure("arm the guard", err))
 	}
@@ -203,68 +200,127 @@ func (l *Loop) resign() {
 
 // lead makes the owner of w the leader, if w still waits and there is none, until
 // something was handed out, to it or to another: that one is running now and the most
-// likely to wait again, so it should lead. A parked leader cannot look at ctx;
-// cancelling finishes its operation, which wakes it.
+// likely to wait again, so it should lead.
 func (l *Loop) lead(ctx context.Context, w *waiter) {
-	l.mu.Lock()
-	// Only what is in the map has neither finished nor is still to be started.
-	leads := w.id != 0 && l.waiting[w.id] == w && l.claim()
-	l.mu.Unlock()
-	if !leads {
-		return
-	}
-	if ctx.Done() != nil {
-		op := w.id
-		defer context.AfterFunc(ctx, func() { l.Context.Cancel(op) })()
-	}
-	woken := false
-	err := l.leader.conn.Read(func(uintptr) bool {
-		for woken || l.leader.ready() {
-			if l.drain() > 0 {
-				return true
-			}
-			woken = false
+	for l.claim(ctx, w) {
+		served := l.leadOnce()
+		if l.resign(); served {
+			return
 		}
-		woken = true // by the time of the next call
-		return false
-	})
-	if err != nil {
-		l.fail(capi.OSFailure("wait for the context", err))
 	}
-	l.resign()
 }
 
-// standBy is the goroutine of the guard: it drains what comes while nobody leads.
-func (l *Loop) standBy() {
-	err := l.guard.conn.Read(func(uintptr) bool {
-		l.mu.Lock()
-		l.guard.ready() // what it tells may be over: a leader may have come
-		leader := l.claim()
+// claim makes the owner of w the leader.
+func (l *Loop) claim(ctx context.Context, w *waiter) bool {
+	l.mu.Lock()
+	// Only what is in the map has neither finished nor is still to be started.
+	if l.chief != nil || l.broken != nil || w.id == 0 || l.waiting[w.id] != w {
 		l.mu.Unlock()
-		if leader {
-			l.drain()
-			l.resign()
-		}
 		return false
-	})
-	l.fail(capi.OSFailure("wait for the context", err))
+	}
+	l.chief = w
+	known := l.follows(ctx)
+	l.mu.Unlock()
+	if known && ctx.Err() != nil {
+		l.giveUp(w) // what was to do so may have been here before
+	}
+	return true
+}
+
+// follows makes the end of ctx cancel the operation of the chief, who is parked and
+// cannot look at it: cancelling finishes the operation, which wakes the chief. It tells
+// whether that was so before. Call it with the lock held.
+func (l *Loop) follows(ctx context.Context) (known bool) {
+	done := ctx.Done()
+	if done == l.ends {
+		return true
+	}
+	if l.unwatch != nil {
+		l.unwatch()
+	}
+	l.ends, l.unwatch = done, nil
+	if done != nil {
+		l.unwatch = context.AfterFunc(ctx, func() { l.ended(done) })
+	}
+	return false
+}
+
+func (l *Loop) ended(done <-chan struct{}) {
+	l.mu.Lock()
+	var op uint64
+	if l.chief != nil && l.ends == done {
+		op = l.chief.id
+	}
+	l.mu.Unlock()
+	if op != 0 {
+		l.Context.Cancel(op)
+	}
+}
+
+// leadOnce parks, drains, and tells whether somebody was served.
+func (l *Loop) leadOnce() bool {
+	woken, err := l.nest.park(l.sendAway)
+	if err != nil {
+		return l.fail(capi.OSFailure("wait for the context", err)) > 0
+	}
+	return !woken && l.drain(nil) > 0
+}
+
+// sendAway sends the guard away, once the leader misses no change any more. A change that
+// the leader has missed has woken the guard: the kernel tells the guard first, because it
+// was made last.
+func (l *Loop) sendAway() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.guarded {
+		return nil
+	}
+	l.guarded = false
+	return l.guard.disarm()
+}
+
+// resign makes room for the next leader; until there is one the guard watches.
+func (l *Loop) resign() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.chief = nil
+	l.watch()
+}
+
+// standBy is the goroutine of the guard: it drains what comes while nobody leads, and
+// what came just before somebody did.
+func (l *Loop) standBy() {
+	for {
+		if _, err := l.guard.park(func() error { return nil }); err != nil {
+			l.fail(capi.OSFailure("wait for the context", err))
+			return
+		}
+		l.guard.forget()
+		l.drain(l.nest.wake)
+		l.mu.Lock()
+		l.guarded = false
+		l.watch()
+		l.mu.Unlock()
+	}
 }
 
 // drain hands out everything the context has and returns how many goroutines it
-// woke. Only the leader calls it.
-func (l *Loop) drain() (woken int) {
+// woke. wake is for the chief, unless it is he who calls.
+func (l *Loop) drain(wake func() error) (woken int) {
+	l.draining.Lock()
+	defer l.draining.Unlock()
 	for {
 		n, more, failure := l.Context.Process(l.batch.events[:])
 		if failure != nil {
 			return woken + l.fail(failure)
 		}
 		events, owners := l.batch.events[:n], l.batch.owners[:n]
-		l.assign(events, owners)
-		for _, w := range owners {
+		chief := l.assign(events, owners)
+		for i, w := range owners {
 			switch {
 			case w == nil:
 			case w.call != nil:
-				w.call()
+				w.call(events[i])
 			default:
 				w.done <- struct{}{}
 				woken++
@@ -275,14 +331,20 @@ func (l *Loop) drain() (woken int) {
 		if woken > 1 {
 			l.ExpectMany()
 		}
+		if chief && wake != nil {
+			if err := wake(); err != nil {
+				l.fail(capi.OSFailure("wake the leader", err))
+			}
+		}
 		if !more {
 			return woken
 		}
 	}
 }
 
-// assign gives each event to its waiter, who is woken after the lock is gone.
-func (l *Loop) assign(events []capi.Event, owners []*waiter) {
+// assign gives each event to its waiter, who is woken after the lock is gone. It tells
+// whether the chief is among them.
+func (l *Loop) assign(events []capi.Event, owners []*waiter) (chief bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range events {
@@ -293,9 +355,13 @@ func (l *Loop) assign(events []capi.Event, owners []*waiter) {
 			continue
 		}
 		delete(l.waiting, ev.Op)
-		w.event = *ev
+		if w.call == nil {
+			w.event = *ev
+		}
 		owners[i] = w
+		chief = chief || w == l.chief
 	}
+	return chief
 }
 
 // fail ends every wait, now and later: without the context nothing completes.
@@ -312,9 +378,10 @@ func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
 		delete(l.waiting, op)
 		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})
 		if w.call != nil {
-			go w.call()
+			go w.call(w.event)
 		}
 		woken++
 	}
+	l.nest.wake() // whatever is wrong with it; the leader has its result
 	return woken
 }
