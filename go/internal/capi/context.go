@@ -1,8 +1,8 @@
 package capi
 
 /*
-#cgo noescape hostlane_context_process_batch
-#cgo nocallback hostlane_context_process_batch
+#cgo noescape hostlane_go_process
+#cgo nocallback hostlane_go_process
 #cgo noescape hostlane_go_submit
 #cgo nocallback hostlane_go_submit
 #cgo noescape hostlane_go_start
@@ -10,6 +10,9 @@ package capi
 #include <stdlib.h>
 #include <string.h>
 #include "hostlane.h"
+
+// What follows takes structs as numbers, which is what they are to Go: cgo spares itself
+// the search for Go pointers in them then. There are none.
 
 // Frees the message of an answer that was given.
 static void hostlane_go_answered(const hostlane_submission_t *s, const hostlane_event_t *event) {
@@ -19,22 +22,37 @@ static void hostlane_go_answered(const hostlane_submission_t *s, const hostlane_
 	}
 }
 
-static hostlane_status_t hostlane_go_submit(hostlane_context_t c, const hostlane_submission_t *s, size_t n,
-                                            const void *payloads, size_t len, hostlane_event_t *events,
-                                            hostlane_error_t **err) {
-	hostlane_status_t status = hostlane_context_submit(c, s, n, payloads, len, events, err);
+static hostlane_status_t hostlane_go_submit(hostlane_context_t c, const uint64_t *submissions, size_t n,
+                                            const char *payloads, size_t len, uint64_t *slots, uint64_t *err) {
+	const hostlane_submission_t *s = (const hostlane_submission_t *)submissions;
+	hostlane_event_t *events = (hostlane_event_t *)slots;
+	hostlane_status_t status = hostlane_context_submit(c, s, n, payloads, len, events, (hostlane_error_t **)err);
 	for (size_t i = 0; status == HOSTLANE_OK && i < n; i++) {
 		hostlane_go_answered(&s[i], &events[i]);
 	}
 	return status;
 }
 
+static hostlane_status_t hostlane_go_process(hostlane_context_t c, char *room, size_t capacity, uint64_t *slots,
+                                             size_t cap, uint64_t *n, uint64_t *more, uint64_t *err) {
+	size_t count = 0;
+	bool left = false;
+	hostlane_status_t status = hostlane_context_process_batch(c, room, capacity, (hostlane_event_t *)slots, cap, &count,
+	                                                          &left, (hostlane_error_t **)err);
+	*n = count;
+	*more = left;
+	return status;
+}
+
 // Starts one operation whose payload is at `data`. A payload that came at once, and
 // nothing beside it, goes into `room`, so that nothing is left to free; the event
 // has its length then and no address.
-static hostlane_status_t hostlane_go_start(hostlane_context_t c, const hostlane_submission_t *s, const void *data,
-                                           const hostlane_call_options_t *with, void *room, size_t capacity,
-                                           hostlane_event_t *event, hostlane_error_t **err) {
+static hostlane_status_t hostlane_go_start(hostlane_context_t c, const uint64_t *submission, const char *data,
+                                           const hostlane_call_options_t *with, char *room, size_t capacity,
+                                           uint64_t *slot, uint64_t *error) {
+	const hostlane_submission_t *s = (const hostlane_submission_t *)submission;
+	hostlane_event_t *event = (hostlane_event_t *)slot;
+	hostlane_error_t **err = (hostlane_error_t **)error;
 	hostlane_call_options_t options;
 	hostlane_status_t status;
 	if (with == NULL && s->channel != 0 && s->kind == HOSTLANE_SUBMIT_REQUEST) {
@@ -110,7 +128,7 @@ const roomBytes = 256 << 10
 // memory is C's own, because its events point into its room.
 type memory struct {
 	slots [BatchSize]slot
-	room  [roomBytes]byte
+	room  [roomBytes]C.char
 }
 
 // NewContext makes a context and tells its descriptor, which stays its property.
@@ -137,20 +155,23 @@ func (c Context) Close() {
 // Process fills events with operations that have finished and tells whether there
 // may be more; if not, the descriptor becomes readable when there are.
 func (c Context) Process(events []Event) (n int, more bool, f *Failure) {
-	var cerr *C.hostlane_error_t
-	var count C.size_t
-	var left C.bool
+	var count, left, cerr C.uint64_t
 	most := min(len(events), BatchSize)
-	status := C.hostlane_context_process_batch(c.id, unsafe.Pointer(&c.memory.room), roomBytes,
-		c.memory.slots[0].raw(), C.size_t(most), &count, &left, &cerr)
-	if f := failure(status, &cerr); f != nil {
-		return 0, false, f
+	status := C.hostlane_go_process(c.id, &c.memory.room[0], roomBytes, c.memory.slots[0].words(), C.size_t(most),
+		&count, &left, &cerr)
+	if status != C.HOSTLANE_OK {
+		return 0, false, failure(status, errorIn(&cerr))
 	}
 	n = int(count)
 	for i := range n {
 		events[i] = taken(c.memory.slots[i].raw(), nil)
 	}
-	return n, bool(left), nil
+	return n, left != 0, nil
+}
+
+// errorIn gives the error that C wrote as a number.
+func errorIn(cerr *C.uint64_t) **C.hostlane_error_t {
+	return (**C.hostlane_error_t)(unsafe.Pointer(cerr))
 }
 
 // Cancel asks for the early end of a pending operation, which still completes
@@ -190,22 +211,27 @@ func (c Context) start(op *Op, with *C.hostlane_call_options_t) Event {
 	var s submission
 	var ev slot
 	var room [256]byte
-	var cerr *C.hostlane_error_t
+	var cerr C.uint64_t
 	s.set(op)
-	bytes, _ := lend(op.Data)
-	status := C.hostlane_go_start(c.id, s.raw(), bytes, with, unsafe.Pointer(&room), C.size_t(len(room)), ev.raw(), &cerr)
-	return started(status, ev.raw(), room[:], &cerr)
+	status := C.hostlane_go_start(c.id, s.words(), chars(op.Data), with, chars(room[:]), C.size_t(len(room)), ev.words(), &cerr)
+	return started(status, ev.raw(), room[:], errorIn(&cerr))
 }
 
 // Submit starts the operations of b, whose events then tell what came of each.
 func (c Context) Submit(b *Batch) *Failure {
-	var cerr *C.hostlane_error_t
+	var cerr C.uint64_t
 	n := len(b.submissions)
 	for len(b.events) < n {
 		b.events = append(b.events, slot{})
 	}
-	bytes, size := lend(b.payloads)
 	forceGC()
-	status := C.hostlane_go_submit(c.id, b.submissions[0].raw(), C.size_t(n), bytes, size, b.events[0].raw(), &cerr)
-	return failure(status, &cerr)
+	status := C.hostlane_go_submit(c.id, b.submissions[0].words(), C.size_t(n), chars(b.payloads), C.size_t(len(b.payloads)),
+		b.events[0].words(), &cerr)
+	if status != C.HOSTLANE_OK {
+		return failure(status, errorIn(&cerr))
+	}
+	return nil
 }
+
+// chars lends bytes to C.
+func chars(data []byte) *C.char { return (*C.char)(unsafe.Pointer(unsafe.SliceData(data))) }

@@ -70,6 +70,8 @@ type slot [C.sizeof_hostlane_event_t / 8]uint64
 
 func (s *slot) raw() *C.hostlane_event_t { return (*C.hostlane_event_t)(unsafe.Pointer(s)) }
 
+func (s *slot) words() *C.uint64_t { return (*C.uint64_t)(unsafe.Pointer(s)) }
+
 // started gives the event of an operation that was just started: pending, or
 // finished at once, in which case its C memory is freed here. A payload without an
 // address is in room.

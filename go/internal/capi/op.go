@@ -74,6 +74,8 @@ func (s *submission) raw() *C.hostlane_submission_t {
 	return (*C.hostlane_submission_t)(unsafe.Pointer(s))
 }
 
+func (s *submission) words() *C.uint64_t { return (*C.uint64_t)(unsafe.Pointer(s)) }
+
 // set writes everything but the payload's place.
 func (s *submission) set(op *Op) {
 	raw := s.raw()

@@ -26,7 +26,7 @@ type Loop struct {
 	// Context starts the operations that Await waits for.
 	Context capi.Context
 
-	nest  nest  // parked on by the leader
+	nest  *nest // parked on by the leader
 	guard guard // parked on by the guard, armed while nobody leads
 	out   outgoing
 
@@ -259,7 +259,7 @@ func (l *Loop) ended(done <-chan struct{}) {
 
 // leadOnce parks, drains, and tells whether somebody was served.
 func (l *Loop) leadOnce() bool {
-	woken, err := l.nest.park(l.sendAway)
+	woken, err := l.nest.park()
 	if err != nil {
 		return l.fail(capi.OSFailure("wait for the context", err)) > 0
 	}
@@ -291,7 +291,7 @@ func (l *Loop) resign() {
 // what came just before somebody did.
 func (l *Loop) standBy() {
 	for {
-		if _, err := l.guard.park(func() error { return nil }); err != nil {
+		if _, err := l.guard.park(); err != nil {
 			l.fail(capi.OSFailure("wait for the context", err))
 			return
 		}

@@ -56,6 +56,7 @@ func newLoop(c capi.Context, fd int) (*Loop, error) {
 		waiting: make(map[uint64]*waiter),
 		early:   make(map[uint64]capi.Event),
 	}
+	n.before = l.sendAway
 	l.mu.Lock()
 	l.watch()
 	l.mu.Unlock()

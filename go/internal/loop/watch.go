@@ -13,60 +13,69 @@ import (
 type nest struct {
 	file *os.File
 	conn syscall.RawConn
+	// step is park's, made once; the others are its variables.
+	step   func(uintptr) bool
+	before func() error
+	parked bool
+	err    error
 }
 
-func newNest(context int) (nest, error) {
+func newNest(context int) (*nest, error) {
 	// The context keeps its own descriptor.
 	own, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(context), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
-		return nest{}, errno
+		return nil, errno
 	}
 	return inPoller(int(own))
 }
 
 // inPoller gives the descriptor to Go's poller, which closes it, here if it fails.
-func inPoller(fd int) (n nest, err error) {
+func inPoller(fd int) (*nest, error) {
 	// Go's poller takes only what is non-blocking already. File.Fd must never be
 	// called: it would set the descriptor blocking again.
 	if err := syscall.SetNonblock(fd, true); err != nil {
 		syscall.Close(fd)
-		return nest{}, err
+		return nil, err
 	}
-	n.file = os.NewFile(uintptr(fd), "hostlane") // owns the descriptor from here on
+	n := &nest{file: os.NewFile(uintptr(fd), "hostlane")} // owns the descriptor from here on
+	n.step = func(uintptr) bool {
+		if n.parked {
+			return true
+		}
+		n.parked = true
+		n.err = n.before()
+		return n.err != nil
+	}
+	var err error
 	if n.conn, err = n.file.SyscallConn(); err != nil {
 		n.file.Close()
+		return nil, err
 	}
-	return n, err
+	return n, nil
 }
 
 // park waits for a change, after it has called before; a change that comes after that
 // is not missed, one that came earlier may be. It tells whether it was woken by wake.
-func (n nest) park(before func() error) (woken bool, err error) {
-	parked := false
-	failed := n.conn.Read(func(uintptr) bool {
-		if !parked {
-			parked = true
-			err = before()
-			return err != nil
-		}
-		return true
-	})
-	if errors.Is(failed, os.ErrDeadlineExceeded) {
+// One goroutine at a time may park.
+func (n *nest) park() (woken bool, err error) {
+	n.parked, n.err = false, nil
+	err = n.conn.Read(n.step)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return true, n.file.SetReadDeadline(time.Time{})
 	}
-	if err == nil {
-		err = failed
+	if n.err != nil {
+		err = n.err
 	}
 	return false, err
 }
 
 // wake ends the park that is or comes next.
-func (n nest) wake() error { return n.file.SetReadDeadline(time.Unix(1, 0)) }
+func (n *nest) wake() error { return n.file.SetReadDeadline(time.Unix(1, 0)) }
 
 // guard is a second way to wait for the context, that can be turned off: a poll set
 // that holds nothing but the context and is itself in Go's poller.
 type guard struct {
-	nest
+	*nest
 	set, context int
 }
 
@@ -79,6 +88,7 @@ func newGuard(context int) (guard, error) {
 	if g.nest, err = inPoller(set); err != nil {
 		return guard{}, err
 	}
+	g.before = func() error { return nil }
 	if err := g.control(syscall.EPOLL_CTL_ADD, edge); err != nil {
 		g.file.Close()
 		return guard{}, err
