@@ -33,8 +33,9 @@ type Message struct {
 	// Extra is what its sender gave along by [Trace] and the like; nil for nothing.
 	Extra *Extra
 
-	peer *Peer
-	call *call
+	peer  *Peer
+	call  *call
+	lease *capi.Lease
 }
 
 // Extra is what came with a message beside its payload.
@@ -51,7 +52,7 @@ type Extra struct {
 // newMessage takes over what arrived. parent is what the Context of a request
 // descends from.
 func newMessage(p *Peer, r *capi.Received, parent context.Context) Message {
-	m := Message{Channel: Channel(r.Channel), Data: r.Data, peer: p}
+	m := Message{Channel: Channel(r.Channel), Data: r.Data, peer: p, lease: r.Lease}
 	if !r.Message.IsZero() {
 		m.call = newCall(p, r, parent)
 	}
@@ -129,6 +130,15 @@ func (m Message) Fail(ctx context.Context, code uint32, data []byte) error {
 func (m Message) Abandon() {
 	if m.call != nil {
 		m.call.abandon()
+	}
+}
+
+// Release lets the memory of Data be used for another message. Nobody has to call it, and
+// nobody may use Data after it; it spares programs that receive many large messages much
+// of the garbage collector's work.
+func (m Message) Release() {
+	if m.lease != nil {
+		m.lease.Return()
 	}
 }
 

@@ -46,6 +46,7 @@ func serve(ctx context.Context, listener *hostlane.Listener) error {
 		if err != nil && ctx.Err() == nil {
 			log.Print(err)
 		}
+		m.Release()
 	})
 }
 

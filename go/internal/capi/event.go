@@ -8,7 +8,6 @@ package capi
 import "C"
 
 import (
-	"bytes"
 	"time"
 	"unsafe"
 )
@@ -54,6 +53,8 @@ type Received struct {
 	TimeoutMS int64
 	Stream    bool
 	Details   *Details
+	// Lease is that of a large payload.
+	Lease *Lease
 }
 
 // Details are what few messages have.
@@ -98,11 +99,11 @@ func taken(raw *C.hostlane_event_t, room []byte) Event {
 	case C.HOSTLANE_EVENT_MESSAGE, C.HOSTLANE_EVENT_REPLY:
 		ev.Received = received(raw, room)
 	case C.HOSTLANE_EVENT_ITEM:
-		ev.Data = copied(raw, room)
+		ev.Data, ev.Lease = copied(raw, room)
 	case C.HOSTLANE_EVENT_STREAM_END:
 		ev.Ended = true
 		if hasAddress(raw) || raw.len != 0 {
-			ev.Data = copied(raw, room)
+			ev.Data, ev.Lease = copied(raw, room)
 		}
 	}
 	if raw.message != nil || raw.error != nil {
@@ -115,10 +116,10 @@ func taken(raw *C.hostlane_event_t, room []byte) Event {
 func received(raw *C.hostlane_event_t, room []byte) Received {
 	r := Received{
 		Channel:   uint16(raw.channel),
-		Data:      copied(raw, room),
 		CallID:    uint64(raw.call_id),
 		TimeoutMS: int64(raw.timeout_ms),
 	}
+	r.Data, r.Lease = copied(raw, room)
 	if raw.flags != 0 {
 		r.keep(raw.message, raw.flags)
 		if r.Message.raw != nil {
@@ -143,13 +144,13 @@ func (r *Received) keep(message *C.hostlane_message_t, flags C.uint32_t) {
 func hasAddress(raw *C.hostlane_event_t) bool { return *(*uintptr)(unsafe.Pointer(&raw.data)) != 0 }
 
 // copied looks at the payload pointer only when there is something behind it; see slot.
-func copied(raw *C.hostlane_event_t, room []byte) []byte {
+func copied(raw *C.hostlane_event_t, room []byte) ([]byte, *Lease) {
 	switch n := int(raw.len); {
 	case n == 0:
-		return []byte{}
+		return []byte{}, nil
 	case !hasAddress(raw):
-		return bytes.Clone(room[:n])
+		return clone(room[:n])
 	default:
-		return bytes.Clone(unsafe.Slice((*byte)(raw.data), n))
+		return clone(unsafe.Slice((*byte)(raw.data), n))
 	}
 }

@@ -68,7 +68,7 @@ func (in *Inbox) Each(apart bool, use func(Received)) {
 		case at == C.HOSTLANE_NO_ROOM:
 			var len C.size_t
 			data := unsafe.Pointer(C.hostlane_message_data(raw.message, &len))
-			r.Data = bytes.Clone(unsafe.Slice((*byte)(data), int(len)))
+			r.Data, r.Lease = clone(unsafe.Slice((*byte)(data), int(len)))
 		case size == 0:
 			r.Data = []byte{}
 		case apart:

@@ -26,17 +26,17 @@ type Loop struct {
 	// Context starts the operations that Await waits for.
 	Context capi.Context
 
+	fd    int   // of the context
 	nest  *nest // parked on by the leader
 	guard guard // parked on by the guard, armed while nobody leads
 	out   outgoing
-
-	// draining is held by whoever uses batch.
-	draining sync.Mutex
-	batch    batch
+	batch batch // used by whoever drains
 
 	mu sync.Mutex
-	// chief is the waiter of the goroutine that leads, or nil.
-	chief *waiter
+	// leading tells that a goroutine drains the context, or parks to do so; chief is its
+	// waiter, nil for the guard.
+	leading bool
+	chief   *waiter
 	// guarded tells that the guard is armed.
 	guarded bool
 	// ends is Done of the context that cancels the chief's operation, and unwatch ends
@@ -189,7 +189,7 @@ func (w *waiter) finish(event capi.Event) {
 
 // watch makes sure that somebody watches the descriptor. Call it with the lock held.
 func (l *Loop) watch() {
-	if l.chief != nil || l.guarded || l.broken != nil {
+	if l.leading || l.guarded || l.broken != nil {
 		return
 	}
 	l.guarded = true
@@ -214,11 +214,11 @@ func (l *Loop) lead(ctx context.Context, w *waiter) {
 func (l *Loop) claim(ctx context.Context, w *waiter) bool {
 	l.mu.Lock()
 	// Only what is in the map has neither finished nor is still to be started.
-	if l.chief != nil || l.broken != nil || w.id == 0 || l.waiting[w.id] != w {
+	if l.leading || l.broken != nil || w.id == 0 || l.waiting[w.id] != w {
 		l.mu.Unlock()
 		return false
 	}
-	l.chief = w
+	l.leading, l.chief = true, w
 	known := l.follows(ctx)
 	l.mu.Unlock()
 	if known && ctx.Err() != nil {
@@ -259,63 +259,67 @@ func (l *Loop) ended(done <-chan struct{}) {
 
 // leadOnce parks, drains, and tells whether somebody was served.
 func (l *Loop) leadOnce() bool {
-	woken, err := l.nest.park()
-	if err != nil {
+	if err := l.nest.park(); err != nil {
 		return l.fail(capi.OSFailure("wait for the context", err)) > 0
 	}
-	return !woken && l.drain(nil) > 0
+	return l.drain() > 0
 }
 
-// sendAway sends the guard away, once the leader misses no change any more. A change that
-// the leader has missed has woken the guard: the kernel tells the guard first, because it
-// was made last.
-func (l *Loop) sendAway() error {
+// sendAway sends the guard away, and tells whether there is something to do already.
+func (l *Loop) sendAway() bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.guarded {
-		return nil
+	if l.guarded {
+		l.guarded = false
+		if err := l.guard.disarm(); err != nil {
+			l.breakDown(capi.OSFailure("disarm the guard", err))
+		}
 	}
-	l.guarded = false
-	return l.guard.disarm()
+	l.mu.Unlock()
+	return readable(l.fd)
 }
 
 // resign makes room for the next leader; until there is one the guard watches.
 func (l *Loop) resign() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.chief = nil
+	l.leading, l.chief = false, nil
 	l.watch()
 }
 
-// standBy is the goroutine of the guard: it drains what comes while nobody leads, and
-// what came just before somebody did.
+// standBy is the goroutine of the guard: it drains what comes while nobody leads.
 func (l *Loop) standBy() {
 	for {
-		if _, err := l.guard.park(); err != nil {
+		if err := l.guard.park(); err != nil {
 			l.fail(capi.OSFailure("wait for the context", err))
 			return
 		}
 		l.guard.forget()
-		l.drain(l.nest.wake)
 		l.mu.Lock()
-		l.guarded = false
-		l.watch()
+		leads := !l.leading && l.broken == nil // what it was told may be over
+		if leads {
+			l.leading, l.guarded = true, false
+		}
 		l.mu.Unlock()
+		if leads {
+			l.drain()
+			l.mu.Lock()
+			l.leading = false
+			l.watch()
+			l.mu.Unlock()
+		}
 	}
 }
 
 // drain hands out everything the context has and returns how many goroutines it
-// woke. wake is for the chief, unless it is he who calls.
-func (l *Loop) drain(wake func() error) (woken int) {
-	l.draining.Lock()
-	defer l.draining.Unlock()
+// woke. Only who leads calls it.
+func (l *Loop) drain() (woken int) {
 	for {
 		n, more, failure := l.Context.Process(l.batch.events[:])
 		if failure != nil {
 			return woken + l.fail(failure)
 		}
 		events, owners := l.batch.events[:n], l.batch.owners[:n]
-		chief := l.assign(events, owners)
+		l.assign(events, owners)
 		for i, w := range owners {
 			switch {
 			case w == nil:
@@ -331,20 +335,14 @@ func (l *Loop) drain(wake func() error) (woken int) {
 		if woken > 1 {
 			l.ExpectMany()
 		}
-		if chief && wake != nil {
-			if err := wake(); err != nil {
-				l.fail(capi.OSFailure("wake the leader", err))
-			}
-		}
 		if !more {
 			return woken
 		}
 	}
 }
 
-// assign gives each event to its waiter, who is woken after the lock is gone. It tells
-// whether the chief is among them.
-func (l *Loop) assign(events []capi.Event, owners []*waiter) (chief bool) {
+// assign gives each event to its waiter, who is woken after the lock is gone.
+func (l *Loop) assign(events []capi.Event, owners []*waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range events {
@@ -359,9 +357,7 @@ func (l *Loop) assign(events []capi.Event, owners []*waiter) (chief bool) {
 			w.event = *ev
 		}
 		owners[i] = w
-		chief = chief || w == l.chief
 	}
-	return chief
 }
 
 // fail ends every wait, now and later: without the context nothing completes.

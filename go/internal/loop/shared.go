@@ -51,6 +51,7 @@ func newLoop(c capi.Context, fd int) (*Loop, error) {
 	}
 	l := &Loop{
 		Context: c,
+		fd:      fd,
 		nest:    n,
 		guard:   g,
 		waiting: make(map[uint64]*waiter),

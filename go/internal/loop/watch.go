@@ -1,23 +1,23 @@
 package loop
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"time"
 	"unsafe"
 )
 
-// nest is where the leader parks: the context's descriptor itself, in Go's poller,
-// which tells changes only.
+// nest is where a goroutine parks: a descriptor in Go's poller, which tells changes
+// only, and forgets at the next park what it told while nobody was parked.
 type nest struct {
 	file *os.File
 	conn syscall.RawConn
-	// step is park's, made once; the others are its variables.
+	// before is called by park when no change is missed any more, and tells whether there
+	// is something to do already.
+	before func() bool
+	// step and parked are park's.
 	step   func(uintptr) bool
-	before func() error
 	parked bool
-	err    error
 }
 
 func newNest(context int) (*nest, error) {
@@ -39,12 +39,9 @@ func inPoller(fd int) (*nest, error) {
 	}
 	n := &nest{file: os.NewFile(uintptr(fd), "hostlane")} // owns the descriptor from here on
 	n.step = func(uintptr) bool {
-		if n.parked {
-			return true
-		}
+		woken := n.parked
 		n.parked = true
-		n.err = n.before()
-		return n.err != nil
+		return woken || n.before()
 	}
 	var err error
 	if n.conn, err = n.file.SyscallConn(); err != nil {
@@ -54,23 +51,26 @@ func inPoller(fd int) (*nest, error) {
 	return n, nil
 }
 
-// park waits for a change, after it has called before; a change that comes after that
-// is not missed, one that came earlier may be. It tells whether it was woken by wake.
-// One goroutine at a time may park.
-func (n *nest) park() (woken bool, err error) {
-	n.parked, n.err = false, nil
-	err = n.conn.Read(n.step)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return true, n.file.SetReadDeadline(time.Time{})
-	}
-	if n.err != nil {
-		err = n.err
-	}
-	return false, err
+// park waits until there may be something to do. One goroutine at a time may.
+func (n *nest) park() error {
+	n.parked = false
+	return n.conn.Read(n.step)
 }
 
-// wake ends the park that is or comes next.
+// wake ends every park with an error.
 func (n *nest) wake() error { return n.file.SetReadDeadline(time.Unix(1, 0)) }
+
+// readable tells whether a descriptor is so now. When the kernel does not tell, it counts
+// as such: it is looked at again.
+func readable(fd int) bool {
+	poll := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: 1} // POLLIN
+	var now syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n > 0 || errno != 0
+}
 
 // guard is a second way to wait for the context, that can be turned off: a poll set
 // that holds nothing but the context and is itself in Go's poller.
@@ -88,7 +88,7 @@ func newGuard(context int) (guard, error) {
 	if g.nest, err = inPoller(set); err != nil {
 		return guard{}, err
 	}
-	g.before = func() error { return nil }
+	g.before = func() bool { return false } // arming it tells everything
 	if err := g.control(syscall.EPOLL_CTL_ADD, edge); err != nil {
 		g.file.Close()
 		return guard{}, err
