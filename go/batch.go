@@ -30,12 +30,12 @@ func (p *Peer) SendBatch(ctx context.Context, channel Channel, payloads [][]byte
 	b := batches.Get().(*capi.Batch)
 	defer batches.Put(b)
 	for len(payloads) > 0 {
-		ms, err := timeoutOf(ctx)
-		if err != nil {
+		if _, err := timeoutOf(ctx); err != nil {
 			return sent, err
 		}
 		b.Reset()
-		op := capi.Op{Kind: capi.Send, Channel: int32(channel), Peer: p.handle, TimeoutMS: ms}
+		// Few have to wait: submit sees to it that ctx ends those.
+		op := capi.Op{Kind: capi.Send, Channel: int32(channel), Peer: p.handle, TimeoutMS: capi.Forever}
 		for _, data := range payloads {
 			if b.Len() == sendMost || b.Len() > 0 && b.Bytes()+len(data) > sendBytes {
 				break

@@ -164,7 +164,7 @@ func count(ctx context.Context, peer *hostlane.Peer) {
 	defer peer.Close()
 	counted := 0
 	for {
-		messages, err := peer.RecvBatch(ctx, batchMost)
+		messages, err := peer.RecvBatch(ctx, 4*batchMost)
 		for _, m := range messages {
 			if m.Channel != hostlane.ChannelCommand {
 				counted++
