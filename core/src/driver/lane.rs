@@ -292,6 +292,13 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        match &mut lock(&self.state).driver {
+            Driver::Direct(turn) => turn.is_finished(op),
+            Driver::Seated(_) => false,
+        }
+    }
+
     pub(crate) fn abandon(&self, op: OpId) {
         if !self.stamp.current() {
             return;
@@ -379,9 +386,11 @@ impl State {
     fn post(&mut self, op: OpId, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Step {
         let bytes = payload.as_slice();
         let len = bytes.len();
-        let now = Instant::now();
+        let now = if post.has_deadline() { Instant::now() } else { self.conn.now() };
         match self.conn.inline(&post, len, now) {
             Err(error) => Some(Err(error)),
+            // Gathered with what else the cork holds back.
+            Ok(Some(inline)) if self.conn.is_corked() => self.conn.gather(op, &post, &inline, bytes, deadline),
             Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
@@ -516,6 +525,12 @@ impl Shared for State {
                 turn.attend_shared(carrier.as_fd(), interest, self.conn.next_timeout());
             }
             _ => turn.attend(interest),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.conn.release() {
+            self.move_on();
         }
     }
 

@@ -100,6 +100,11 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Whether `op` has a result that was not taken.
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_some_and(|waiter| waiter.result.is_some())
+    }
+
     /// Nobody waits for `op` any more.
     pub(crate) fn forget(&mut self, op: OpId) {
         self.waiting.remove(&op);
@@ -109,7 +114,7 @@ impl<T> Turn<T> {
     /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
     /// descriptor yet.
     pub(crate) fn attend(&self, interest: Interest) {
-        if (interest - self.attended).is_empty() {
+        if self.asleep == 0 || (interest - self.attended).is_empty() {
             return;
         }
         let asleep = self.waiting.iter().filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
@@ -176,6 +181,8 @@ pub(crate) trait Shared {
     fn glance(&mut self, _now: Instant) -> bool {
         false
     }
+    /// Lets go what is held back to be sent together.
+    fn release(&mut self) {}
     /// Gives `op` up for the reason `code` and hands it to its waiter.
     fn give_up(&mut self, op: OpId, code: Code);
 
@@ -232,6 +239,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
             return result;
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         if wait.deadline.is_some_and(|d| d <= now) {
             match looked {
