@@ -305,11 +305,12 @@ impl Level1 {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
-                let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
+                let request = extra.and_then(|extra| extra.request);
+                let alive = request.as_ref().is_none_or(|r| served.contains_key(&r.id));
                 match (alive, &body) {
                     (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra.request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra.request),
+                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, request),
+                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, request),
                 }
             });
             let Some((more, grant)) = taken else { return };
