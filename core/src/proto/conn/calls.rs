@@ -11,7 +11,7 @@ use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
-use crate::proto::level1::{Ask, Delivery, Request, With};
+use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -101,11 +101,11 @@ impl Conn {
     }
 
     /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
-    /// and the call of each.
+    /// and what else came with each.
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<Channel>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) -> Result<()> {
         let position = channel.map(|c| self.position(c)).transpose()?;
         if let Some(one) = &mut self.one {
@@ -113,7 +113,7 @@ impl Conn {
             return Ok(());
         }
         while let Some(message) = self.take(position) {
-            if !keep(message.channel, &message.payload, message.request) {
+            if !keep(message.channel, Body::Own(message.payload), None) {
                 break;
             }
         }

@@ -20,9 +20,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With};
-pub(crate) use inbox::{Delivery, Request};
+pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
+pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
 use bytes::Bytes;
@@ -300,18 +301,15 @@ impl Level1 {
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<usize>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
-                let request = extra.and_then(|extra| extra.request);
-                let alive = request.as_ref().is_none_or(|r| served.contains_key(&r.id));
-                match (alive, &body) {
-                    (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, request),
-                }
+                // A request whose caller has left meanwhile is nobody's any more.
+                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
+                let alive = request.is_none_or(|request| served.contains_key(&request.id));
+                !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
             self.give_back(grant);

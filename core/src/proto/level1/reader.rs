@@ -64,6 +64,13 @@ impl Body<'_> {
         }
     }
 
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Body::Short(bytes) => bytes,
+            Body::Own(bytes) => bytes,
+        }
+    }
+
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Body::Short(bytes) => Bytes::copy_from_slice(bytes),
