@@ -261,6 +261,13 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    /// Whether `op`, which was started before, has ended; looks once.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        self.look();
+        let mut state = lock(&self.state);
+        state.direct().is_ok_and(|turn| turn.is_done(op))
+    }
+
     pub(crate) fn abandon(&self, op: OpId) {
         if !self.stamp.current() {
             return;
