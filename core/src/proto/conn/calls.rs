@@ -64,6 +64,11 @@ impl Conn {
         }
     }
 
+    /// The oldest message of any channel, if one is there.
+    pub(crate) fn take_oldest(&mut self) -> Option<Delivery> {
+        self.take(None)
+    }
+
     /// Waits until anything is there to receive, and takes nothing.
     pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if self.has_messages() {
