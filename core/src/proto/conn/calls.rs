@@ -181,9 +181,12 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        match (&self.state, &step) {
+            // A call of the other side is gone with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => Some(Err(lost(error))),
+            _ => step,
         }
     }
 

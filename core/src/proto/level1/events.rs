@@ -43,6 +43,10 @@ impl Level1 {
                 Event::Plain(channel, payload) => self.plain(channel, payload, ops)?,
                 Event::Message(arrived) => self.message(arrived, ops, now)?,
             }
+            // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+                return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
+            }
         }
         Ok(())
     }

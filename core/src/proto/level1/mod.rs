@@ -555,6 +555,14 @@ impl Level1 {
         self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
     }
 
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
+    }
+
     pub(crate) fn clear_outbox(&mut self) {
         self.outbox.clear();
     }

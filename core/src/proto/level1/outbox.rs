@@ -170,6 +170,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes of control frames that are not staged.
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control.len()
+    }
+
     /// PONGs the other side has not read.
     pub(super) fn unread_pongs(&self) -> usize {
         self.pongs.len()
