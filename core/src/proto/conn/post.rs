@@ -84,7 +84,7 @@ impl Conn {
         payload: impl FnOnce() -> Bytes,
         deadline: Option<Instant>,
     ) -> Step {
-        match (inline, &mut self.one) {
+        let step = match (inline, &mut self.one) {
             (Inline::One(plan, at), Some(one)) => match post {
                 Post::Message(..) => one.wrote_send(*at, op, plan, len, taken, payload, &mut self.ops, deadline),
                 Post::Request(..) => {
@@ -100,7 +100,10 @@ impl Conn {
                 self.wrote_level_0(op, *header, post.channel(), len, taken, call, payload, deadline)
             }
             (Inline::One(..), None) => Some(Err(Error::new(Code::Internal, "a level-1 frame on level 0"))),
-        }
+        };
+        // A drain may have waited for this answer.
+        self.advance();
+        step
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.

@@ -681,7 +681,12 @@ impl World {
             }
             Ok(other) => panic!("a read of a stream ended as another kind: {other:?}"),
             // Of this read alone.
-            Err(error) if pending.cancelled || (error.code() == Code::Timeout && pending.deadline.is_some()) => {}
+            Err(error) if pending.cancelled || (error.code() == Code::Timeout && pending.deadline.is_some()) => {
+                // Or the end of the whole, which is told once.
+                let now = self.now(s);
+                let of = &mut self.ledger.calls[call];
+                of.given_up |= of.told.is_some_and(|told| told <= now);
+            }
             Err(error) => {
                 if own && !self.ledger.calls[call].ended && !self.ledger.calls[call].given_up {
                     self.call_failed(l, s, call, &error, error.code() == Code::Timeout);

@@ -465,3 +465,29 @@ fn levels_meet_at_the_highest_common_one() {
         }
     }
 }
+
+/// Hands `post` in as drivers do: written at once as far as the carrier takes it, `taken` bytes here.
+fn write(pair: &mut Pair, server: bool, op: OpId, post: Post, payload: Bytes, taken: usize) -> crate::proto::Step {
+    let (from, to) = match server {
+        true => (&mut pair.server, &mut pair.client),
+        false => (&mut pair.client, &mut pair.server),
+    };
+    let inline = from.inline(&post, payload.len(), pair.now).unwrap().expect("the way is free");
+    let bytes: Vec<u8> = inline.slices(&payload).iter().flat_map(|s| s.to_vec()).take(taken).collect();
+    assert!(super::give(to, &bytes, pair.now).is_empty());
+    from.wrote(op, &post, &inline, payload.len(), bytes.len(), || payload.clone(), None)
+}
+
+#[test]
+fn an_answer_written_at_once_completes_a_drain() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    let post = Post::Answer(Answer { id, status: None });
+    assert!(write(&mut pair, true, 3, post, Bytes::from_static(b"r"), usize::MAX).is_some());
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
