@@ -491,3 +491,12 @@ fn an_answer_written_at_once_completes_a_drain() {
     pair.exchange();
     assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
 }
+
+#[test]
+fn a_closed_connection_is_not_taken_for_one_of_level_0() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.client.close();
+    assert_eq!(pair.client.stream_recv(1, id, None).unwrap().unwrap_err().code(), Code::Closed);
+    assert!(matches!(pair.client.watch(2, 2, None), Some(Ok(Outcome::CallEnded))));
+}
