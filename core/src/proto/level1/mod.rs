@@ -256,7 +256,7 @@ impl Level1 {
             }
         });
         for id in left {
-            self.request_left(id);
+            self.request_left(id, ops);
         }
     }
 
@@ -532,12 +532,19 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.inbox.abandon();
+        self.outbox.forget_marks();
         self.waiting.clear();
         self.pings.clear();
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_streams();
         self.served.clear();
         self.keepalive = None;
+    }
+
+    /// Drops the calls but for streams, whose last items and end can still be taken.
+    fn keep_streams(&mut self) {
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.open_calls = 0;
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {

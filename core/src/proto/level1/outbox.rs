@@ -267,6 +267,16 @@ impl Outbox {
         staged
     }
 
+    /// Whether all of the message with `mark` is staged and has not left.
+    pub(super) fn is_staged(&self, mark: Mark) -> bool {
+        self.marks.iter().any(|(_, m)| *m == mark)
+    }
+
+    /// Nobody is to be told any more what leaves.
+    pub(super) fn forget_marks(&mut self) {
+        self.marks.clear();
+    }
+
     fn staged_bytes(&self) -> usize {
         (self.staged_total - self.taken_total) as usize
     }
@@ -455,11 +465,11 @@ impl Outbox {
         self.ring.clear();
         self.channels.iter_mut().for_each(ChannelQueue::clear);
         self.control.clear();
-        self.marks.clear();
     }
 
     pub(super) fn clear(&mut self) {
         self.drop_queued();
+        self.marks.clear();
         self.staged.clear();
         self.fds.clear();
         self.pongs.clear();

@@ -199,16 +199,21 @@ impl ChannelQueue {
         false
     }
 
-    /// Withdraws messages of a call that have not begun.
-    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) {
+    /// Withdraws messages of a call that have not begun; whose they were.
+    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) -> Vec<Mark> {
         let bytes = &mut self.bytes;
+        let mut marks = Vec::new();
         for queue in [&mut self.credited, &mut self.free] {
             queue.retain(|q| {
                 let goes = q.message.id == id && q.message.kind == kind;
-                *bytes -= if goes { q.charge() } else { 0 };
+                if goes {
+                    *bytes -= q.charge();
+                    marks.extend(q.message.mark);
+                }
                 !goes
             });
         }
+        marks
     }
 
     pub(super) fn messages(&self) -> usize {

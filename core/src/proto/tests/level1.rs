@@ -500,3 +500,69 @@ fn a_closed_connection_is_not_taken_for_one_of_level_0() {
     assert_eq!(pair.client.stream_recv(1, id, None).unwrap().unwrap_err().code(), Code::Closed);
     assert!(matches!(pair.client.watch(2, 2, None), Some(Ok(Outcome::CallEnded))));
 }
+
+#[test]
+fn a_call_given_up_inside_its_frame_may_have_been_seen() {
+    let mut pair = pair();
+    let post = Post::Request(Channel::COMMAND, With::default());
+    assert!(write(&mut pair, false, 1, post, Bytes::from_static(b"question"), 20).is_none());
+    pair.client.cancel(1);
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Cancelled, Sent::Maybe));
+    // The rest leaves, and the CANCEL behind it.
+    pair.server.recv(1, None, None);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Message(_))));
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+}
+
+#[test]
+fn a_call_whose_request_leaves_before_the_last_words_may_have_been_seen() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "staged", None);
+    pair.client.stage();
+    // A frame of a type that is never used.
+    let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bad, pair.now);
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::ProtocolError, Sent::Maybe));
+    pair.exchange();
+    assert_eq!(pair.server.stats().calls_served, 1);
+}
+
+#[test]
+fn an_end_of_a_call_that_waits_for_its_place_takes_no_place_from_others() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    for op in 1..=3 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    // A peer that drains refuses all but the first; one that breaks the rules answers what it has not got.
+    let mut bytes = vec![12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bytes, pair.now);
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert_eq!(pair.client.stats().open_calls, 1);
+    bytes = vec![0, 0, 0, 0, 18, 3, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bytes, pair.now);
+    assert_eq!(pair.client.stats().open_calls, 1);
+}
+
+#[test]
+fn items_that_wait_end_with_their_call() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    take(&mut pair.server);
+    // The items are in the queue of the channel when the answer comes.
+    answer(&mut pair.server, 1, id, None, "early", pair.now);
+    let early = super::drain_bytes(&mut pair.server);
+    for op in 1..=3 {
+        assert!(pair.client.stream_send(op, id, Bytes::from_static(b"item"), false, None).is_none());
+    }
+    super::give(&mut pair.client, &early, pair.now);
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
+    assert_eq!(ends, [1, 2, 3].map(|op| (op, Code::CallEnded)));
+}
