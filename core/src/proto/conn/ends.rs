@@ -201,7 +201,7 @@ impl Conn {
                 // What has begun goes on; only this wait is over.
                 let unsent = match kind {
                     Kind::StreamSend(id) => one.withdraw_item(op, id),
-                    _ => one.withdraw_send(op),
+                    _ => one.give_up_send(op, &mut self.ops),
                 };
                 self.ops.finish(op, Err(reason.with_sent(if unsent { Sent::No } else { Sent::Maybe })));
             }

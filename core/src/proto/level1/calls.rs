@@ -310,7 +310,7 @@ impl Level1 {
     fn withdraw_request(&mut self, id: u64, at: usize) -> bool {
         let waiting = self.waiting.len();
         self.waiting.retain(|w| w.id != id);
-        self.waiting.len() < waiting || self.outbox.channel(at).withdraw(Mark::Request(id))
+        self.waiting.len() < waiting || self.outbox.channel(at).withdraw(Mark::Request(id)).is_some()
     }
 
     /// The request of a stream, or of a cancelled call, has left completely.
@@ -465,6 +465,9 @@ impl Level1 {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             if let Some(stream) = &mut served.stream {
                 stream.fail_all(ops, &call_ended());
+                if let Some(Outgoing { mark: Some(Mark::Send(op)), .. }) = stream.held.take() {
+                    ops.finish(op, Err(call_ended()));
+                }
                 self.withdraw_items(id, served.at, ops);
             }
         }
@@ -494,8 +497,29 @@ impl Level1 {
 
     /// Takes back a message nobody waits for any more, if nothing of it has left.
     pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
-        let mark = Mark::Send(op);
-        (0..self.counters.len()).any(|at| self.outbox.channel(at).withdraw(mark))
+        self.withdraw(op).is_some()
+    }
+
+    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
+        (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
+    }
+
+    /// The program waits no more for a message or an answer to leave, which is taken back if nothing of it has.
+    pub(crate) fn give_up_send(&mut self, op: OpId, ops: &mut Ops) -> bool {
+        let answered = match self.withdraw(op) {
+            Some(message) if message.kind == kind::RESPONSE => message.id,
+            Some(_) => return true,
+            None => {
+                let held = |s: &Served| s.stream.as_ref().is_some_and(|s| s.holds(op));
+                let Some(id) = self.served.iter().find(|(_, s)| held(s)).map(|(&id, _)| id) else { return false };
+                self.let_go(id, ops);
+                id
+            }
+        };
+        // The caller is owed an end.
+        let error = Error::new(Code::CallAbandoned, "the program gave its answer up before it could leave");
+        self.outbox.push_control(kind::ERROR, 0, answered, &code_and_text(&error));
+        true
     }
 }
 

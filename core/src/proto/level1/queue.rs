@@ -189,14 +189,16 @@ impl ChannelQueue {
     }
 
     /// Withdraws the message with `mark` if nothing of it is staged.
-    pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
+    pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark)) {
-                self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
-                return true;
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark))
+                && let Some(queued) = queue.remove(at)
+            {
+                self.bytes -= queued.charge();
+                return Some(queued.message);
             }
         }
-        false
+        None
     }
 
     /// Withdraws messages of a call that have not begun; whose they were.

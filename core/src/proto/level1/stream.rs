@@ -32,7 +32,7 @@ pub(super) struct Stream {
     /// This side said that nothing more comes.
     out_ended: bool,
     /// The answer, behind items that wait for credit.
-    held: Option<Outgoing>,
+    pub(super) held: Option<Outgoing>,
     items: VecDeque<Bytes>,
     window: Window,
     in_ended: bool,
@@ -79,6 +79,11 @@ impl Stream {
 
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Whether the answer of this operation is kept.
+    pub(super) fn holds(&self, op: OpId) -> bool {
+        self.held.as_ref().is_some_and(|answer| answer.mark == Some(Mark::Send(op)))
     }
 
     /// Keeps the answer until the items before it have left.
@@ -234,9 +239,16 @@ impl Level1 {
             && let Some(at) = stream.out.iter().position(|i| i.op == op)
         {
             stream.out_ended &= !stream.out.remove(at).is_some_and(|i| i.fin);
+            self.pump_stream(id);
             return true;
         }
-        self.withdraw_send(op)
+        let Some(item) = self.withdraw(op) else { return false };
+        if let Some((stream, _)) = self.stream(id) {
+            stream.out_charged -= (item.payload.len() + limits::MESSAGE_OVERHEAD) as u64;
+            stream.out_ended &= item.flags & flag::FIN == 0;
+            self.pump_stream(id);
+        }
+        true
     }
 
     /// An item begins: `credit_exceeded` if there was none for it.

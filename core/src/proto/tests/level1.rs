@@ -566,3 +566,77 @@ fn items_that_wait_end_with_their_call() {
     let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
     assert_eq!(ends, [1, 2, 3].map(|op| (op, Code::CallEnded)));
 }
+
+#[test]
+fn a_caller_whose_answer_was_given_up_is_told_so() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 2, id, None, "never leaves", pair.now);
+    pair.server.cancel(2);
+    assert_eq!(result(&mut pair.server, 2).unwrap_err().sent(), Sent::No);
+    pair.exchange();
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().code(), Code::CallAbandoned);
+}
+
+/// A stream with a window so small that one item fills it, known to both sides.
+fn narrow_stream() -> (Pair, u64) {
+    let (mut client, mut server) = (level_1(connector()), level_1(acceptor()));
+    client.own.limits.stream_window = 10;
+    server.own.limits.stream_window = 10;
+    let mut pair = pair_of(client, server);
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    take(&mut pair.server);
+    (pair, id)
+}
+
+#[test]
+fn an_answer_kept_behind_items_ends_with_them() {
+    let item = Bytes::from_static(b"item");
+    // Its caller leaves.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.exchange();
+    pair.client.drop_stream(id);
+    pair.exchange();
+    assert_eq!(done(&mut pair.server).len(), 3);
+    // Its program gives it up.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.exchange();
+    pair.server.cancel(3);
+    assert_eq!(done(&mut pair.server).len(), 3);
+    pair.exchange();
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::Item(_)))));
+    assert_eq!(pair.client.stream_recv(1, id, None).unwrap().unwrap_err().code(), Code::CallAbandoned);
+    // The item before it is given up: it goes on by itself.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.server.cancel(2);
+    pair.exchange();
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::Item(_)))));
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(Some(_))))));
+}
+
+#[test]
+fn an_item_taken_back_gives_its_credit_and_its_fin_back() {
+    let (mut pair, id) = narrow_stream();
+    pair.client.stream_send(1, id, Bytes::from_static(b"never leaves"), true, None);
+    pair.client.cancel(1);
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().sent(), Sent::No);
+    assert!(pair.client.stream_send(2, id, Bytes::from_static(b"item"), true, None).is_none());
+    pair.exchange();
+    assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::Item(item))) if item == "item"));
+    assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(None)))));
+}
