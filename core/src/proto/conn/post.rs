@@ -84,6 +84,7 @@ impl Conn {
         payload: impl FnOnce() -> Bytes,
         deadline: Option<Instant>,
     ) -> Step {
+        let deadline = post.deadline(deadline);
         let step = match (inline, &mut self.one) {
             (Inline::One(plan, at), Some(one)) => match post {
                 Post::Message(..) => one.wrote_send(*at, op, plan, len, taken, payload, &mut self.ops, deadline),
@@ -118,6 +119,7 @@ impl Conn {
         if let Err(error) = self.check_post(&post, payload.len()) {
             return Some(Err(error));
         }
+        let deadline = post.deadline(deadline);
         let Some(one) = &mut self.one else {
             return match post {
                 Post::Request(..) => self.call(op, payload, deadline),
@@ -187,6 +189,14 @@ impl Conn {
 }
 
 impl Post {
+    /// When its operation ends at the latest: the other side drops its reply once the deadline it was told passed.
+    fn deadline(&self, own: Option<Instant>) -> Option<Instant> {
+        match self {
+            Post::Request(_, with) => with.deadline.into_iter().chain(own).min(),
+            Post::Message(..) | Post::Answer(_) => own,
+        }
+    }
+
     fn channel(&self) -> Channel {
         match self {
             Post::Message(channel, _) | Post::Request(channel, _) => *channel,

@@ -158,6 +158,9 @@ impl Level1 {
         if let Some(op) = op {
             ops.insert(op, Kind::Request(id), deadline);
         }
+        if let Some(at) = ask.with.deadline.filter(|_| ask.stream) {
+            self.stream_deadlines.push(Reverse((at, id)));
+        }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };
         if busy {
@@ -286,9 +289,14 @@ impl Level1 {
         Sent::Maybe
     }
 
+    /// Whether `id` is a stream of this side that has not ended.
+    pub(super) fn has_running_stream(&self, id: u64) -> bool {
+        self.calls.get(&id).and_then(|call| call.stream.as_ref()).is_some_and(|stream| !stream.ended())
+    }
+
     /// A stream of this side ends with `error`, which its reader still gets; the other side is told.
     pub(super) fn end_stream(&mut self, id: u64, error: &Error, ops: &mut Ops) {
-        if self.calls.get(&id).and_then(|call| call.stream.as_ref()).is_none_or(|stream| stream.ended()) {
+        if !self.has_running_stream(id) {
             return;
         }
         let sent = self.cancel_call(id, ops);

@@ -140,6 +140,8 @@ pub(crate) struct Level1 {
     last_seen: u64,
     last_requests: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When streams of this side end; plain calls end with their operations.
+    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
@@ -190,6 +192,7 @@ impl Level1 {
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
             served_deadlines: BinaryHeap::new(),
+            stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
@@ -440,8 +443,14 @@ impl Level1 {
         {
             self.served_deadlines.pop();
         }
-        let served = self.served_deadlines.peek().map(|Reverse((at, _))| *at);
-        served.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
+            && !self.has_running_stream(*id)
+        {
+            self.stream_deadlines.pop();
+        }
+        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
+        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        calls.chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
     }
 
     /// Time has come. The error ends the connection.
@@ -451,6 +460,12 @@ impl Level1 {
         {
             self.served_deadlines.pop();
             self.let_go(id, ops);
+        }
+        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
+            && at <= now
+        {
+            self.stream_deadlines.pop();
+            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
         }
         let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {

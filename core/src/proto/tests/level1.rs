@@ -640,3 +640,23 @@ fn an_item_taken_back_gives_its_credit_and_its_fin_back() {
     assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::Item(item))) if item == "item"));
     assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(None)))));
 }
+
+#[test]
+fn a_deadline_that_was_told_ends_the_call_at_its_caller_too() {
+    let mut pair = pair();
+    let until = pair.deadline(SECOND);
+    let with = || With { deadline: until, ..With::default() };
+    let id = pair.client.open_stream(Channel::COMMAND, false, with(), Bytes::new(), pair.now).unwrap();
+    assert!(pair.client.stream_recv(1, id, None).is_none());
+    let post = Post::Request(Channel::COMMAND, with());
+    assert!(pair.client.post(2, post, Bytes::new(), pair.now, None).is_none());
+    pair.exchange();
+    assert_eq!(pair.server.stats().open_served, 2);
+    assert_eq!(pair.client.next_timeout(), until);
+    pair.pass(SECOND);
+    pair.exchange();
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(_, r)| r.unwrap_err().code()).collect();
+    assert_eq!(ends, [Code::Timeout; 2]);
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+    assert_eq!((pair.client.next_timeout(), pair.server.next_timeout()), (None, None));
+}
