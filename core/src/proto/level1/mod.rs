@@ -146,7 +146,7 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    /// Small writes are gathered until the last cork is drawn.
+    /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     counts: Counts,
 }
@@ -237,7 +237,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        if self.corks > 0 { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {

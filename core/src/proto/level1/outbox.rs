@@ -19,7 +19,7 @@ use crate::proto::OpId;
 use crate::proto::channel::Channel;
 
 /// Bytes after which nothing more is staged for now.
-pub(super) const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 256 * 1024;
 /// Slices offered to one vectored write.
 const BATCH_SLICES: usize = 64;
 /// Payloads up to this are copied behind their header instead of getting a slice of their own.
@@ -71,6 +71,8 @@ impl Chunk {
 pub(crate) struct Outbox {
     /// Encoded control frames.
     control: Vec<u8>,
+    /// The position up to which control frames are staged that have not left.
+    urgent: u64,
     channels: Vec<ChannelQueue>,
     /// Channels with something to send, in turn.
     ring: VecDeque<usize>,
@@ -304,6 +306,7 @@ impl Outbox {
                 self.gather(control.len()).extend_from_slice(&control);
                 self.staged_total += control.len() as u64;
                 let end = self.staged_total;
+                self.urgent = end;
                 self.pongs.iter_mut().filter(|at| **at == u64::MAX).for_each(|at| *at = end);
                 self.control = control;
                 self.control.clear();
@@ -393,6 +396,12 @@ impl Outbox {
     /// Whether there is, or would be after staging, anything to write.
     pub(super) fn is_empty(&self) -> bool {
         self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty()
+    }
+
+    /// Whether something is to be written that a cork does not hold back: control frames, or as much as a batch.
+    pub(super) fn presses(&self) -> bool {
+        let control = !self.control.is_empty() || self.urgent > self.taken_total;
+        control || (self.bytes() >= BATCH_BYTES && !self.is_empty())
     }
 
     /// Whether no message is queued or staged, with credit or without.

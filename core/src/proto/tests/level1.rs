@@ -660,3 +660,42 @@ fn a_deadline_that_was_told_ends_the_call_at_its_caller_too() {
     assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
     assert_eq!((pair.client.next_timeout(), pair.server.next_timeout()), (None, None));
 }
+
+#[test]
+fn a_drain_ends_when_the_last_call_it_waits_for_runs_out_of_time() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", Some(SECOND));
+    pair.exchange();
+    take(&mut pair.server);
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    pair.server.handle_timeout(pair.now + SECOND);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_cork_holds_back_messages_alone() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let message = |len: usize| (Post::Message(Channel::DATA, With::default()), Bytes::from(vec![1; len]));
+    let (post, small) = message(10);
+    assert!(matches!(pair.client.post(1, post, small, pair.now, None), Some(Ok(Outcome::Sent))));
+    pair.exchange();
+    assert_eq!(pair.server.stats().channels[1].messages_received, 0);
+    pair.server.ping(1, pair.now, None);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Pong(_))));
+    // What has no credit is not to be written, however much it is.
+    for op in 2..12 {
+        let (post, large) = message(1 << 20);
+        pair.client.post(op, post, large, pair.now, None);
+    }
+    pair.exchange();
+    pair.client.stage();
+    assert!(!pair.client.wants_write());
+    // Nor do the last words wait for the cork.
+    pair.client.say_good_bye();
+    pair.exchange();
+    assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
+}
