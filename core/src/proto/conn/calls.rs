@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
@@ -178,7 +178,8 @@ impl Conn {
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         match (&mut self.one, &self.state) {
             (Some(one), _) => one.stream_recv(op, id, &mut self.ops, deadline),
-            (None, State::Ended(error)) => Some(Err(lost(error))),
+            // The stream is forgotten, and with it how much of it left.
+            (None, State::Ended(error)) => Some(Err(lost(error).with_sent(Sent::Maybe))),
             (None, _) => Some(Err(level_0("streams"))),
         }
     }

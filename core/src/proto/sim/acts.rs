@@ -726,11 +726,13 @@ impl World {
         let side = &self.links[l].sides[s];
         let allowed = match code {
             Code::Cancelled => pending.cancelled || matches!(pending.what, What::ItemIn(_) | What::ItemOut { .. }),
-            Code::Timeout if pending.deadline.is_some() => pending.deadline.is_some_and(|d| d <= self.now(s)),
-            Code::Timeout if side.conn.end_error().is_none() => match pending.what {
-                What::Call(call) | What::ItemIn(call) => self.ledger.calls[call].told.is_some_and(|d| d <= self.now(s)),
-                _ => false,
-            },
+            Code::Timeout if side.conn.end_error().is_none_or(|end| end.code() != code) => {
+                let told = match pending.what {
+                    What::Call(call) | What::ItemIn(call) => self.ledger.calls[call].told,
+                    _ => None,
+                };
+                told.into_iter().chain(pending.deadline).any(|at| at <= self.now(s))
+            }
             Code::WouldBlock => match pending.what {
                 What::Send(tag) => {
                     let channel = Channel::from_wire(self.ledger.entries[tag as usize].channel);

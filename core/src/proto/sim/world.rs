@@ -571,9 +571,10 @@ impl World {
                 self.ledger.broken[l] = true;
                 self.now(s).saturating_duration_since(sides[s].heard) >= 3 * every
             }
-            Code::Timeout if !sides[s].open => {
+            Code::Timeout => {
                 self.ledger.broken[l] = true;
-                self.now(s).saturating_duration_since(self.base) >= limits::HANDSHAKE_TIMEOUT
+                let late = |s| self.now(s).saturating_duration_since(self.base) >= limits::HANDSHAKE_TIMEOUT;
+                !(sides[0].open && sides[1].open) && (late(0) || late(1))
             }
             code if self.plan.level().is_none() => {
                 self.ledger.broken[l] = true;
