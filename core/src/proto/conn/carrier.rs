@@ -306,6 +306,10 @@ impl Conn {
             }
             Control::ShutdownRequest => {
                 self.acks_owed += 1;
+                // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
+                for (op, _) in self.waiting_calls.drain(..) {
+                    self.ops.finish(op, Err(Error::new(Code::Draining, "the other side is draining this connection")));
+                }
                 self.advance();
             }
             Control::ShutdownAck => {

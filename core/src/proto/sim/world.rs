@@ -515,11 +515,20 @@ impl World {
                     Some(at) => self.time = at,
                     // Calls that wait for each other in a ring are the programs' own affair.
                     None if self.break_ring() => {}
+                    // The other side may have forgotten a call whose time is up by its own clock.
+                    None if let Some(at) = self.next_told() => self.time = at,
                     None => return,
                 }
             }
         }
         panic!("it never becomes quiet");
+    }
+
+    /// When the next call ends whose deadline the other side knows.
+    fn next_told(&self) -> Option<u64> {
+        let calls = self.ledger.calls.iter().filter(|c| !c.ended && !c.given_up && !self.dead[c.caller]);
+        let told = calls.filter_map(|c| Some(self.world_time(c.caller, c.told?)));
+        told.filter(|at| *at > self.time).min()
     }
 
     fn break_ring(&mut self) -> bool {
