@@ -450,7 +450,8 @@ impl Level1 {
         }
         let deadlines = [&self.served_deadlines, &self.stream_deadlines];
         let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
-        calls.chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
+        calls.chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
@@ -467,7 +468,9 @@ impl Level1 {
             self.stream_deadlines.pop();
             self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
         }
-        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        // A PING before READY would be out of place; the handshake has a deadline of its own.
+        let ready = self.is_ready();
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -547,7 +550,7 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.inbox.abandon();
-        self.outbox.forget_marks();
+        self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
         self.keep_streams();

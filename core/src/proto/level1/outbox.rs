@@ -89,6 +89,8 @@ pub(crate) struct Outbox {
     spare: Vec<u8>,
     /// PONGs not yet taken.
     pongs: VecDeque<u64>,
+    /// The last frame is in.
+    sealed: bool,
 }
 
 /// The frames of a message that the driver may write itself, straight from the caller's memory.
@@ -164,6 +166,9 @@ impl Outbox {
     // --- control frames ----------------------------------------------------------------------------
 
     pub(super) fn push_control(&mut self, kind: u8, channel: u16, id: u64, payload: &[u8]) {
+        if self.sealed {
+            return;
+        }
         let header = Header { len: payload.len() as u32, kind, flags: 0, channel, id };
         self.control.extend_from_slice(&header.encode());
         self.control.extend_from_slice(payload);
@@ -274,8 +279,9 @@ impl Outbox {
         self.marks.iter().any(|(_, m)| *m == mark)
     }
 
-    /// Nobody is to be told any more what leaves.
-    pub(super) fn forget_marks(&mut self) {
+    /// Nothing more is taken, and nobody is told any more what leaves.
+    pub(super) fn seal(&mut self) {
+        self.sealed = true;
         self.marks.clear();
     }
 

@@ -647,7 +647,8 @@ impl World {
             (What::ItemOut { tag, .. }, Ok(Outcome::Sent)) => tag.into_iter().for_each(|tag| self.ledger.left(tag)),
             (What::ItemOut { call, tag, fin }, Err(error)) => {
                 tag.into_iter().for_each(|tag| self.ledger.failed(tag, &error));
-                if fin && error.sent() == Sent::No && matches!(error.code(), Code::Timeout | Code::Cancelled) {
+                let taken_back = error.sent() == Sent::No && matches!(error.code(), Code::Timeout | Code::Cancelled);
+                if fin && taken_back && self.links[l].sides[s].conn.end_error().is_none() {
                     // Taken back, it has to be said again.
                     self.links[l].sides[s].streams.iter_mut().filter(|o| o.call == call).for_each(|o| o.fin = false);
                 }

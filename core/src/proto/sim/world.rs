@@ -592,7 +592,8 @@ impl World {
             // Given up inside a frame, or with an answer to come.
             Code::ConnectionLost => {
                 self.ledger.broken[l] = true;
-                self.plan.level() == Some(0) && self.plan.impatience > 0
+                // Or by a drain that nothing tells to stop what still comes.
+                self.plan.level() == Some(0) && (self.plan.impatience > 0 || drained)
             }
             _ => false,
         };

@@ -700,3 +700,41 @@ fn a_cork_holds_back_messages_alone() {
     pair.exchange();
     assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
 }
+
+#[test]
+fn no_ping_is_sent_before_ready() {
+    let mut client = level_1(connector());
+    client.secret = Some(Secret::new("k").unwrap());
+    client.own.nonce = Some("a".repeat(32));
+    client.own.limits.keepalive = Some(SECOND);
+    let mut server = level_1(acceptor());
+    server.secret = Some(Secret::new("k").unwrap());
+    server.own.nonce = Some("b".repeat(32));
+    let now = std::time::Instant::now();
+    let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
+    let request = super::drain_bytes(&mut pair.client);
+    super::give(&mut pair.server, &request, now);
+    let response = super::drain_bytes(&mut pair.server);
+    super::give(&mut pair.client, &response, now);
+    pair.client.handle_timeout(now + 2 * SECOND);
+    pair.exchange();
+    assert!(pair.client.is_open() && pair.server.is_open());
+}
+
+#[test]
+fn nothing_follows_the_last_words() {
+    let mut pair = pair();
+    for op in 0..20 {
+        let post = Post::Message(Channel::COMMAND, With::default());
+        pair.server.post(op, post, Bytes::from(vec![1; 64 * 1024]), pair.now, None);
+    }
+    pair.exchange();
+    let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bad, pair.now);
+    let mut words = super::drain_bytes(&mut pair.client);
+    while let Some(Ok(Outcome::Message(_))) = pair.client.recv(99, None, None) {}
+    assert!(pair.client.finished());
+    words.extend(super::drain_bytes(&mut pair.client));
+    assert_eq!(words[4], 9, "a CLOSE and nothing else");
+    assert_eq!(words.len(), 16 + u32::from_le_bytes(words[..4].try_into().unwrap()) as usize);
+}
