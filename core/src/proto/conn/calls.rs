@@ -176,9 +176,10 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
+        match (&mut self.one, &self.state) {
+            (Some(one), _) => one.stream_recv(op, id, &mut self.ops, deadline),
+            (None, State::Ended(error)) => Some(Err(lost(error))),
+            (None, _) => Some(Err(level_0("streams"))),
         }
     }
 
@@ -192,8 +193,11 @@ impl Conn {
 
     /// Waits for the end of a call of the other side: answered, given up by its caller, or out of time.
     pub(crate) fn watch(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        if matches!(self.state, State::Ended(_)) {
+            return Some(Ok(Outcome::CallEnded));
+        }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if matches!(self.state, State::Ended(_)) || one.watch(op, id) {
+        if one.watch(op, id) {
             return Some(Ok(Outcome::CallEnded));
         }
         self.ops.insert(op, Kind::Watch(id), deadline);

@@ -96,6 +96,8 @@ pub(super) struct OwnCall {
     pub(super) at: usize,
     /// `None` for a stream, which is waited for item by item, and for a cancelled one.
     pub(super) op: Option<OpId>,
+    /// Counted among the calls the other side works at.
+    pub(super) open: bool,
     /// The last byte of the request left this process.
     pub(super) sent: bool,
     pub(super) cancelled: bool,
@@ -131,7 +133,7 @@ impl Level1 {
     fn insert_call(&mut self, id: u64, op: Option<OpId>, ask: &Ask) {
         let stream =
             ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
-        self.calls.insert(id, OwnCall { at: ask.at, op, sent: false, cancelled: false, stream });
+        self.calls.insert(id, OwnCall { at: ask.at, op, open: false, sent: false, cancelled: false, stream });
         self.counts.calls += 1;
     }
 
@@ -152,8 +154,10 @@ impl Level1 {
         }
         let id = self.new_id();
         self.insert_call(id, op, &ask);
-        if let Some(op) = op {
-            ops.insert(op, Kind::Request(id), deadline);
+        match (op, ask.with.deadline) {
+            (Some(op), _) => ops.insert(op, Kind::Request(id), deadline),
+            (None, Some(deadline)) => self.deadlines.push(Reverse((deadline, id))),
+            (None, None) => {}
         }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };
@@ -167,12 +171,19 @@ impl Level1 {
 
     fn start_call(&mut self, waiting: Waiting) {
         let Waiting { id, ask, ext, payload } = waiting;
-        self.open_calls += 1;
+        self.count_open(id);
         self.count_out(ask.at, payload.len());
         let (at, flags) = (ask.at, ask.flags());
         let message =
             Outgoing { kind: kind::REQUEST, flags, id, ext, payload, fds: ask.with.fds, mark: Some(Mark::Request(id)) };
         self.outbox.push(at, message, true);
+    }
+
+    fn count_open(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.open = true;
+            self.open_calls += 1;
+        }
     }
 
     /// Starts calls that waited for a place.
@@ -211,7 +222,7 @@ impl Level1 {
     ) {
         let id = self.new_id();
         self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.open_calls += 1;
+        self.count_open(id);
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
         let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
@@ -242,8 +253,7 @@ impl Level1 {
         }
         if call.sent {
             self.forget_call(id);
-            self.counts.cancelled += 1;
-            self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+            self.tell_cancelled(id);
         } else if self.waiting.iter().any(|w| w.id == id) {
             self.waiting.retain(|w| w.id != id);
             self.calls.remove(&id);
@@ -259,7 +269,7 @@ impl Level1 {
     /// Removes an open call of this side.
     fn forget_call(&mut self, id: u64) -> Option<OwnCall> {
         let call = self.calls.remove(&id)?;
-        self.open_calls -= 1;
+        self.open_calls -= usize::from(call.open);
         Some(call)
     }
 
@@ -268,11 +278,31 @@ impl Level1 {
         match self.calls.get_mut(&id) {
             Some(call) if call.cancelled => {
                 self.forget_call(id);
-                self.counts.cancelled += 1;
-                self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+                self.tell_cancelled(id);
             }
+            // It ran out of time on the way.
+            Some(call) if call.stream.as_ref().is_some_and(|s| s.ended()) => self.tell_cancelled(id),
             Some(_) => self.pump_stream(id),
             None => {}
+        }
+    }
+
+    fn tell_cancelled(&mut self, id: u64) {
+        self.counts.cancelled += 1;
+        self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+    }
+
+    /// The time of a stream of this side is over: it ends, and the other side is told.
+    pub(super) fn run_out(&mut self, id: u64, ops: &mut Ops) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if call.cancelled || call.stream.as_ref().is_none_or(|s| s.ended()) {
+            return;
+        }
+        let sent = call.sent;
+        let error = Error::new(Code::Timeout, "the deadline of the stream passed").with_sent(self.sent(id));
+        self.end_call(id, Err(error), ops);
+        if sent {
+            self.tell_cancelled(id);
         }
     }
 
@@ -282,20 +312,32 @@ impl Level1 {
             self.counts.late += 1;
             return;
         };
+        let (at, sent) = (call.at, call.sent);
         if let Some(stream) = &mut call.stream
             && !call.cancelled
         {
             if !stream.ended() {
-                self.open_calls -= 1;
-                let (at, id) = (call.at, id);
+                self.open_calls -= usize::from(std::mem::take(&mut call.open));
                 stream.end(result, ops);
                 self.outbox.channel(at).withdraw_call(id, kind::STREAM);
+                if !sent {
+                    self.withdraw_request(id, at);
+                }
             }
             return;
+        }
+        if !sent {
+            self.withdraw_request(id, at);
         }
         if let Some(OwnCall { op: Some(op), .. }) = self.forget_call(id) {
             ops.finish(op, result.map(Outcome::Reply));
         }
+    }
+
+    /// Takes back the request of a call that has ended, if nothing of it has left.
+    fn withdraw_request(&mut self, id: u64, at: usize) {
+        self.waiting.retain(|w| w.id != id);
+        self.outbox.channel(at).withdraw(Mark::Request(id));
     }
 
     // --- serving -----------------------------------------------------------------------------------
@@ -304,7 +346,7 @@ impl Level1 {
     pub(super) fn serve(&mut self, at: usize, id: u64, deadline: Option<Instant>, stream: Option<bool>) {
         self.counts.served += 1;
         if let Some(deadline) = deadline {
-            self.served_deadlines.push(Reverse((deadline, id)));
+            self.deadlines.push(Reverse((deadline, id)));
         }
         let stream = stream.map(|fin| {
             let mut stream = Stream::new(self.own.stream_window, self.peer.stream_window, false);

@@ -277,8 +277,7 @@ impl Level1 {
             }
         }
         self.end_streams(error, ops);
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_ended_streams();
         self.waiting.clear();
         self.pings.clear();
         self.keepalive = None;

@@ -139,7 +139,8 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
-    served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When calls of the other side, and streams of this one, run out of time.
+    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
@@ -189,7 +190,7 @@ impl Level1 {
             served: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
-            served_deadlines: BinaryHeap::new(),
+            deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
@@ -435,22 +436,23 @@ impl Level1 {
     }
 
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
-        while let Some(Reverse((_, id))) = self.served_deadlines.peek()
+        while let Some(Reverse((_, id))) = self.deadlines.peek()
             && !self.served.contains_key(id)
+            && !self.calls.contains_key(id)
         {
-            self.served_deadlines.pop();
+            self.deadlines.pop();
         }
-        let served = self.served_deadlines.peek().map(|Reverse((at, _))| *at);
-        served.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        let calls = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        calls.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
     }
 
     /// Time has come. The error ends the connection.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ops: &mut Ops) -> Result<()> {
-        while let Some(&Reverse((at, id))) = self.served_deadlines.peek()
+        while let Some(&Reverse((at, id))) = self.deadlines.peek()
             && at <= now
         {
-            self.served_deadlines.pop();
-            self.let_go(id, ops);
+            self.deadlines.pop();
+            if self.is_own(id) { self.run_out(id, ops) } else { self.let_go(id, ops) }
         }
         let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
@@ -534,10 +536,18 @@ impl Level1 {
         self.inbox.abandon();
         self.waiting.clear();
         self.pings.clear();
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_ended_streams();
         self.served.clear();
         self.keepalive = None;
+    }
+
+    /// Of the calls of this side only streams are left, until what arrived for them was taken.
+    fn keep_ended_streams(&mut self) {
+        self.calls.retain(|_, call| {
+            call.open = false;
+            call.stream.is_some() && !call.cancelled
+        });
+        self.open_calls = 0;
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {
