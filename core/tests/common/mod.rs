@@ -177,6 +177,24 @@ impl Drop for Process {
     }
 }
 
+/// Whether this is a process of `test`'s own; otherwise runs it in one.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os("HOSTLANE_ALONE").is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("HOSTLANE_ALONE", "1");
+    assert!(command.status().unwrap().success());
+    false
+}
+
+/// A number of kB, or of times, from `/proc/self/status`.
+pub fn status(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// What a child started with [`Process::start`] is to do: its role and address.
 pub fn child_role() -> Option<(String, String)> {
     Some((std::env::var("HOSTLANE_CHILD").ok()?, std::env::var("HOSTLANE_ADDRESS").ok()?))
