@@ -175,6 +175,10 @@ impl Conn {
         while let Some(op) = self.ops.expired(now) {
             self.give_up(op, &Error::new(Code::Timeout, "the deadline passed"));
         }
+        // A drain waits for calls of the other side, and those may just have run out of time.
+        if self.draining {
+            self.advance();
+        }
     }
 
     fn frame(&mut self, frame: Frame, now: Instant) -> Result<()> {

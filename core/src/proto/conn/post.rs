@@ -93,7 +93,12 @@ impl Conn {
                     None
                 }
                 Post::Answer(answer) => {
-                    one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline)
+                    let step = one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline);
+                    // It may have been the last one a drain waits for.
+                    if self.draining {
+                        self.advance();
+                    }
+                    step
                 }
             },
             (Inline::Zero(header), _) => {
