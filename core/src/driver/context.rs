@@ -281,6 +281,11 @@ impl Context {
         self.hub().close();
     }
 
+    /// Makes the descriptor readable once.
+    pub(crate) fn nudge(&self) {
+        self.hub().nudge();
+    }
+
     fn hub(&self) -> &Arc<Hub> {
         &self.0.0
     }
