@@ -275,7 +275,8 @@ impl Level1 {
     /// leave.
     pub(crate) fn sent(&self, id: u64, kept: bool) -> Sent {
         match self.calls.get(&id) {
-            Some(call) if !call.sent && !(kept && self.outbox.is_staged(Mark::Request(id))) => Sent::No,
+            Some(call) if call.sent => Sent::Maybe,
+            Some(_) if !kept || !self.outbox.is_staged(Mark::Request(id)) => Sent::No,
             _ => Sent::Maybe,
         }
     }

@@ -406,6 +406,7 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote_send(
         &mut self,
         at: usize,
