@@ -130,7 +130,7 @@ TEST(wrong_options_are_refused) {
         uint64_t max_calls;
         int64_t spin_us;
         const hostlane_policy_t *policy;
-    } wrong[] = {{3, 0, 0, 0, NULL},  {0, -1, 0, 0, NULL},     {0, 49, 0, 0, NULL},      {0, 0, 16385, 0, NULL},
+    } wrong[] = {{3, 0, 0, 0, NULL},  {0, -1, 0, 0, NULL},    {0, 49, 0, 0, NULL},    {0, 0, 16385, 0, NULL},
                  {0, 0, 0, -2, NULL}, {0, 0, 0, 10001, NULL}, {0, 0, 0, 0, &strange}, {0, 0, 0, 0, &stranger}};
     for (size_t at = 0; at < sizeof(wrong) / sizeof(wrong[0]); ++at) {
         hostlane_listen_options_init(&options);
