@@ -147,7 +147,7 @@ impl Peer {
             let lane = &self.lane;
             lane.with_checked(|conn| {
                 conn.recv_many(None, |channel, body, extra| {
-                    batch.push(channel, body.as_slice(), extra.request);
+                    batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
                     batch.len() < most
                 })
             })?;
@@ -164,7 +164,7 @@ impl Peer {
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
             conn.recv_many(None, |channel, body, extra| {
-                batch.push(channel, body.as_slice(), extra.request);
+                batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
                 batch.len() < most
             })
         })
@@ -193,6 +193,30 @@ impl Peer {
                 .with_checked(|conn| conn.recv_many(None, |channel, body, extra| room.place(channel, body, extra)))?;
         }
         Ok(room.into_placed())
+    }
+
+    /// Appends all messages that are there to `out`, at most `most` of them, waiting for the first; each is one of its
+    /// own. The same errors as [`recv`](Peer::recv).
+    pub fn recv_all<'a>(&self, out: &mut Vec<Message>, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        let before = out.len();
+        loop {
+            self.try_recv_all(out, most)?;
+            if out.len() > before {
+                return Ok(());
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer. The end of the connection is no error here:
+    /// [`Context::readable`](crate::Context::readable) tells it.
+    pub fn try_recv_all(&self, out: &mut Vec<Message>, most: usize) -> Result<()> {
+        self.lane.with_checked(|conn| {
+            let messages = std::iter::from_fn(|| conn.take_oldest()).take(most);
+            out.extend(messages.map(|delivery| Message::new(delivery, self.lane.clone())));
+            Ok(())
+        })
     }
 
     /// Receives the oldest message of one channel; the others keep theirs, in order. `invalid_channel`.

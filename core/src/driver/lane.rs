@@ -292,6 +292,17 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    /// Whether `op`, which was started before, has ended.
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
+    }
+
+    /// The same, after a look at the carrier.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        self.look();
+        self.is_finished(op)
+    }
+
     pub(crate) fn abandon(&self, op: OpId) {
         if !self.stamp.current() {
             return;
@@ -379,9 +390,11 @@ impl State {
     fn post(&mut self, op: OpId, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Step {
         let bytes = payload.as_slice();
         let len = bytes.len();
-        let now = Instant::now();
+        let now = if post.has_deadline() { Instant::now() } else { self.conn.now() };
         match self.conn.inline(&post, len, now) {
             Err(error) => Some(Err(error)),
+            // Gathered with what else the cork holds back.
+            Ok(Some(inline)) if self.conn.is_corked() => self.conn.gather(op, &post, &inline, bytes, deadline),
             Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
@@ -516,6 +529,12 @@ impl Shared for State {
                 turn.attend_shared(carrier.as_fd(), interest, self.conn.next_timeout());
             }
             _ => turn.attend(interest),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.conn.release() {
+            self.move_on();
         }
     }
 

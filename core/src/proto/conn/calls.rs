@@ -64,6 +64,11 @@ impl Conn {
         }
     }
 
+    /// The oldest message of any channel, if one is there.
+    pub(crate) fn take_oldest(&mut self) -> Option<Delivery> {
+        self.take(None)
+    }
+
     /// Waits until anything is there to receive, and takes nothing.
     pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if self.has_messages() {
@@ -105,7 +110,7 @@ impl Conn {
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<Channel>,
-        mut keep: impl FnMut(Channel, Body<'_>, Extra) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) -> Result<()> {
         let position = channel.map(|c| self.position(c)).transpose()?;
         if let Some(one) = &mut self.one {
@@ -113,7 +118,7 @@ impl Conn {
             return Ok(());
         }
         while let Some(message) = self.take(position) {
-            if !keep(message.channel, Body::Own(message.payload), Extra::default()) {
+            if !keep(message.channel, Body::Own(message.payload), None) {
                 break;
             }
         }
@@ -176,9 +181,12 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        match (&self.state, &step) {
+            // A call of the other side is gone with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => Some(Err(lost(error))),
+            _ => step,
         }
     }
 

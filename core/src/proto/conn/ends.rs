@@ -23,7 +23,9 @@ impl Conn {
         self.end(error.clone());
         self.inbox = Inbox::default();
         self.outbox.clear();
-        self.one = None;
+        if let Some(one) = &mut self.one {
+            one.close();
+        }
         self.state = State::Ended(error);
     }
 

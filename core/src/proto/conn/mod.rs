@@ -258,7 +258,22 @@ impl Conn {
         self.agreed.features.contains(&FDS)
     }
 
-    /// Whether a cork holds back what is small.
+    /// The time told last.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether small things are held back.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.one.as_ref().is_some_and(|one| one.is_corked())
+    }
+
+    /// Lets go what a cork holds back, once. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        self.one.as_mut().is_some_and(|one| one.release())
+    }
+
+    /// Begins or ends to hold back what is small.
     pub(crate) fn cork(&mut self, corked: bool) {
         if let Some(one) = &mut self.one {
             one.cork(corked);

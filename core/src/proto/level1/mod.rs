@@ -147,6 +147,8 @@ pub(crate) struct Level1 {
     drain: Drain,
     /// Small writes are gathered until the last cork is drawn.
     corks: u32,
+    /// Until the outbox is empty a cork holds nothing back.
+    released: bool,
     counts: Counts,
 }
 
@@ -196,6 +198,7 @@ impl Level1 {
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
             corks: 0,
+            released: false,
             counts: Counts::default(),
         };
         engine.begin_ready();
@@ -235,7 +238,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.is_batch() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -259,10 +262,24 @@ impl Level1 {
         for id in left {
             self.request_left(id);
         }
+        self.released &= !self.outbox.is_empty();
+    }
+
+    /// Whether small writes are being gathered.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.corks > 0 && !self.released
+    }
+
+    /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        let held = self.is_corked() && !self.outbox.is_empty();
+        self.released |= held;
+        held
     }
 
     /// Small writes are gathered while `corked`.
     pub(crate) fn cork(&mut self, corked: bool) {
+        self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
     }
 
@@ -281,12 +298,17 @@ impl Level1 {
     }
 
     /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(&mut self, channel: Option<usize>, mut keep: impl FnMut(Channel, Body<'_>, Extra) -> bool) {
+    pub(crate) fn recv_many(
+        &mut self,
+        channel: Option<usize>,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
+    ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
                 // A request whose caller has left meanwhile is nobody's any more.
-                let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
+                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
+                let alive = request.is_none_or(|request| served.contains_key(&request.id));
                 !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
@@ -325,7 +347,7 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.corks > 0;
+        let corked = self.is_corked();
         let channel = self.outbox.channel(at);
         let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
@@ -371,7 +393,9 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        if self.corks > 0 || !self.outbox.idle(at, credited) {
+        let free =
+            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
+        if !free {
             return None;
         }
         let channel = self.channels.as_slice()[at].number();
@@ -405,6 +429,18 @@ impl Level1 {
     /// Has `op` end as a send when all that is staged has left. `false` if nothing is.
     pub(crate) fn mark_flush(&mut self, op: OpId) -> bool {
         self.outbox.mark_staged(Mark::Send(op))
+    }
+
+    /// A message whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gather(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        self.outbox.gather_plan(plan, payload, mark);
+    }
+
+    /// A gathered one-way message: done.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8]) {
+        self.count_out(at, payload.len());
+        self.outbox.channel(at).charge(payload.len());
+        self.gather(plan, payload, None);
     }
 
     fn count_out(&mut self, at: usize, len: usize) {
@@ -520,6 +556,14 @@ impl Level1 {
     fn push_close(&mut self, error: &Error) {
         let payload = code_and_text(error);
         self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+    }
+
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
     }
 
     pub(crate) fn clear_outbox(&mut self) {
