@@ -352,7 +352,7 @@ impl Level1 {
     ) -> Step {
         let corked = self.is_corked();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
@@ -419,8 +419,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
