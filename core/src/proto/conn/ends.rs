@@ -94,7 +94,7 @@ impl Conn {
         self.ops.finish(op, Err(reason.with_sent(sent)));
         match kind {
             Kind::Recv => self.inbox.forget(op),
-            Kind::Readable => self.readers.retain(|&o| o != op),
+            Kind::Readable => self.readers.retain(|&(o, _)| o != op),
             // Kinds of level 1 alone.
             Kind::Request(_) | Kind::StreamSend(_) | Kind::StreamRecv(_) | Kind::Watch(_) => {}
             Kind::Ping => self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None),

@@ -140,6 +140,7 @@ impl ChannelQueue {
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
+                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
@@ -188,10 +189,13 @@ impl ChannelQueue {
         }
     }
 
-    /// Withdraws the message with `mark` if nothing of it is staged.
+    /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
     pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark)) {
+            if let Some(at) = queue
+                .iter()
+                .position(|q| q.message.mark == Some(mark) && q.message.kind != super::header::kind::RESPONSE)
+            {
                 self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
                 return true;
             }
