@@ -330,8 +330,8 @@ impl Level1 {
         self.inbox.wait(op, channel);
     }
 
-    pub(crate) fn wait_readable(&mut self, op: OpId) {
-        self.inbox.watch(op);
+    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
+        self.inbox.watch(op, channel);
     }
 
     fn give_back(&mut self, grant: Option<Grant>) {
