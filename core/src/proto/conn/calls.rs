@@ -331,6 +331,11 @@ impl Conn {
         }
         self.draining = true;
         self.ops.insert(op, Kind::Drain, deadline);
+        if self.write_dead {
+            // Nobody can be told, so nobody will acknowledge it.
+            self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            return None;
+        }
         if let Some(one) = &mut self.one {
             one.start_drain();
         }

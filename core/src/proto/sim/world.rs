@@ -380,7 +380,11 @@ impl World {
         deadline: Option<Instant>,
         step: Step,
     ) {
-        self.note(|_| format!("{l}.{s} op {op} {what:?} {}", if step.is_none() { "pending" } else { "at once" }));
+        self.note(|_| match &step {
+            None => format!("{l}.{s} op {op} {what:?} pending"),
+            Some(Err(error)) => format!("{l}.{s} op {op} {what:?} failed at once: {error:?}"),
+            Some(Ok(_)) => format!("{l}.{s} op {op} {what:?} at once"),
+        });
         let pending = Pending { what, deadline, cancelled: false };
         match step {
             None => {
