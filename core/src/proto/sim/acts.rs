@@ -39,7 +39,7 @@ impl World {
         match self.rng.below(24) {
             0..=4 => self.send(l, s),
             5..=7 => self.request(l, s, None),
-            8 => self.open_stream(l, s),
+            8 | 23 => self.open_stream(l, s),
             9..=12 => self.serve(l, s),
             13..=16 => self.stream_step(l, s),
             17 => self.ping(l, s),

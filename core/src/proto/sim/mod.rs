@@ -23,7 +23,7 @@ fn run(seed: u64, trace: bool) -> Tally {
 }
 
 /// Seeds of every test run.
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 400;
 /// Failures after which a long run ends early.
 const MOST_FAILURES: usize = 20;
 

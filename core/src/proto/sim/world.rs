@@ -495,6 +495,9 @@ impl World {
             while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= step) {
                 self.fault(fault);
             }
+            if self.links.iter().all(|link| link.sides.iter().all(|side| side.ended)) {
+                break;
+            }
             self.step();
         }
         self.heal();
