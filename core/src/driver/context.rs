@@ -105,6 +105,8 @@ pub enum Outcome {
     StreamEnd(Option<Bytes>),
     /// Of [`call_ended`](Context::call_ended).
     CallEnded,
+    /// Of [`timer`](Context::timer).
+    Elapsed,
 }
 
 impl Context {
@@ -196,7 +198,7 @@ impl Context {
         self.request_with(peer, payload, CallOptions::default(), deadline)
     }
 
-    /// Calls the other side with what `options` says; a deadline given here and none there is told too.
+    /// Calls the other side with what `options` says; the sooner of two deadlines counts, and is told.
     pub fn request_with(
         &self,
         peer: &Peer,
@@ -205,7 +207,8 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Result<Started> {
         let (channel, mut with) = options.into_parts();
-        with.deadline = with.deadline.or(deadline);
+        let deadline = with.deadline.into_iter().chain(deadline).min();
+        with.deadline = deadline;
         self.start_post(peer.lane(), Post::Request(channel, with), payload, deadline)
     }
 
@@ -260,6 +263,12 @@ impl Context {
         self.start(peer.lane(), |conn, op| conn.drain(op, deadline))
     }
 
+    /// Completes at `at`, or a moment later.
+    pub fn timer(&self, at: Instant) -> Result<Started> {
+        self.hub().check()?;
+        Ok(Started::Pending(self.hub().timer(at)))
+    }
+
     /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call
     /// that was already sent closes its level-0 connection, since a late reply could answer the next.
     pub fn cancel(&self, op: u64) {
@@ -270,6 +279,11 @@ impl Context {
     /// descriptor stays readable so that every waiting loop finds out. Idempotent.
     pub fn close(&self) {
         self.hub().close();
+    }
+
+    /// Makes the descriptor readable once.
+    pub(crate) fn nudge(&self) {
+        self.hub().nudge();
     }
 
     fn hub(&self) -> &Arc<Hub> {

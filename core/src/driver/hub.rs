@@ -64,6 +64,8 @@ enum Member {
     Lane(Arc<Lane>),
     Acceptor(Arc<Acceptor>),
     Dial(Arc<Dialling>),
+    /// An operation that ends at its time.
+    Timer(OpId),
 }
 
 /// A connect that found the server's backlog full.
@@ -201,6 +203,10 @@ impl Hub {
                 self.dial_again(token, &dialling);
                 false
             }
+            Some(Member::Timer(op)) => {
+                self.end_timer(token, op, Ok(Outcome::Elapsed));
+                false
+            }
             None => false,
         }
     }
@@ -266,6 +272,22 @@ impl Hub {
             lane.close();
         }
         lane
+    }
+
+    /// Gives a lane of blocking callers its place beside them.
+    pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Seat {
+        let token = self.join(|_| Member::Lane(lane.clone()));
+        Seat::new(self, token, None)
+    }
+
+    /// Has whoever sleeps on the descriptor look again.
+    pub(crate) fn nudge(&self) {
+        self.ring(&mut lock(&self.queue));
+    }
+
+    /// Whether it drives nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).members.is_empty()
     }
 
     /// Gives a listener its place.
@@ -354,6 +376,23 @@ impl Hub {
         state.members.remove(&token);
     }
 
+    // --- time --------------------------------------------------------------------------------------
+
+    /// An operation that completes at `at`.
+    pub(crate) fn timer(self: &Arc<Hub>, at: Instant) -> OpId {
+        let op = self.new_op();
+        let token = self.join(|_| Member::Timer(op));
+        lock(&self.queue).owners.insert(op, token);
+        self.schedule(token, at);
+        op
+    }
+
+    fn end_timer(&self, token: u64, op: OpId, result: Result<Outcome>) {
+        if lock(&self.state).members.remove(&token).is_some() {
+            self.complete(std::iter::once(Completion { op, result }));
+        }
+    }
+
     // --- the end -----------------------------------------------------------------------------------
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -372,6 +411,7 @@ impl Hub {
             }
             Some((_, Member::Lane(lane))) => lane.cancel(op),
             Some((_, Member::Acceptor(acceptor))) => acceptor.cancel(op),
+            Some((token, Member::Timer(op))) => self.end_timer(token, op, Err(turn::given_up(Code::Cancelled))),
             None => {}
         }
     }
@@ -399,6 +439,7 @@ impl Hub {
                 Member::Dial(dialling) => {
                     self.end_dial(token, &dialling, Code::Closed);
                 }
+                Member::Timer(op) => self.end_timer(token, op, Err(turn::given_up(Code::Closed))),
             }
         }
         lock(&self.state).closed = true;

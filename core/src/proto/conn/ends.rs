@@ -23,7 +23,9 @@ impl Conn {
         self.end(error.clone());
         self.inbox = Inbox::default();
         self.outbox.clear();
-        self.one = None;
+        if let Some(one) = &mut self.one {
+            one.close();
+        }
         self.state = State::Ended(error);
     }
 
@@ -175,7 +177,10 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
-        self.outbox.clear();
+        // With last words to come, the response they follow is still owed.
+        if self.last_words.is_none() {
+            self.outbox.clear();
+        }
         if let Some(one) = &mut self.one {
             one.abandon();
             if self.last_words.is_none() {

@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::level1::{Answer, Ask, Plan, With};
-use crate::proto::ops::{OpId, Step};
+use crate::proto::ops::{OpId, Outcome, Step};
 
 /// What a payload is sent as.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Inline {
     /// One level-0 frame.
     Zero([u8; HEADER_LEN]),
     /// The frames of a level-1 message; the position of its channel.
-    One(Box<Plan>, usize),
+    One(Plan, usize),
 }
 
 impl Inline {
@@ -63,17 +63,18 @@ impl Conn {
             Post::Message(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
                 let plain = with.trace.is_none() && with.fds.is_empty();
-                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(plan, at))
             }
             Post::Request(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
-                one.plan_ask(at, with, len, now).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_ask(at, with, len, now).map(|plan| Inline::One(plan, at))
             }
-            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(Box::new(plan), at)),
+            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(plan, at)),
         })
     }
 
     /// The driver wrote `taken` bytes of what [`inline`](Conn::inline) gave; the rest is `payload`'s.
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote(
         &mut self,
         op: OpId,
@@ -105,6 +106,33 @@ impl Conn {
         // A drain may have waited for this answer.
         self.advance();
         step
+    }
+
+    /// The same for a small message inside a cork: it joins what is gathered, and is done, or a call that waits for its
+    /// reply.
+    pub(crate) fn gather(
+        &mut self,
+        op: OpId,
+        post: &Post,
+        inline: &Inline,
+        payload: &[u8],
+        deadline: Option<Instant>,
+    ) -> Step {
+        let (Inline::One(plan, at), Some(one)) = (inline, &mut self.one) else {
+            return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
+        };
+        let deadline = post.deadline(deadline);
+        match post {
+            Post::Message(..) => one.gathered_send(*at, plan, payload),
+            Post::Request(..) => {
+                one.gathered_ask(op, *at, plan, payload, &mut self.ops, deadline);
+                return None;
+            }
+            Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, &mut self.ops),
+        }
+        // A drain may have waited for this answer.
+        self.advance();
+        Some(Ok(Outcome::Sent))
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.
@@ -189,6 +217,11 @@ impl Conn {
 }
 
 impl Post {
+    /// Whether the time has to be known to send it.
+    pub(crate) fn has_deadline(&self) -> bool {
+        matches!(self, Post::Message(_, with) | Post::Request(_, with) if with.deadline.is_some())
+    }
+
     /// When its operation ends at the latest: the other side drops its reply once the deadline it was told passed.
     fn deadline(&self, own: Option<Instant>) -> Option<Instant> {
         match self {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::inbox::{Extra, Request};
-use super::reader::{Arrived, Event, Reader};
+use super::reader::{Arrived, Body, Event, Reader};
 use super::{Level1, bad, code_and_text};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
@@ -40,7 +40,12 @@ impl Level1 {
         while let Some(event) = reader.next(|header, ext, total| self.admit(header, ext, total))? {
             match event {
                 Event::Control(header, payload) => self.control(header, payload, ops, now)?,
+                Event::Plain(channel, payload) => self.plain(channel, payload, ops)?,
                 Event::Message(arrived) => self.message(arrived, ops, now)?,
+            }
+            // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+                return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
             }
         }
         Ok(())
@@ -61,6 +66,17 @@ impl Level1 {
             Ok(())
         } else {
             Err(bad(format!("a frame for the call {id}, which was never opened")))
+        }
+    }
+
+    /// Whether a frame of the call `id` stands on the channel of its request.
+    fn check_channel(&self, id: u64, at: usize) -> Result<()> {
+        let own = self.calls.get(&id).map(|call| call.at);
+        match own.or_else(|| self.served.get(&id).map(|served| served.at)) {
+            Some(asked) if asked != at => {
+                Err(bad(format!("a frame of the call {id} on another channel than its request")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -90,10 +106,12 @@ impl Level1 {
                     return Err(bad("an answer to a call of the other side's own"));
                 }
                 self.check_opened(header.id)?;
+                self.check_channel(header.id, at)?;
                 false
             }
             _ => {
                 self.check_opened(header.id)?;
+                self.check_channel(header.id, at)?;
                 self.admit_item(header.id, header.has(flag::FIN), total)?;
                 false
             }
@@ -108,6 +126,21 @@ impl Level1 {
         Ok(())
     }
 
+    fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
+        self.check_ready()?;
+        let at = self.position(channel)?;
+        // A larger one would not have been lent.
+        if payload.len() > self.own.max_message {
+            return Err(Error::new(Code::FrameTooLarge, format!("a message of {} bytes", payload.len())));
+        }
+        if !self.inbox.window(at).charge(payload.len()) {
+            return Err(no_credit(channel));
+        }
+        self.count_in(at, payload.len());
+        self.deliver(at, Body::Short(payload), None, ops);
+        Ok(())
+    }
+
     fn message(&mut self, arrived: Arrived<'_>, ops: &mut Ops, now: Instant) -> Result<()> {
         let Arrived { header, ext, body, fds } = arrived;
         let at = self.position(header.channel)?;
@@ -118,7 +151,7 @@ impl Level1 {
                     let counter = &mut self.counters[at];
                     counter.dropped_by_peer = counter.dropped_by_peer.max(dropped);
                 }
-                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }.boxed(), ops);
             }
             kind::REQUEST => {
                 self.count_in(at, body.len());
@@ -139,7 +172,7 @@ impl Level1 {
                 let stream = header.has(flag::STREAM);
                 self.serve(at, id, deadline, stream.then_some(header.has(flag::FIN)));
                 let request = Request { id, deadline, stream, idempotency: ext.idempotency };
-                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }.boxed(), ops);
             }
             kind::RESPONSE => {
                 self.count_in(at, body.len());
@@ -154,7 +187,7 @@ impl Level1 {
         Ok(())
     }
 
-    fn deliver(&mut self, at: usize, body: super::reader::Body<'_>, extra: Extra, ops: &mut Ops) {
+    fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) {
         let len = body.len();
         if let Some((op, delivery)) = self.inbox.arrive(at, body, extra) {
             if let Some(total) = self.inbox.window(at).consume(len) {
@@ -195,9 +228,10 @@ impl Level1 {
                 self.on_goaway(last, ops);
             }
             kind::DRAIN_ACK => {
-                if self.drain.asked && !std::mem::replace(&mut self.drain.acked, true) {
-                    self.push_goaway(self.last_seen);
+                if !self.drain.asked || std::mem::replace(&mut self.drain.acked, true) {
+                    return Err(bad("an acknowledgement nobody asked for"));
                 }
+                self.push_goaway(self.last_seen);
             }
             kind::CLOSE => {
                 let error = reason(payload)?;
@@ -269,6 +303,10 @@ impl Level1 {
         self.pings.clear();
         self.keepalive = None;
     }
+}
+
+fn no_credit(channel: u16) -> Error {
+    Error::new(Code::CreditExceeded, format!("a message on channel {channel} came without credit"))
 }
 
 fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {

@@ -20,9 +20,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With};
-pub(crate) use inbox::{Delivery, Request};
+pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
+pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
 use bytes::Bytes;
@@ -148,6 +149,8 @@ pub(crate) struct Level1 {
     drain: Drain,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
+    /// Until the outbox is empty a cork holds nothing back.
+    released: bool,
     counts: Counts,
 }
 
@@ -198,6 +201,7 @@ impl Level1 {
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
             corks: 0,
+            released: false,
             counts: Counts::default(),
         };
         engine.begin_ready();
@@ -237,7 +241,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.presses() } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -261,10 +265,24 @@ impl Level1 {
         for id in left {
             self.request_left(id, ops);
         }
+        self.released &= !self.outbox.is_empty();
+    }
+
+    /// Whether small writes are being gathered.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.corks > 0 && !self.released
+    }
+
+    /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        let held = self.is_corked() && !self.outbox.is_empty();
+        self.released |= held;
+        held
     }
 
     /// Small writes are gathered while `corked`.
     pub(crate) fn cork(&mut self, corked: bool) {
+        self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
     }
 
@@ -286,17 +304,15 @@ impl Level1 {
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<usize>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
-                let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
-                match (alive, &body) {
-                    (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra.request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra.request),
-                }
+                // A request whose caller has left meanwhile is nobody's any more.
+                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
+                let alive = request.is_none_or(|request| served.contains_key(&request.id));
+                !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
             self.give_back(grant);
@@ -334,9 +350,9 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.corks > 0;
+        let corked = self.is_corked();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
@@ -380,7 +396,9 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        if self.corks > 0 || !self.outbox.idle(at, credited) {
+        let free =
+            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
+        if !free {
             return None;
         }
         let channel = self.channels.as_slice()[at].number();
@@ -388,6 +406,7 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote_send(
         &mut self,
         at: usize,
@@ -400,8 +419,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
@@ -411,6 +433,18 @@ impl Level1 {
     /// Has `op` end as a send when all that is staged has left. `false` if nothing is.
     pub(crate) fn mark_flush(&mut self, op: OpId) -> bool {
         self.outbox.mark_staged(Mark::Send(op))
+    }
+
+    /// A message whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gather(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        self.outbox.gather_plan(plan, payload, mark);
+    }
+
+    /// A gathered one-way message: done.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8]) {
+        self.count_out(at, payload.len());
+        self.outbox.channel(at).charge(payload.len());
+        self.gather(plan, payload, None);
     }
 
     fn count_out(&mut self, at: usize, len: usize) {
@@ -541,6 +575,14 @@ impl Level1 {
     fn push_close(&mut self, error: &Error) {
         let payload = code_and_text(error);
         self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+    }
+
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
     }
 
     pub(crate) fn clear_outbox(&mut self) {

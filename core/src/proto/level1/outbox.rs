@@ -177,6 +177,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes of control frames that are not staged.
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control.len()
+    }
+
     /// PONGs the other side has not read.
     pub(super) fn unread_pongs(&self) -> usize {
         self.pongs.len()
@@ -196,6 +201,23 @@ impl Outbox {
     pub(super) fn idle(&self, at: usize, credited: bool) -> bool {
         let channel = &self.channels[at];
         self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Whether a small message could join what is gathered, before anything else of its channel.
+    pub(super) fn may_gather(&self, at: usize, credited: bool, len: usize) -> bool {
+        let channel = &self.channels[at];
+        len <= COPIED && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Stages a small message behind what is staged.
+    pub(super) fn gather_plan(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        let gathered = self.gather(plan.len());
+        gathered.extend_from_slice(&plan.head[..plan.head_len]);
+        gathered.extend_from_slice(payload);
+        self.staged_total += plan.len() as u64;
+        if let Some(mark) = mark {
+            self.marks.push_back((self.staged_total, mark));
+        }
     }
 
     /// Queues a message of the channel at `at`.
@@ -407,7 +429,7 @@ impl Outbox {
     /// Whether something is to be written that a cork does not hold back: control frames, or as much as a batch.
     pub(super) fn presses(&self) -> bool {
         let control = !self.control.is_empty() || self.urgent > self.taken_total;
-        control || (self.bytes() >= BATCH_BYTES && !self.is_empty())
+        control || self.staged_bytes() >= BATCH_BYTES || (!self.ring.is_empty() && self.bytes() >= BATCH_BYTES)
     }
 
     /// Whether no message is queued or staged, with credit or without.

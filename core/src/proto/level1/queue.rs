@@ -21,6 +21,13 @@ pub enum Policy {
     Latest,
 }
 
+impl Policy {
+    /// Whether a send never waits, because messages are dropped instead.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Policy::DropOldest | Policy::Latest)
+    }
+}
+
 /// A message in a queue.
 #[derive(Debug)]
 pub(super) struct Queued {

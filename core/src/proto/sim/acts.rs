@@ -224,11 +224,11 @@ impl World {
         let most = self.rng.range(1, 20) as usize;
         let channel = self.rng.percent(20).then(|| self.rng.pick(&self.plan.channels));
         let mut taken = Vec::new();
-        let result = self.links[l].sides[s].conn.recv_many(channel, |channel, bytes, request| {
+        let result = self.links[l].sides[s].conn.recv_many(channel, |channel, body, extra| {
             taken.push(Delivery {
                 channel,
-                payload: Bytes::copy_from_slice(bytes),
-                request,
+                payload: body.into_bytes(),
+                request: extra.and_then(|extra| extra.request),
                 trace: None,
                 fds: Vec::new(),
             });

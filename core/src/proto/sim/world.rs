@@ -424,6 +424,7 @@ impl World {
         Some(match inline {
             Err(error) => Some(Err(error)),
             Ok(None) => conn.post(op, post, payload, now, deadline),
+            Ok(Some(inline)) if conn.is_corked() => conn.gather(op, &post, &inline, &payload, deadline),
             Ok(Some(inline)) => match pipes[s].write(&inline.slices(&payload), self.time, &mut self.rng) {
                 Write::Took(taken) => {
                     let len = payload.len();
