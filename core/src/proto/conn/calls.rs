@@ -363,6 +363,11 @@ impl Conn {
         }
         self.draining = true;
         self.ops.insert(op, Kind::Drain, deadline);
+        if self.write_dead && self.one.is_none() {
+            // Nobody can be told, so nobody will acknowledge it. Level 1 reads on: a CLOSE may be on its way.
+            self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            return None;
+        }
         if let Some(one) = &mut self.one {
             one.start_drain();
         }

@@ -252,7 +252,8 @@ impl Conn {
             one.end_unsent_streams(error, &mut self.ops);
             one.clear_outbox();
         }
-        if self.read_ended || self.draining {
+        // A drain too goes on until the end of the stream: what has arrived before it is not lost.
+        if self.read_ended {
             self.end(peer_closed());
         }
     }

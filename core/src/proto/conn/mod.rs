@@ -357,9 +357,7 @@ impl Conn {
             return;
         }
         if self.write_dead {
-            if self.draining {
-                self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
-            }
+            // What still arrives is read; the end of the stream ends a drain too.
             return;
         }
         self.next_call();
