@@ -244,7 +244,7 @@ impl Level1 {
     ) {
         let id = self.new_id();
         self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.open_calls += 1;
+        self.count_open(id);
         self.count_out(at, payload.len());
         self.outbox.channel(at).charge(payload.len());
         self.gather(plan, payload, Some(Mark::Request(id)));
