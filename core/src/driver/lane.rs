@@ -352,13 +352,18 @@ impl Lane {
     pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock(&self.state);
         let now = Instant::now();
+        let interest = match state.driver {
+            Driver::Direct(_) => state.interest(),
+            Driver::Seated(_) => Interest::empty(),
+        };
         let State { driver, carrier, .. } = &mut *state;
         match driver {
             Driver::Seated(seat) if alarm => seat.alarm_rang(),
             Driver::Seated(_) => {}
             Driver::Direct(turn) => {
+                let rest = turn.unattended(interest);
                 let (share, led, waiting) = turn.share();
-                if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, led, waiting, now) {
+                if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, rest, led, waiting, now) {
                     return false;
                 }
             }
@@ -401,7 +406,13 @@ impl State {
             Err(error) => Some(Err(error)),
             // Gathered with what else the cork holds back.
             Ok(Some(inline)) if self.conn.is_corked() => self.conn.gather(op, &post, &inline, bytes, deadline),
-            Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
+            Ok(None) => {
+                // A program that only sends would otherwise never hear that it has credit again.
+                if matches!(self.driver, Driver::Direct(_)) && self.conn.lacks_credit(&post) {
+                    self.pump(Instant::now());
+                }
+                self.conn.post(op, post, payload.into_bytes(), now, deadline)
+            }
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
                 match carry::write(carrier, &inline.slices(bytes), &[]) {

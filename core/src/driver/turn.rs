@@ -123,6 +123,11 @@ impl<T> Turn<T> {
         }
     }
 
+    /// What of `interest` no caller polls the descriptor for.
+    pub(crate) fn unattended(&self, interest: Interest) -> Interest {
+        interest - self.attended
+    }
+
     /// The I/O thread's share, and whether callers are at the descriptor, and whether any wait.
     pub(crate) fn share(&mut self) -> (&mut Share, bool, bool) {
         let led = !self.attended.is_empty();
@@ -132,7 +137,7 @@ impl<T> Turn<T> {
     /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
-        let rest = interest - self.attended;
+        let rest = self.unattended(interest);
         let (share, led, waiting) = self.share();
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest);

@@ -533,6 +533,11 @@ impl Level1 {
         self.outbox.push_control(kind::GOAWAY, 0, 0, &payload);
     }
 
+    /// Whether a one-way message on the channel at `at` would wait for credit.
+    pub(crate) fn is_stuck(&self, at: usize) -> bool {
+        self.outbox.channels()[at].is_stuck()
+    }
+
     /// Whether new messages and calls may be started.
     pub(crate) fn may_start(&self) -> Result<()> {
         if self.drain.told {
