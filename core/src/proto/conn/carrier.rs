@@ -264,15 +264,20 @@ impl Conn {
             channels: &self.agreed.channels,
             own: self.config.own.limits,
             peer: theirs.limits,
-            proofs: secret.map(|secret| Proofs::new(secret, connector, request, response)),
+            proofs: secret.map(|s| Proofs::new(s.expose().as_bytes(), connector, request, response)),
             fds: theirs.features.contains(&offer::FDS),
             policies: &self.config.policies,
             grease: self.config.own.grease,
             arrived: self.reader.take_rest(),
         };
-        self.one = Some(Box::new(Level1::new(setup, self.now)));
+        let mut one = Box::new(Level1::new(setup, self.now));
+        let unproven = connector && secret.is_some() && !theirs.auth;
+        if !unproven {
+            one.begin();
+        }
+        self.one = Some(one);
         self.agreed.features = theirs.features;
-        if connector && secret.is_some() && !theirs.auth {
+        if unproven {
             self.fail(Error::new(Code::AuthenticationFailed, "the server has no secret to prove"));
         }
     }

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Level1;
+use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::outbox::{Mark, Outgoing, Plan};
 use super::stream::Stream;
-use super::{Level1, code_and_text};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::os::Descriptor;
@@ -96,6 +97,8 @@ pub(super) struct OwnCall {
     pub(super) at: usize,
     /// `None` for a stream, which is waited for item by item, and for a cancelled one.
     pub(super) op: Option<OpId>,
+    /// The other side has, or is to have, one of its places for it.
+    pub(super) started: bool,
     /// The last byte of the request left this process.
     pub(super) sent: bool,
     pub(super) cancelled: bool,
@@ -131,7 +134,7 @@ impl Level1 {
     fn insert_call(&mut self, id: u64, op: Option<OpId>, ask: &Ask) {
         let stream =
             ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
-        self.calls.insert(id, OwnCall { at: ask.at, op, sent: false, cancelled: false, stream });
+        self.calls.insert(id, OwnCall { at: ask.at, op, started: false, sent: false, cancelled: false, stream });
         self.counts.calls += 1;
     }
 
@@ -167,12 +170,19 @@ impl Level1 {
 
     fn start_call(&mut self, waiting: Waiting) {
         let Waiting { id, ask, ext, payload } = waiting;
-        self.open_calls += 1;
+        self.mark_started(id);
         self.count_out(ask.at, payload.len());
         let (at, flags) = (ask.at, ask.flags());
         let message =
             Outgoing { kind: kind::REQUEST, flags, id, ext, payload, fds: ask.with.fds, mark: Some(Mark::Request(id)) };
         self.outbox.push(at, message, true);
+    }
+
+    fn mark_started(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.started = true;
+            self.open_calls += 1;
+        }
     }
 
     /// Starts calls that waited for a place.
@@ -211,7 +221,7 @@ impl Level1 {
     ) {
         let id = self.new_id();
         self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.open_calls += 1;
+        self.mark_started(id);
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
         let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
@@ -219,6 +229,13 @@ impl Level1 {
             call.sent = left;
         }
         ops.insert(op, Kind::Request(id), deadline);
+    }
+
+    /// Whether nothing of the request of an own call has begun to leave.
+    pub(super) fn is_unsent(&self, id: u64) -> bool {
+        self.calls.get(&id).is_some_and(|call| {
+            !call.sent && (!call.started || self.outbox.channels()[call.at].holds(Mark::Request(id)))
+        })
     }
 
     /// Whether the request of a call may have been executed.
@@ -244,7 +261,7 @@ impl Level1 {
             self.forget_call(id);
             self.counts.cancelled += 1;
             self.outbox.push_control(kind::CANCEL, 0, id, &[]);
-        } else if self.waiting.iter().any(|w| w.id == id) {
+        } else if !call.started {
             self.waiting.retain(|w| w.id != id);
             self.calls.remove(&id);
         } else if self.outbox.channel(at).withdraw(Mark::Request(id)) {
@@ -259,7 +276,7 @@ impl Level1 {
     /// Removes an open call of this side.
     fn forget_call(&mut self, id: u64) -> Option<OwnCall> {
         let call = self.calls.remove(&id)?;
-        self.open_calls -= 1;
+        self.open_calls -= usize::from(call.started);
         Some(call)
     }
 
@@ -286,10 +303,15 @@ impl Level1 {
             && !call.cancelled
         {
             if !stream.ended() {
-                self.open_calls -= 1;
-                let (at, id) = (call.at, id);
+                if call.started {
+                    self.open_calls -= 1;
+                } else {
+                    self.waiting.retain(|w| w.id != id);
+                }
                 stream.end(result, ops);
-                self.outbox.channel(at).withdraw_call(id, kind::STREAM);
+                let channel = self.outbox.channel(call.at);
+                channel.withdraw(Mark::Request(id));
+                channel.withdraw_call(id, kind::STREAM);
             }
             return;
         }
@@ -401,7 +423,7 @@ impl Level1 {
         if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
             self.let_go(id, ops);
             let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
-            self.outbox.push_control(kind::ERROR, 0, id, &code_and_text(&error));
+            self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&error));
         }
     }
 

@@ -188,6 +188,11 @@ impl ChannelQueue {
         }
     }
 
+    /// Whether the message with `mark` waits, nothing of it staged.
+    pub(super) fn holds(&self, mark: Mark) -> bool {
+        self.credited.iter().chain(&self.free).any(|q| q.message.mark == Some(mark))
+    }
+
     /// Withdraws the message with `mark` if nothing of it is staged.
     pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
         for queue in [&mut self.credited, &mut self.free] {
