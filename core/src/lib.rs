@@ -18,7 +18,7 @@ pub use api::call::{Call, CallOptions};
 pub use api::info::{Credentials, Info};
 pub use api::listener::{Listener, Refusal};
 pub use api::message::Message;
-pub use api::options::{ConnectOptions, ListenOptions};
+pub use api::options::{ConnectOptions, ListenOptions, Spin};
 pub use api::payload::Payload;
 pub use api::peer::{Cork, Peer};
 pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};

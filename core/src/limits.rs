@@ -129,6 +129,17 @@ pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
 
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
+pub const MAX_SPIN: Duration = Duration::from_micros(20);
+
+/// Shortest such polling: less finds nobody and is only lost.
+pub const MIN_SPIN: Duration = Duration::from_micros(5);
+
+/// Longest polling that [`Spin::Micros`](crate::Spin::Micros) may ask for.
+pub const MAX_FIXED_SPIN: Duration = Duration::from_millis(10);
+
+/// Callers that take turns at one connection. While more wait, the process's I/O thread attends to it.
+pub const MAX_LEADING_CALLERS: usize = 8;
 
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;

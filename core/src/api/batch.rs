@@ -6,9 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::message::{Message, Ticket};
+use crate::api::payload::Payload;
+use crate::api::peer::unexpected;
+use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
+use crate::error::Result;
 use crate::proto::channel::Channel;
-use crate::proto::level1::{Delivery, Request};
+use crate::proto::conn::Post;
+use crate::proto::level1::{Delivery, Request, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
@@ -89,6 +94,16 @@ impl<'a> BatchMessage<'a> {
     /// Whether somebody waits for an answer.
     pub fn is_request(&self) -> bool {
         self.batch.items[self.at].ticket.is_some()
+    }
+
+    /// Answers it as [`Message::reply`] does; inside a [cork](crate::Peer::cork) many answers leave in one write.
+    pub fn reply<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<()> {
+        let Some(lane) = &self.batch.lane else { return Err(unexpected()) };
+        let post = match self.ticket() {
+            Some(ticket) => ticket.answer(None),
+            None => Post::Message(self.channel(), With::default()),
+        };
+        lane.send(post, payload, wait.into())
     }
 
     /// A message of its own, with a copy of the bytes.

@@ -33,6 +33,11 @@ impl Call {
         Call { lane, channel, op: Some(op) }
     }
 
+    /// Whether it has ended, so that [`wait`](Call::wait) returns at once. Takes nothing from the connection.
+    pub fn is_finished(&self) -> bool {
+        self.op.is_some_and(|op| self.lane.is_finished(op))
+    }
+
     /// Waits for the reply. `timeout`; `remote_error` when the program at the other end failed it; `call_abandoned`;
     /// `connection_lost`: [`Error::sent`](crate::Error::sent) says whether the other side may have seen the request.
     pub fn wait<'a>(mut self, wait: impl Into<Wait<'a>>) -> Result<Message> {

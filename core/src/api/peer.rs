@@ -13,8 +13,7 @@ use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::stream::Stream;
 use crate::api::wait::Wait;
-use crate::driver::lane::{self, Driver, Lane};
-use crate::driver::turn::Turn;
+use crate::driver::lane::{self, Lane};
 use crate::error::{Code, Error, Result};
 use crate::os::dial::Dial;
 use crate::os::trust;
@@ -27,7 +26,7 @@ use crate::proto::level1::With;
 ///
 /// All methods take `&self` and may be called from many threads at once; messages never interleave.
 /// In blocking use bytes move, and the other side's pings are answered, while some thread is inside
-/// a call on the peer. Dropping the peer closes the connection.
+/// a call on the peer, or always after [`attach`](Peer::attach). Dropping the peer closes the connection.
 ///
 /// Any call may give `closed`, `forked`, `wrong_driver`, or the error that ended the connection.
 #[derive(Debug)]
@@ -64,8 +63,9 @@ impl Peer {
         }
         let allowed = trust::allowed_uids(address, &options.common);
         let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
-        let lane = Lane::new(made, |_| Driver::Direct(Turn::default()));
+        let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
+        lane.attach_for_keepalive()?;
         Ok(Peer::of(lane))
     }
 
@@ -75,6 +75,19 @@ impl Peer {
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {
         &self.lane
+    }
+
+    /// Has the process's I/O thread move this connection's bytes while no call on it does: the other side's
+    /// pings are answered, its messages collected up to [`RECV_QUEUE`](crate::limits::RECV_QUEUE), and its
+    /// end is noticed, whatever the program does meanwhile. Blocking calls cost about the same as before. The
+    /// thread, named `hostlane-io`, is one per process, runs nothing of the program's and takes no signals.
+    ///
+    /// A connection with a keepalive of either side has it from the start.
+    ///
+    /// Idempotent. `wrong_driver` for a peer of a context, `too_many_files`, and the system's error when no
+    /// thread can be started.
+    pub fn attach(&self) -> Result<()> {
+        self.lane.attach()
     }
 
     /// Sends one message; returns once the kernel has all of it.

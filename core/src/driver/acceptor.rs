@@ -338,6 +338,7 @@ impl State {
                     conn: client.conn,
                     credentials: client.credentials,
                     address: self.address.clone(),
+                    spin: self.options.spin,
                 });
             }
             Some(error) => {

@@ -274,6 +274,22 @@ impl Hub {
         lane
     }
 
+    /// Gives a lane of blocking callers its place beside them.
+    pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Seat {
+        let token = self.join(|_| Member::Lane(lane.clone()));
+        Seat::new(self, token, None)
+    }
+
+    /// Has whoever sleeps on the descriptor look again.
+    pub(crate) fn nudge(&self) {
+        self.ring(&mut lock(&self.queue));
+    }
+
+    /// Whether it drives nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).members.is_empty()
+    }
+
     /// Gives a listener its place.
     pub(crate) fn seat_acceptor(self: &Arc<Hub>, acceptor: &Arc<Acceptor>) -> Seat {
         let token = self.join(|_| Member::Acceptor(acceptor.clone()));

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use crate::api::info::{Credentials, Info};
-use crate::api::options::Common;
+use crate::api::options::{Common, Spin};
 use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
+use crate::driver::iothread::Share;
+use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock};
 use crate::error::{Code, Error, Result};
@@ -54,6 +56,15 @@ pub(crate) struct Made {
     pub(crate) conn: Conn,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) address: String,
+    pub(crate) spin: Spin,
+}
+
+impl Made {
+    /// To be driven by blocking callers.
+    pub(crate) fn into_direct(self) -> Arc<Lane> {
+        let spinner = Spinner::new(self.spin, self.credentials.map_or(0, |c| c.pid));
+        Lane::new(self, |lane| Driver::Direct(Turn::new(spinner, Share::of(lane.clone()))))
+    }
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
@@ -62,7 +73,7 @@ pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, all
     trust::check(credentials, allowed)?;
     let config = options.config(Role::Connector, &carrier)?;
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { carrier, conn, credentials, address })
+    Ok(Made { carrier, conn, credentials, address, spin: options.spin })
 }
 
 impl std::fmt::Debug for Lane {
@@ -131,6 +142,26 @@ impl Lane {
         }
         state.conn.close();
         state.settle();
+    }
+
+    /// From now on the I/O thread attends to it while no caller does.
+    pub(crate) fn attach(&self) -> Result<()> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        if state.conn.finished() {
+            return Err(state.conn.end_error().cloned().unwrap_or_else(ended));
+        }
+        state.direct()?.share().0.attach()?;
+        state.attend();
+        Ok(())
+    }
+
+    /// Somebody has to answer, or to ask, while the program does something else.
+    pub(crate) fn attach_for_keepalive(&self) -> Result<()> {
+        match self.peek(|conn| conn.is_open() && conn.has_keepalive()) {
+            true => self.attach(),
+            false => Ok(()),
+        }
     }
 
     // --- blocking callers ------------------------------------------------------------------------
@@ -261,6 +292,13 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        match &mut lock(&self.state).driver {
+            Driver::Direct(turn) => turn.is_finished(op),
+            Driver::Seated(_) => false,
+        }
+    }
+
     pub(crate) fn abandon(&self, op: OpId) {
         if !self.stamp.current() {
             return;
@@ -303,10 +341,19 @@ impl Lane {
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock(&self.state);
-        if alarm && let Driver::Seated(seat) = &mut state.driver {
-            seat.alarm_rang();
+        let now = Instant::now();
+        let State { driver, carrier, .. } = &mut *state;
+        match driver {
+            Driver::Seated(seat) if alarm => seat.alarm_rang(),
+            Driver::Seated(_) => {}
+            Driver::Direct(turn) => {
+                let (share, led, waiting) = turn.share();
+                if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, led, waiting, now) {
+                    return false;
+                }
+            }
         }
-        state.pump(Instant::now())
+        state.pump(now)
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -339,9 +386,11 @@ impl State {
     fn post(&mut self, op: OpId, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Step {
         let bytes = payload.as_slice();
         let len = bytes.len();
-        let now = Instant::now();
+        let now = if post.has_deadline() { Instant::now() } else { self.conn.now() };
         match self.conn.inline(&post, len, now) {
             Err(error) => Some(Err(error)),
+            // Gathered with what else the cork holds back.
+            Ok(Some(inline)) if self.conn.is_corked() => self.conn.gather(op, &post, &inline, bytes, deadline),
             Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
@@ -399,7 +448,7 @@ impl State {
         }
         let interest = self.interest();
         match &mut self.driver {
-            Driver::Direct(turn) => turn.attend(interest),
+            Driver::Direct(_) => self.attend(),
             Driver::Seated(seat) => {
                 if let Some(carrier) = &self.carrier {
                     seat.watch(carrier.as_fd(), interest);
@@ -413,6 +462,9 @@ impl State {
         if self.conn.finished()
             && let Some(carrier) = self.carrier.take()
         {
+            if let Driver::Direct(turn) = &mut self.driver {
+                turn.share().0.leave(carrier.as_fd());
+            }
             carrier.shut();
         }
     }
@@ -449,12 +501,37 @@ impl Shared for State {
 
     fn pump(&mut self, now: Instant) -> bool {
         let more = match &self.carrier {
-            Some(carrier) => carry::fill(&mut self.conn, carrier, now),
+            Some(carrier) => carry::fill(&mut self.conn, carrier, now).more,
             None => false,
         };
         self.conn.handle_timeout(now);
         self.move_on();
         more && self.conn.wants_read()
+    }
+
+    fn glance(&mut self, now: Instant) -> bool {
+        match &self.carrier {
+            Some(carrier) if !carry::fill(&mut self.conn, carrier, now).any => return false,
+            _ => self.move_on(),
+        }
+        true
+    }
+
+    fn attend(&mut self) {
+        let interest = self.interest();
+        let Driver::Direct(turn) = &mut self.driver else { return };
+        match &self.carrier {
+            Some(carrier) if turn.share().0.concerned() => {
+                turn.attend_shared(carrier.as_fd(), interest, self.conn.next_timeout());
+            }
+            _ => turn.attend(interest),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.conn.release() {
+            self.move_on();
+        }
     }
 
     fn give_up(&mut self, op: OpId, code: Code) {

@@ -5,7 +5,9 @@ pub(crate) mod acceptor;
 pub(crate) mod carry;
 pub(crate) mod context;
 pub(crate) mod hub;
+pub(crate) mod iothread;
 pub(crate) mod lane;
+pub(crate) mod spin;
 pub(crate) mod turn;
 
 use std::sync::{Mutex, MutexGuard};

@@ -5,6 +5,7 @@
 
 pub(crate) mod carrier;
 mod child;
+pub(crate) mod cpu;
 mod credentials;
 pub(crate) mod dial;
 pub(crate) mod fork;
@@ -12,7 +13,9 @@ mod inherited;
 mod inproc;
 pub(crate) mod listen;
 mod only;
+pub(crate) mod per_process;
 pub(crate) mod poller;
+pub(crate) mod quiet_thread;
 pub(crate) mod random;
 pub(crate) mod rundir;
 mod signals;

@@ -248,12 +248,32 @@ impl Conn {
         matches!(self.state, State::Ended(_)) && !self.wants_write()
     }
 
+    /// Whether either side pings when nothing else comes.
+    pub(crate) fn has_keepalive(&self) -> bool {
+        self.one.is_some() && (self.config.own.limits.keepalive.is_some() || self.agreed.peer_keepalive.is_some())
+    }
+
     /// Whether descriptors may come with bytes.
     pub(crate) fn passes_fds(&self) -> bool {
         self.agreed.features.contains(&FDS)
     }
 
-    /// Whether a cork holds back what is small.
+    /// The time told last.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether small things are held back.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.one.as_ref().is_some_and(|one| one.is_corked())
+    }
+
+    /// Lets go what a cork holds back, once. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        self.one.as_mut().is_some_and(|one| one.release())
+    }
+
+    /// Begins or ends to hold back what is small.
     pub(crate) fn cork(&mut self, corked: bool) {
         if let Some(one) = &mut self.one {
             one.cork(corked);

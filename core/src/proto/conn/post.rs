@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::level1::{Answer, Ask, Plan, With};
-use crate::proto::ops::{OpId, Step};
+use crate::proto::ops::{OpId, Outcome, Step};
 
 /// What a payload is sent as.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Inline {
     /// One level-0 frame.
     Zero([u8; HEADER_LEN]),
     /// The frames of a level-1 message; the position of its channel.
-    One(Box<Plan>, usize),
+    One(Plan, usize),
 }
 
 impl Inline {
@@ -63,13 +63,13 @@ impl Conn {
             Post::Message(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
                 let plain = with.trace.is_none() && with.fds.is_empty();
-                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(plan, at))
             }
             Post::Request(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
-                one.plan_ask(at, with, len, now).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_ask(at, with, len, now).map(|plan| Inline::One(plan, at))
             }
-            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(Box::new(plan), at)),
+            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(plan, at)),
         })
     }
 
@@ -102,6 +102,30 @@ impl Conn {
             }
             (Inline::One(..), None) => Some(Err(Error::new(Code::Internal, "a level-1 frame on level 0"))),
         }
+    }
+
+    /// The same for a small message inside a cork: it joins what is gathered, and is done, or a call that waits for its
+    /// reply.
+    pub(crate) fn gather(
+        &mut self,
+        op: OpId,
+        post: &Post,
+        inline: &Inline,
+        payload: &[u8],
+        deadline: Option<Instant>,
+    ) -> Step {
+        let (Inline::One(plan, at), Some(one)) = (inline, &mut self.one) else {
+            return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
+        };
+        match post {
+            Post::Message(..) => one.gathered_send(*at, plan, payload),
+            Post::Request(..) => {
+                one.gathered_ask(op, *at, plan, payload, &mut self.ops, deadline);
+                return None;
+            }
+            Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, &mut self.ops),
+        }
+        Some(Ok(Outcome::Sent))
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.
@@ -185,6 +209,11 @@ impl Conn {
 }
 
 impl Post {
+    /// Whether the time has to be known to send it.
+    pub(crate) fn has_deadline(&self) -> bool {
+        matches!(self, Post::Message(_, with) | Post::Request(_, with) if with.deadline.is_some())
+    }
+
     fn channel(&self) -> Channel {
         match self {
             Post::Message(channel, _) | Post::Request(channel, _) => *channel,

@@ -238,6 +238,34 @@ impl Level1 {
         })
     }
 
+    /// A call whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gathered_ask(
+        &mut self,
+        op: OpId,
+        at: usize,
+        plan: &Plan,
+        payload: &[u8],
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) {
+        let id = self.new_id();
+        self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
+        self.mark_started(id);
+        self.count_out(at, payload.len());
+        self.outbox.channel(at).charge(payload.len());
+        self.gather(plan, payload, Some(Mark::Request(id)));
+        ops.insert(op, Kind::Request(id), deadline);
+    }
+
+    /// An answer whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gathered_answer(&mut self, answer: Answer, plan: &Plan, payload: &[u8], ops: &mut Ops) {
+        if let Some(mut served) = self.served.remove(&answer.id) {
+            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            self.count_out(served.at, payload.len());
+        }
+        self.gather(plan, payload, None);
+    }
+
     /// Whether the request of a call may have been executed.
     pub(crate) fn sent(&self, id: u64) -> Sent {
         match self.calls.get(&id) {
@@ -351,7 +379,7 @@ impl Level1 {
         if !self.served.contains_key(&answer.id) {
             return Some(Err(call_ended()));
         }
-        let corked = self.corks > 0;
+        let corked = self.is_corked();
         if !corked {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));

@@ -159,6 +159,8 @@ pub(crate) struct Level1 {
     drain: Drain,
     /// Small writes are gathered until the last cork is drawn.
     corks: u32,
+    /// Until the outbox is empty a cork holds nothing back.
+    released: bool,
     counts: Counts,
 }
 
@@ -209,6 +211,7 @@ impl Level1 {
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
             corks: 0,
+            released: false,
             counts: Counts::default(),
         }
     }
@@ -246,7 +249,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.is_batch() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -270,10 +273,24 @@ impl Level1 {
         for id in left {
             self.request_left(id);
         }
+        self.released &= !self.outbox.is_empty();
+    }
+
+    /// Whether small writes are being gathered.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.corks > 0 && !self.released
+    }
+
+    /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        let held = self.is_corked() && !self.outbox.is_empty();
+        self.released |= held;
+        held
     }
 
     /// Small writes are gathered while `corked`.
     pub(crate) fn cork(&mut self, corked: bool) {
+        self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
     }
 
@@ -343,7 +360,7 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.corks > 0;
+        let corked = self.is_corked();
         let channel = self.outbox.channel(at);
         let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
         if channel.policy == Policy::Error && channel.is_stuck() {
@@ -389,7 +406,9 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        if self.corks > 0 || !self.outbox.idle(at, credited) {
+        let free =
+            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
+        if !free {
             return None;
         }
         let channel = self.channels.as_slice()[at].number();
@@ -421,6 +440,18 @@ impl Level1 {
     /// Has `op` end as a send when all that is staged has left. `false` if nothing is.
     pub(crate) fn mark_flush(&mut self, op: OpId) -> bool {
         self.outbox.mark_staged(Mark::Send(op))
+    }
+
+    /// A message whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gather(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        self.outbox.gather_plan(plan, payload, mark);
+    }
+
+    /// A gathered one-way message: done.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8]) {
+        self.count_out(at, payload.len());
+        self.outbox.channel(at).charge(payload.len());
+        self.gather(plan, payload, None);
     }
 
     fn count_out(&mut self, at: usize, len: usize) {

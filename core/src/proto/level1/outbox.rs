@@ -191,6 +191,28 @@ impl Outbox {
         self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
     }
 
+    /// Whether a small message could join what is gathered, before anything else of its channel.
+    pub(super) fn may_gather(&self, at: usize, credited: bool, len: usize) -> bool {
+        let channel = &self.channels[at];
+        len <= COPIED && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Stages a small message behind what is staged.
+    pub(super) fn gather_plan(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        let gathered = self.gather(plan.len());
+        gathered.extend_from_slice(&plan.head[..plan.head_len]);
+        gathered.extend_from_slice(payload);
+        self.staged_total += plan.len() as u64;
+        if let Some(mark) = mark {
+            self.marks.push_back((self.staged_total, mark));
+        }
+    }
+
+    /// Whether as much is staged as one write takes.
+    pub(super) fn is_batch(&self) -> bool {
+        self.staged_bytes() >= BATCH_BYTES
+    }
+
     /// Queues a message of the channel at `at`.
     pub(super) fn push(&mut self, at: usize, message: Outgoing, credited: bool) {
         self.channels[at].push(Queued::new(message, credited));
