@@ -238,7 +238,8 @@ impl Conn {
             }
         };
         let channels = ChannelSet::new(channels);
-        self.agreed = Agreed { peer_id, channels, instance, max_message: self.config.max_message, ..Agreed::default() };
+        let max_message = self.config.max_message;
+        self.agreed = Agreed { peer_id, channels, instance, max_message, max_calls: 1, ..Agreed::default() };
         match theirs {
             Some(theirs) => self.begin_level_1(theirs, &transcript.0, &transcript.1),
             None => {
@@ -258,6 +259,7 @@ impl Conn {
         let secret = self.config.secret.as_ref().filter(|_| theirs.auth || connector);
         self.agreed.level = 1;
         self.agreed.max_message = self.config.max_message.min(theirs.limits.max_message);
+        self.agreed.max_calls = theirs.limits.max_calls;
         self.agreed.peer_keepalive = theirs.limits.keepalive;
         let setup = Setup {
             connector,
