@@ -98,7 +98,13 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Lane(error) => error.code().into(),
+            // What a program fails a call with is its own business, but for what hostlane fails it with.
+            Failure::Lane(error) => {
+                match error.status().and_then(|status| Code::from_number(status.try_into().ok()?)) {
+                    Some(code @ (Code::SchemaViolation | Code::BadSchema)) => code.into(),
+                    _ => error.code().into(),
+                }
+            }
             Failure::ReaderLeft => Exit::Success,
             Failure::Output(_) => Exit::Failed,
         }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use self::client::Mirror;
 use crate::args::{self, Access, Wire};
 use crate::exit::Failure;
-use crate::signals;
+use crate::signals::Caught;
 
 pub(crate) use self::client::Client;
 
@@ -74,8 +74,9 @@ impl Place {
             options = options.channels(&self.channels);
         }
         let options = self.access.apply(&address, &self.wire, self.wire.apply(options))?;
+        let caught = Caught::new()?;
         let listener = Arc::new(Listener::bind_with(&address, &options)?);
-        signals::end_on_signals(&listener)?;
+        caught.end(&listener)?;
         log::info!("listening on {}", listener.address());
         let mut server = Server {
             listener: &listener,
