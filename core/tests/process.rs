@@ -27,7 +27,11 @@ fn child() {
         }
         "swallow" => {
             let peer = listener.accept(Wait::forever()).unwrap();
-            while peer.recv(Wait::forever()).is_ok() {}
+            // Kept, since a dropped request is answered by that.
+            let mut kept = Vec::new();
+            while let Ok(message) = peer.recv(Wait::forever()) {
+                kept.push(message);
+            }
         }
         other => panic!("no such child: {other}"),
     }
