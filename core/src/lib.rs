@@ -13,7 +13,7 @@ mod proto;
 pub mod schema;
 
 pub use addr::Address;
-pub use api::batch::{Batch, BatchMessage};
+pub use api::batch::{Batch, BatchMessage, Placed};
 pub use api::call::{Call, CallOptions};
 pub use api::info::{Credentials, Info};
 pub use api::listener::{Listener, Refusal};

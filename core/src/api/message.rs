@@ -129,6 +129,16 @@ impl Message {
         self.fds.as_ref().map(|fds| std::mem::take(&mut *lock(fds))).unwrap_or_default()
     }
 
+    /// Whether descriptors came with it that nobody has taken.
+    pub fn has_fds(&self) -> bool {
+        self.fds.as_ref().is_some_and(|fds| !lock(fds).is_empty())
+    }
+
+    /// Whether this request opened a [`stream`](Message::stream).
+    pub fn is_stream(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|t| t.request.stream)
+    }
+
     /// Whether an answer is no longer wanted: given already, or the caller left, ran out of time, or lost the connection.
     /// Looks at what has arrived, without waiting. Always `false` for a one-way message.
     pub fn is_cancelled(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::addr::Address;
-use crate::api::batch::Batch;
+use crate::api::batch::{Batch, Placed, Room};
 use crate::api::call::{Call, CallOptions};
 use crate::api::info::Info;
 use crate::api::message::Message;
@@ -125,6 +125,12 @@ impl Peer {
         Cork { peer: self }
     }
 
+    /// Ends one cork whose guard was forgotten, for those who cannot keep a guard, such as other languages. One too many
+    /// changes nothing.
+    pub fn uncork(&self) {
+        self.lane.with(|conn| conn.cork(false));
+    }
+
     /// Receives the oldest message of any channel.
     ///
     /// `timeout` (nothing is lost, call again). After the last message `peer_closed`, `truncated` or
@@ -140,8 +146,8 @@ impl Peer {
         loop {
             let lane = &self.lane;
             lane.with_checked(|conn| {
-                conn.recv_many(None, |channel, payload, request| {
-                    batch.push(channel, payload, request);
+                conn.recv_many(None, |channel, body, extra| {
+                    batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
                     batch.len() < most
                 })
             })?;
@@ -157,10 +163,59 @@ impl Peer {
     pub fn try_recv_batch(&self, batch: &mut Batch, most: usize) -> Result<()> {
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
-            conn.recv_many(None, |channel, payload, request| {
-                batch.push(channel, payload, request);
+            conn.recv_many(None, |channel, body, extra| {
+                batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
                 batch.len() < most
             })
+        })
+    }
+
+    /// Receives into the caller's memory: all that is there, at most `most` messages, payloads one behind the other,
+    /// waiting for the first. The first that finds too little room keeps its payload for itself and ends the batch, so
+    /// nothing is lost. The same errors as [`recv`](Peer::recv).
+    pub fn recv_into<'a>(&self, buffer: &mut [u8], most: usize, wait: impl Into<Wait<'a>>) -> Result<Vec<Placed>> {
+        let mut wait = wait.into();
+        loop {
+            let placed = self.try_recv_into(buffer, most)?;
+            if !placed.is_empty() {
+                return Ok(placed);
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer; empty when nothing is there, as of
+    /// [`try_recv_batch`](Peer::try_recv_batch).
+    pub fn try_recv_into(&self, buffer: &mut [u8], most: usize) -> Result<Vec<Placed>> {
+        let mut room = Room::new(buffer, &self.lane, most);
+        if most > 0 {
+            self.lane
+                .with_checked(|conn| conn.recv_many(None, |channel, body, extra| room.place(channel, body, extra)))?;
+        }
+        Ok(room.into_placed())
+    }
+
+    /// Appends all messages that are there to `out`, at most `most` of them, waiting for the first; each is one of its
+    /// own. The same errors as [`recv`](Peer::recv).
+    pub fn recv_all<'a>(&self, out: &mut Vec<Message>, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        let before = out.len();
+        loop {
+            self.try_recv_all(out, most)?;
+            if out.len() > before {
+                return Ok(());
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer. The end of the connection is no error here:
+    /// [`Context::readable`](crate::Context::readable) tells it.
+    pub fn try_recv_all(&self, out: &mut Vec<Message>, most: usize) -> Result<()> {
+        self.lane.with_checked(|conn| {
+            let messages = std::iter::from_fn(|| conn.take_oldest()).take(most);
+            out.extend(messages.map(|delivery| Message::new(delivery, self.lane.clone())));
+            Ok(())
         })
     }
 
@@ -257,7 +312,7 @@ pub struct Cork<'a> {
 
 impl Drop for Cork<'_> {
     fn drop(&mut self) {
-        self.peer.lane.with(|conn| conn.cork(false));
+        self.peer.uncork();
     }
 }
 

@@ -294,11 +294,15 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    /// Whether `op`, which was started before, has ended.
     pub(crate) fn is_finished(&self, op: OpId) -> bool {
-        match &mut lock(&self.state).driver {
-            Driver::Direct(turn) => turn.is_finished(op),
-            Driver::Seated(_) => false,
-        }
+        lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
+    }
+
+    /// The same, after a look at the carrier.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        self.look();
+        self.is_finished(op)
     }
 
     pub(crate) fn abandon(&self, op: OpId) {

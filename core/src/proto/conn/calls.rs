@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
-use crate::proto::level1::{Ask, Delivery, Request, With};
+use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -64,6 +64,11 @@ impl Conn {
         }
     }
 
+    /// The oldest message of any channel, if one is there.
+    pub(crate) fn take_oldest(&mut self) -> Option<Delivery> {
+        self.take(None)
+    }
+
     /// Waits until anything is there to receive, and takes nothing.
     pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if self.has_messages() {
@@ -101,11 +106,11 @@ impl Conn {
     }
 
     /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
-    /// and the call of each.
+    /// and what else came with each.
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<Channel>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) -> Result<()> {
         let position = channel.map(|c| self.position(c)).transpose()?;
         if let Some(one) = &mut self.one {
@@ -113,7 +118,7 @@ impl Conn {
             return Ok(());
         }
         while let Some(message) = self.take(position) {
-            if !keep(message.channel, &message.payload, message.request) {
+            if !keep(message.channel, Body::Own(message.payload), None) {
                 break;
             }
         }
@@ -176,9 +181,14 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        match (&self.state, &step) {
+            // The call is forgotten with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
+                Some(Err(lost(error).with_sent(Sent::Maybe)))
+            }
+            _ => step,
         }
     }
 
@@ -192,8 +202,11 @@ impl Conn {
 
     /// Waits for the end of a call of the other side: answered, given up by its caller, or out of time.
     pub(crate) fn watch(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        if matches!(self.state, State::Ended(_)) {
+            return Some(Ok(Outcome::CallEnded));
+        }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if matches!(self.state, State::Ended(_)) || one.watch(op, id) {
+        if one.watch(op, id) {
             return Some(Ok(Outcome::CallEnded));
         }
         self.ops.insert(op, Kind::Watch(id), deadline);

@@ -6,7 +6,7 @@ use super::control::{Control, Reason};
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::inbox::{Extra, Grant, Request};
-use super::reader::{Arrived, Event, Reader};
+use super::reader::{Arrived, Body, Event, Reader};
 use super::{Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
@@ -40,8 +40,13 @@ impl Level1 {
             reader.set_ready(self.heard_ready());
             match reader.next(|header, ext, total| self.admit(header, ext, total))? {
                 Some(Event::Control(header, payload)) => self.control(header, payload, ops, now)?,
+                Some(Event::Plain(channel, payload)) => self.plain(channel, payload, ops)?,
                 Some(Event::Message(arrived)) => self.message(arrived, ops, now)?,
                 None => return Ok(()),
+            }
+            // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+                return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
             }
         }
     }
@@ -123,6 +128,20 @@ impl Level1 {
         Ok(())
     }
 
+    fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
+        let at = self.position(channel)?;
+        // A larger one would not have been lent.
+        if payload.len() > self.own.max_message {
+            return Err(Error::new(Code::FrameTooLarge, format!("a message of {} bytes", payload.len())));
+        }
+        if !self.inbox.window(at).charge(payload.len()) {
+            return Err(no_credit(channel));
+        }
+        self.count_in(at, payload.len());
+        self.deliver(at, Body::Short(payload), None, ops);
+        Ok(())
+    }
+
     fn message(&mut self, arrived: Arrived<'_>, ops: &mut Ops, now: Instant) -> Result<()> {
         let Arrived { header, ext, body, fds } = arrived;
         let at = self.position(header.channel)?;
@@ -133,7 +152,7 @@ impl Level1 {
                     let counter = &mut self.counters[at];
                     counter.dropped_by_peer = counter.dropped_by_peer.max(dropped);
                 }
-                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }.boxed(), ops);
             }
             kind::REQUEST => {
                 self.count_in(at, body.len());
@@ -157,7 +176,7 @@ impl Level1 {
                 let stream = header.has(flag::STREAM);
                 self.serve(at, id, deadline, stream.then_some(header.has(flag::FIN)));
                 let request = Request { id, deadline, stream, idempotency: ext.idempotency };
-                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }.boxed(), ops);
             }
             kind::RESPONSE => {
                 self.count_in(at, body.len());
@@ -185,7 +204,7 @@ impl Level1 {
         self.give_back(grant);
     }
 
-    fn deliver(&mut self, at: usize, body: super::reader::Body<'_>, extra: Extra, ops: &mut Ops) {
+    fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) {
         let len = body.len();
         if let Some((op, delivery)) = self.inbox.arrive(at, body, extra) {
             if let Some(total) = self.inbox.window(at).consume(len) {
@@ -282,15 +301,19 @@ impl Level1 {
         self.inbox.abandon();
         for (op, kind) in ops.all() {
             if let Kind::Request(id) = kind {
-                let sent = self.sent(id);
+                let sent = self.give_up_call(id, ops);
                 ops.finish(op, Err(error.with_sent(sent)));
             }
         }
-        self.end_streams(error, ops);
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
-        self.waiting.clear();
+        let streams: Vec<u64> = self.calls.iter().filter(|(_, c)| c.stream.is_some()).map(|(&id, _)| id).collect();
+        for id in streams {
+            self.end_stream(id, error, ops);
+        }
         self.pings.clear();
         self.keepalive = None;
     }
+}
+
+fn no_credit(channel: u16) -> Error {
+    Error::new(Code::CreditExceeded, format!("a message on channel {channel} came without credit"))
 }

@@ -47,8 +47,16 @@ pub(crate) struct Extra {
 }
 
 impl Extra {
-    fn is_empty(&self) -> bool {
-        self.request.is_none() && self.trace.is_none() && self.fds.is_empty()
+    /// `None` if there is nothing of it.
+    pub(super) fn boxed(self) -> Option<Box<Extra>> {
+        (self.request.is_some() || self.trace.is_some() || !self.fds.is_empty()).then(|| Box::new(self))
+    }
+}
+
+impl Delivery {
+    fn new(channel: Channel, payload: Bytes, extra: Option<Box<Extra>>) -> Delivery {
+        let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
+        Delivery { channel, payload, request, trace, fds }
     }
 }
 
@@ -166,13 +174,11 @@ impl Inbox {
     }
 
     /// A message arrived: the operation that gets it, or `None` when it was queued.
-    pub(super) fn arrive(&mut self, at: usize, body: Body<'_>, extra: Extra) -> Option<(OpId, Delivery)> {
+    pub(super) fn arrive(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>) -> Option<(OpId, Delivery)> {
         let taker = self.waiting.iter().position(|&(_, wants)| wants.is_none_or(|w| w == at));
         let queue = &mut self.queues[at];
         if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
-            let channel = queue.channel;
-            let Extra { request, trace, fds } = extra;
-            return Some((op, Delivery { channel, payload: body.into_bytes(), request, trace, fds }));
+            return Some((op, Delivery::new(queue.channel, body.into_bytes(), extra)));
         }
         self.arrivals += 1;
         self.messages += 1;
@@ -186,7 +192,6 @@ impl Inbox {
             }
             body => Stored::Own(body.into_bytes()),
         };
-        let extra = (!extra.is_empty()).then(|| Box::new(extra));
         queue.entries.push_back(Entry { arrival: self.arrivals, stored, extra });
         None
     }
@@ -220,7 +225,7 @@ impl Inbox {
     pub(super) fn take<T>(
         &mut self,
         channel: Option<usize>,
-        keep: impl FnOnce(Channel, Body<'_>, Extra) -> T,
+        keep: impl FnOnce(Channel, Body<'_>, Option<Box<Extra>>) -> T,
     ) -> Option<(T, Option<Grant>)> {
         let at = self.oldest(channel)?;
         let queue = &mut self.queues[at];
@@ -229,7 +234,7 @@ impl Inbox {
         self.messages -= 1;
         self.bytes -= len + limits::MESSAGE_OVERHEAD;
         queue.depth.remove(len);
-        let extra = entry.extra.map(|e| *e).unwrap_or_default();
+        let extra = entry.extra;
         let kept = match entry.stored {
             Stored::Small(len) => {
                 queue.head += len;
@@ -243,10 +248,7 @@ impl Inbox {
     }
 
     pub(super) fn take_delivery(&mut self, channel: Option<usize>) -> Option<(Delivery, Option<Grant>)> {
-        self.take(channel, |channel, body, extra| {
-            let Extra { request, trace, fds } = extra;
-            Delivery { channel, payload: body.into_bytes(), request, trace, fds }
-        })
+        self.take(channel, |channel, body, extra| Delivery::new(channel, body.into_bytes(), extra))
     }
 
     pub(super) fn wait(&mut self, op: OpId, channel: Option<usize>) {
@@ -261,6 +263,18 @@ impl Inbox {
     pub(super) fn abandon(&mut self) {
         self.waiting.clear();
         self.watching.clear();
+    }
+
+    /// Drops what was received.
+    pub(super) fn clear(&mut self) {
+        self.abandon();
+        for queue in &mut self.queues {
+            queue.entries.clear();
+            queue.tidy();
+            queue.depth = Depth { peak_bytes: queue.depth.peak_bytes, ..Depth::default() };
+        }
+        self.messages = 0;
+        self.bytes = 0;
     }
 
     pub(super) fn depth(&self) -> Depth {
@@ -305,7 +319,7 @@ mod tests {
                 match len {
                     Some(len) => {
                         let bytes = vec![n as u8; len];
-                        prop_assert!(inbox.arrive(at, Body::Short(&bytes), Extra::default()).is_none());
+                        prop_assert!(inbox.arrive(at, Body::Short(&bytes), None).is_none());
                         model[at].push_back(bytes);
                     }
                     None => {

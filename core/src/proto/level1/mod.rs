@@ -30,9 +30,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With};
-pub(crate) use inbox::{Delivery, Request};
+pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
+pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
 use bytes::Bytes;
@@ -153,11 +154,13 @@ pub(crate) struct Level1 {
     /// Requests of which more frames are to come, at most one in a channel.
     arriving: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When streams of this side end; plain calls end with their operations.
+    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    /// Small writes are gathered until the last cork is drawn.
+    /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// Until the outbox is empty a cork holds nothing back.
     released: bool,
@@ -206,6 +209,7 @@ impl Level1 {
             last_requests: vec![0; channels.as_slice().len()],
             arriving: Vec::new(),
             served_deadlines: BinaryHeap::new(),
+            stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
@@ -249,7 +253,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.is_corked() { self.outbox.is_batch() } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -271,7 +275,7 @@ impl Level1 {
             }
         });
         for id in left {
-            self.request_left(id);
+            self.request_left(id, ops);
         }
         self.released &= !self.outbox.is_empty();
     }
@@ -312,17 +316,15 @@ impl Level1 {
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<usize>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
-                let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
-                match (alive, &body) {
-                    (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra.request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra.request),
-                }
+                // A request whose caller has left meanwhile is nobody's any more.
+                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
+                let alive = request.is_none_or(|request| served.contains_key(&request.id));
+                !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
             self.give_back(grant);
@@ -484,8 +486,15 @@ impl Level1 {
         {
             self.served_deadlines.pop();
         }
-        let served = self.served_deadlines.peek().map(|Reverse((at, _))| *at);
-        served.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
+            && !self.has_running_stream(*id)
+        {
+            self.stream_deadlines.pop();
+        }
+        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
+        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
+        calls.chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
@@ -496,7 +505,15 @@ impl Level1 {
             self.served_deadlines.pop();
             self.let_go(id, ops);
         }
-        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
+            && at <= now
+        {
+            self.stream_deadlines.pop();
+            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
+        }
+        // A PING before READY would be out of place; the handshake has a deadline of its own.
+        let ready = self.is_ready();
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -568,6 +585,14 @@ impl Level1 {
         self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
     }
 
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
+    }
+
     pub(crate) fn clear_outbox(&mut self) {
         self.outbox.clear();
     }
@@ -575,12 +600,19 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.inbox.abandon();
+        self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_streams();
         self.served.clear();
         self.keepalive = None;
+    }
+
+    /// Drops the calls but for streams, whose last items and end can still be taken.
+    fn keep_streams(&mut self) {
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.open_calls = 0;
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {

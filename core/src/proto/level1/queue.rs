@@ -194,26 +194,33 @@ impl ChannelQueue {
     }
 
     /// Withdraws the message with `mark` if nothing of it is staged.
-    pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
+    pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark)) {
-                self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
-                return true;
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark))
+                && let Some(queued) = queue.remove(at)
+            {
+                self.bytes -= queued.charge();
+                return Some(queued.message);
             }
         }
-        false
+        None
     }
 
-    /// Withdraws messages of a call that have not begun.
-    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) {
+    /// Withdraws messages of a call that have not begun; whose they were.
+    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) -> Vec<Mark> {
         let bytes = &mut self.bytes;
+        let mut marks = Vec::new();
         for queue in [&mut self.credited, &mut self.free] {
             queue.retain(|q| {
                 let goes = q.message.id == id && q.message.kind == kind;
-                *bytes -= if goes { q.charge() } else { 0 };
+                if goes {
+                    *bytes -= q.charge();
+                    marks.extend(q.message.mark);
+                }
                 !goes
             });
         }
+        marks
     }
 
     pub(super) fn messages(&self) -> usize {

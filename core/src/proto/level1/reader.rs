@@ -34,6 +34,8 @@ const BETWEEN: usize = HEADER_LEN + 1024;
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Control(Header, &'a [u8]),
+    /// A one-way message in one frame, without extensions. It has not been before the gate.
+    Plain(u16, &'a [u8]),
     Message(Arrived<'a>),
 }
 
@@ -59,6 +61,13 @@ impl Body<'_> {
         match self {
             Body::Short(bytes) => bytes.len(),
             Body::Own(bytes) => bytes.len(),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Body::Short(bytes) => bytes,
+            Body::Own(bytes) => bytes,
         }
     }
 
@@ -208,6 +217,10 @@ impl Reader {
             let whole = rest.len() - HEADER_LEN >= len;
             if !whole && (!header.is_message() || len <= OWN_BUFFER) {
                 return Ok(None);
+            }
+            if header.is_plain() && self.open.is_empty() && len <= OWN_BUFFER {
+                self.start = at + len;
+                return Ok(Some(Event::Plain(header.channel, &self.staging[at..at + len])));
             }
             if !header.is_message() {
                 self.start = at + len;
@@ -414,8 +427,12 @@ mod tests {
             bytes = &bytes[n..];
             reader.filled(n, offered);
             while let Some(event) = reader.next(|_, _, _| Ok(()))? {
-                if let Event::Message(message) = event {
-                    got.push((message.header.channel, message.body.into_bytes().to_vec()));
+                match event {
+                    Event::Message(message) => {
+                        got.push((message.header.channel, message.body.into_bytes().to_vec()));
+                    }
+                    Event::Plain(channel, payload) => got.push((channel, payload.to_vec())),
+                    Event::Control(..) => {}
                 }
             }
         }

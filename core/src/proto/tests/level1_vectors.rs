@@ -114,6 +114,10 @@ fn item(event: Event<'_>) -> Result<Option<Item>, Error> {
             }
             Ok((header.kind != kind::NOP).then_some((item, None)))
         }
+        Event::Plain(channel, payload) => {
+            let item = json!({ "type": "MESSAGE", "channel": channel, "id": 0 });
+            Ok(Some((item, Some(payload.to_vec()))))
+        }
         Event::Message(Arrived { header, ext, body, .. }) => {
             let mut item = json!({ "type": name_of(header.kind), "channel": header.channel, "id": header.id });
             if header.kind == kind::REQUEST && header.has(flag::STREAM) {
@@ -396,6 +400,8 @@ struct Talk {
     calls: HashMap<String, OpId>,
     /// One CLOSE is nobody's business any more.
     over: bool,
+    /// Nor are the CANCELs of calls that will not be answered.
+    eof: bool,
 }
 
 impl Talk {
@@ -433,6 +439,7 @@ impl Talk {
             streams: HashMap::new(),
             calls: HashMap::new(),
             over: false,
+            eof: false,
         };
         talk.settle();
         talk
@@ -478,6 +485,7 @@ impl Talk {
                         match control {
                             Control::Nop => {}
                             Control::Close(_) if self.over => {}
+                            Control::Cancel if self.eof => {}
                             Control::Credit(total) => {
                                 let told = self.credit.entry((header.channel, header.id)).or_default();
                                 *told = total.max(*told);
@@ -485,6 +493,10 @@ impl Talk {
                             control => self.out.push_back(Out::Control(header, control)),
                         }
                         self.reader.set_ready(true);
+                    }
+                    Event::Plain(channel, payload) => {
+                        let header = Header { len: 0, kind: kind::MESSAGE, flags: 0, channel, id: 0 };
+                        self.out.push_back(Out::Message { header, ext: Ext::default(), payload: payload.to_vec() });
                     }
                     Event::Message(Arrived { header, ext, body, .. }) => {
                         let payload = body.into_bytes().to_vec();
@@ -711,7 +723,7 @@ impl Talk {
                 self.arrives(&[&header[..], &proof].concat(), cut);
             }
             "eof" => {
-                self.over = true;
+                (self.over, self.eof) = (true, true);
                 self.conn.hung_up();
             }
             "clock" => {
