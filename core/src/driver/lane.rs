@@ -120,6 +120,8 @@ impl Lane {
                     carrier: self.carrier,
                     address: self.address.clone(),
                     max_message: agreed.max_message,
+                    max_calls: agreed.max_calls,
+                    peer_keepalive: agreed.peer_keepalive,
                 }
             })
             .clone())

@@ -241,7 +241,8 @@ impl Conn {
             }
         };
         let channels = ChannelSet::new(channels);
-        self.agreed = Agreed { peer_id, channels, instance, max_message: self.config.max_message, ..Agreed::default() };
+        let max_message = self.config.max_message;
+        self.agreed = Agreed { peer_id, channels, instance, max_message, max_calls: 1, ..Agreed::default() };
         match theirs {
             Some(theirs) => self.begin_level_1(theirs, &transcript.0, &transcript.1),
             None => {
@@ -261,21 +262,27 @@ impl Conn {
         let secret = self.config.secret.as_ref().filter(|_| theirs.auth || connector);
         self.agreed.level = 1;
         self.agreed.max_message = self.config.max_message.min(theirs.limits.max_message);
+        self.agreed.max_calls = theirs.limits.max_calls;
         self.agreed.peer_keepalive = theirs.limits.keepalive;
         let setup = Setup {
             connector,
             channels: &self.agreed.channels,
             own: self.config.own.limits,
             peer: theirs.limits,
-            proofs: secret.map(|secret| Proofs::new(secret, connector, request, response)),
+            proofs: secret.map(|s| Proofs::new(s.expose().as_bytes(), connector, request, response)),
             fds: theirs.features.contains(&offer::FDS),
             policies: &self.config.policies,
             grease: self.config.own.grease,
             arrived: self.reader.take_rest(),
         };
-        self.one = Some(Box::new(Level1::new(setup, self.now)));
+        let mut one = Box::new(Level1::new(setup, self.now));
+        let unproven = connector && secret.is_some() && !theirs.auth;
+        if !unproven {
+            one.begin();
+        }
+        self.one = Some(one);
         self.agreed.features = theirs.features;
-        if connector && secret.is_some() && !theirs.auth {
+        if unproven {
             self.fail(Error::new(Code::AuthenticationFailed, "the server has no secret to prove"));
         }
     }

@@ -73,6 +73,8 @@ pub(crate) struct Agreed {
     pub(crate) features: Vec<&'static str>,
     /// Largest payload both sides take.
     pub(crate) max_message: usize,
+    /// Calls of this side that the other side serves at a time.
+    pub(crate) max_calls: usize,
     /// The other side pings when this one is silent for so long.
     pub(crate) peer_keepalive: Option<Duration>,
 }

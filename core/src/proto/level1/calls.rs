@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Level1;
+use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::outbox::{Mark, Outgoing, Plan};
 use super::stream::Stream;
-use super::{Level1, code_and_text};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::os::Descriptor;
@@ -271,6 +272,13 @@ impl Level1 {
         self.gather(plan, payload, None);
     }
 
+    /// Whether nothing of the request of an own call has begun to leave.
+    pub(super) fn is_unsent(&self, id: u64) -> bool {
+        self.calls
+            .get(&id)
+            .is_some_and(|call| !call.sent && (!call.open || self.outbox.channels()[call.at].holds(Mark::Request(id))))
+    }
+
     /// Whether the request of a call may be executed when the connection ends now; `kept`: what is staged may still
     /// leave.
     pub(crate) fn sent(&self, id: u64, kept: bool) -> Sent {
@@ -492,7 +500,7 @@ impl Level1 {
         if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
             self.let_go(id, ops);
             let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
-            self.outbox.push_control(kind::ERROR, 0, id, &code_and_text(&error));
+            self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&error));
         }
     }
 

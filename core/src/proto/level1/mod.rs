@@ -5,6 +5,7 @@
 //! the whole; an engine is made by the handshake and dropped with the connection.
 
 mod calls;
+mod control;
 mod events;
 mod ext;
 mod header;
@@ -14,6 +15,15 @@ mod queue;
 mod reader;
 mod ready;
 mod stream;
+
+/// The codec, for those who test it alone.
+#[cfg(test)]
+pub(crate) mod wire {
+    pub(crate) use super::control::{Control, Reason};
+    pub(crate) use super::ext::Ext;
+    pub(crate) use super::header::{Header, flag, kind};
+    pub(crate) use super::reader::{Arrived, Event, Reader};
+}
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -29,6 +39,7 @@ pub(crate) use ready::Proofs;
 use bytes::Bytes;
 
 use self::calls::{OwnCall, Served, Waiting};
+use self::control::Reason;
 use self::header::kind;
 use self::inbox::{Grant, Inbox};
 use self::outbox::{Mark, Outbox};
@@ -140,6 +151,8 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
+    /// Requests of which more frames are to come, at most one in a channel.
+    arriving: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When streams of this side end; plain calls end with their operations.
     stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -175,7 +188,7 @@ impl Level1 {
         outbox.open(channels.as_slice(), peer.window, policy);
         let mut inbox = Inbox::default();
         inbox.open(channels.as_slice(), own.window);
-        let mut engine = Level1 {
+        Level1 {
             connector,
             peer,
             own,
@@ -194,6 +207,7 @@ impl Level1 {
             served: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
+            arriving: Vec::new(),
             served_deadlines: BinaryHeap::new(),
             stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
@@ -203,9 +217,7 @@ impl Level1 {
             corks: 0,
             released: false,
             counts: Counts::default(),
-        };
-        engine.begin_ready();
-        engine
+        }
     }
 
     fn position(&self, channel: u16) -> Result<usize> {
@@ -571,15 +583,14 @@ impl Level1 {
         self.drain.asked
     }
 
-    /// The last frame of this side; nothing queued before it is kept.
+    /// The last frame of this side; no message queued before it is kept.
     pub(crate) fn last_words(&mut self, error: &Error) {
         self.outbox.drop_queued();
         self.push_close(error);
     }
 
     fn push_close(&mut self, error: &Error) {
-        let payload = code_and_text(error);
-        self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+        self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
     }
 
     /// Nothing more comes or goes, and what had come is dropped. The counters stay.
@@ -667,16 +678,4 @@ impl Level1 {
 
 fn bad(what: impl Into<String>) -> Error {
     Error::new(Code::ProtocolError, what)
-}
-
-/// The payload of CLOSE, ERROR and REFUSE.
-fn code_and_text(error: &Error) -> Vec<u8> {
-    let mut payload = error.code().number().to_le_bytes().to_vec();
-    let text = error.message();
-    let mut end = text.len().min(limits::MAX_CONTROL_FRAME - payload.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    payload.extend_from_slice(&text.as_bytes()[..end]);
-    payload
 }

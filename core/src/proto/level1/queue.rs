@@ -196,6 +196,11 @@ impl ChannelQueue {
         }
     }
 
+    /// Whether the message with `mark` waits, nothing of it staged.
+    pub(super) fn holds(&self, mark: Mark) -> bool {
+        self.credited.iter().chain(&self.free).any(|q| q.message.mark == Some(mark))
+    }
+
     /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
     pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
         let answer = |q: &Queued| q.message.kind == super::header::kind::RESPONSE;

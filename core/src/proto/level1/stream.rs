@@ -276,7 +276,7 @@ impl Level1 {
     }
 
     /// An item begins: `credit_exceeded` if there was none for it.
-    pub(super) fn admit_item(&mut self, id: u64, fin: bool, total: usize) -> Result<()> {
+    pub(super) fn admit_item(&mut self, id: u64, total: usize) -> Result<()> {
         let plain = match self.is_own(id) {
             true => self.calls.get(&id).is_some_and(|c| c.stream.is_none()),
             false => self.served.get(&id).is_some_and(|s| s.stream.is_none()),
@@ -287,9 +287,6 @@ impl Level1 {
         let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended()) else { return Ok(()) };
         if stream.in_ended {
             return Err(bad(format!("an item for the stream {id} behind its end")));
-        }
-        if fin && total == 0 {
-            return Ok(());
         }
         match stream.window.charge(total) {
             true => Ok(()),

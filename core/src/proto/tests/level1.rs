@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Config, Conn, Post, Role};
-use crate::proto::level1::{Answer, Delivery, Policy, With};
+use crate::proto::level1::{Answer, Delivery, Policy, With, wire};
 use crate::proto::offer::Level;
 use crate::proto::{OpId, Outcome, Secret};
 
@@ -396,6 +396,62 @@ fn a_drain_finishes_what_was_started_on_both_sides() {
     assert_eq!(reply(&mut pair.client, 1), "r");
     assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
     assert_eq!(pair.client.end_error().unwrap().code(), Code::PeerClosed);
+}
+
+/// A pair in which the server serves one call at a time, and the client has one open and one waiting.
+fn one_of_two_started() -> Pair {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    ask(&mut pair, 1, "open", None);
+    ask(&mut pair, 2, "waits", None);
+    pair.exchange();
+    pair
+}
+
+fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
+    let header = wire::Header { len: payload.len() as u32, kind, flags, channel, id }.encode();
+    [&header[..], payload].concat()
+}
+
+#[test]
+fn an_answer_to_a_call_that_has_not_left_is_a_fault() {
+    let mut pair = one_of_two_started();
+    let reply = frame(wire::kind::RESPONSE, wire::flag::FIRST | wire::flag::LAST, 1, 3, b"x");
+    super::give(&mut pair.client, &reply, pair.now);
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
+    let sent: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().sent())).collect();
+    assert!(sent.contains(&(1, Sent::Maybe)) && sent.contains(&(2, Sent::No)), "{sent:?}");
+}
+
+#[test]
+fn a_hasty_goaway_ends_started_and_waiting_calls() {
+    let mut pair = one_of_two_started();
+    let stream = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    super::give(&mut pair.client, &frame(wire::kind::GOAWAY, 0, 0, 0, &[0; 12]), pair.now);
+    for (_, result) in done(&mut pair.client) {
+        let error = result.unwrap_err();
+        assert_eq!((error.code(), error.sent()), (Code::Draining, Sent::No));
+    }
+    assert_eq!(pair.client.stream_recv(9, stream, None).unwrap().unwrap_err().code(), Code::Draining);
+    assert_eq!(pair.client.stats().open_calls, 0);
+    assert!(pair.client.is_open());
+}
+
+#[test]
+fn a_request_cancelled_while_it_arrives_is_nobodys() {
+    use wire::{flag, kind};
+    let mut pair = pair();
+    for bytes in [
+        frame(kind::REQUEST, flag::FIRST, 1, 1, b"\x04\0\0\0ab"),
+        frame(kind::CANCEL, 0, 0, 1, &[]),
+        frame(kind::REQUEST, flag::LAST, 1, 1, b"cd"),
+        frame(kind::REQUEST, flag::FIRST | flag::LAST, 1, 3, b"next"),
+    ] {
+        super::give(&mut pair.server, &bytes, pair.now);
+    }
+    assert_eq!(take(&mut pair.server).payload, "next");
+    assert_eq!(pair.server.stats().open_served, 1);
 }
 
 #[test]
