@@ -139,16 +139,6 @@ impl Message {
         self.ticket.as_ref().is_some_and(|t| t.request.stream)
     }
 
-    /// Whether descriptors came with it that nobody has taken.
-    pub fn has_fds(&self) -> bool {
-        !lock(&self.fds).is_empty()
-    }
-
-    /// Whether this request opened a [`stream`](Message::stream).
-    pub fn is_stream(&self) -> bool {
-        self.ticket.as_ref().is_some_and(|t| t.request.stream)
-    }
-
     /// Whether an answer is no longer wanted: given already, or the caller left, ran out of time, or lost the connection.
     /// Looks at what has arrived, without waiting. Always `false` for a one-way message.
     pub fn is_cancelled(&self) -> bool {

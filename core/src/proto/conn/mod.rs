@@ -31,6 +31,7 @@ use crate::proto::control::Control;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
 use crate::proto::level1::{Level1, Policy};
+use crate::proto::notice::Notice;
 use crate::proto::offer::{FDS, Own};
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
@@ -152,6 +153,10 @@ pub(crate) struct Conn {
     last_words: Option<Instant>,
     /// The handshake ended well, whatever came then.
     opened: bool,
+    /// The other side has asked for an orderly end.
+    peer_drains: bool,
+    /// What the driver has not taken yet.
+    notices: Vec<Notice>,
     /// The time told last.
     now: Instant,
 }
@@ -185,6 +190,8 @@ impl Conn {
             hello_sent: Vec::new(),
             last_words: None,
             opened: false,
+            peer_drains: false,
+            notices: Vec::new(),
             now,
             config,
         };
@@ -297,6 +304,14 @@ impl Conn {
             State::Ended(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// What has happened since the last time.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        if let Some(one) = &mut self.one {
+            one.take_notices(&mut self.notices);
+        }
+        std::mem::take(&mut self.notices)
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {
