@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{Place, SOON, pair, pair_on_level_0, until};
 use hostlane::{
-    Address, Bytes, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret, Sent, Wait, limits,
+    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret, Sent,
+    Wait, limits,
 };
 
 #[test]
@@ -531,4 +532,61 @@ fn forms_of_other_builds_answer_unsupported_and_bad_options_are_refused() {
     ] {
         assert_eq!(Peer::connect_with(&address, &options, SOON).unwrap_err().code(), Code::InvalidArgument);
     }
+}
+
+#[test]
+fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
+    let (client, server) = pair(&Place::new());
+    let mut call = client.request(b"slow").unwrap();
+    assert_eq!(call.try_wait(Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
+    assert!(!call.is_done());
+    let message = server.recv(SOON).unwrap();
+    assert!(!message.is_cancelled());
+    message.reply(b"late", SOON).unwrap();
+    until("the reply arrived", || call.is_done());
+    assert_eq!(call.try_wait(Wait::none()).unwrap().payload(), "late");
+    assert_eq!(call.try_wait(SOON).unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[test]
+fn what_is_there_needs_no_sleep_and_a_sleep_is_announced() {
+    let (client, server) = pair(&Place::new());
+    let mut announced = 0;
+    let mut sleep = |rest: &mut dyn FnMut()| {
+        announced += 1;
+        client.send(Channel::DATA, b"late", SOON).unwrap();
+        rest();
+    };
+    client.send(Channel::DATA, b"early", SOON).unwrap();
+    for text in ["early", "late"] {
+        let wait = Wait::from(SOON).apart(Duration::ZERO, &mut sleep);
+        assert_eq!(server.recv(wait).unwrap().payload(), text);
+    }
+    let passed = server.recv(Wait::none().apart(Duration::ZERO, &mut sleep));
+    assert_eq!((passed.unwrap_err().code(), announced), (Code::Timeout, 1));
+    // A hook that forgets the rest ends the wait, and nothing else.
+    let forgotten = server.recv(Wait::from(SOON).apart(Duration::ZERO, &mut |_: &mut dyn FnMut()| {}));
+    assert_eq!(forgotten.unwrap_err().code(), Code::Internal);
+    client.send(Channel::DATA, b"more", SOON).unwrap();
+    let looked =
+        server.recv(Wait::from(SOON).apart(SOON, &mut |_: &mut dyn FnMut()| panic!("it looks for long enough")));
+    assert_eq!(looked.unwrap().payload(), "more");
+}
+
+#[test]
+fn all_that_is_there_comes_whole() {
+    let (client, server) = pair(&Place::new());
+    let options = || CallOptions::new().trace(&b"trace"[..]);
+    let calls: Vec<_> = (0..3).map(|_| client.request_with(b"call", options()).unwrap()).collect();
+    client.send_with(b"message", options(), SOON).unwrap();
+    let mut messages = Vec::new();
+    while messages.len() < 4 {
+        server.recv_all(&mut messages, 2, SOON).unwrap();
+    }
+    assert!(messages.iter().all(|message| message.trace().unwrap() == "trace"));
+    assert_eq!(messages.iter().filter(|message| message.is_request()).count(), 3);
+    messages.iter().filter(|m| m.is_request()).for_each(|m| m.reply(b"", SOON).unwrap());
+    calls.into_iter().for_each(|call| drop(call.wait(SOON).unwrap()));
+    let error = server.recv_all(&mut messages, 1, Duration::from_millis(10)).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
 }

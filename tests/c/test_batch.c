@@ -145,7 +145,8 @@ TEST(arguments_are_checked_first) {
     CHECK_STATUS(hostlane_recv_batch(lane.server, LONG, buffer, 8, &entry, 1, NULL, NULL), HOSTLANE_E_INVALID_ARGUMENT);
     CHECK_EQ(n, 7);
     CHECK_OK(hostlane_recv_batch(lane.server, LONG, NULL, 0, &entry, 1, &n, NULL));
-    CHECK(n == 1 && entry.offset == 0 && entry.len == 0 && entry.message == NULL); /* the empty one, and nothing before */
+    CHECK(n == 1 && entry.offset == 0 && entry.len == 0 &&
+          entry.message == NULL); /* the empty one, and nothing before */
     CHECK_OK(hostlane_close(lane.client, NULL));
     CHECK_STATUS(hostlane_recv_batch(lane.server, LONG, buffer, 8, &entry, 1, &n, NULL), HOSTLANE_E_PEER_CLOSED);
     lane_close(&lane);

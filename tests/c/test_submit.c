@@ -113,8 +113,8 @@ TEST(what_finds_no_room_stays_in_its_message) {
     submit(all.context, sends, 2, events);
     CHECK(events[0].kind == HOSTLANE_EVENT_SENT && events[1].kind == HOSTLANE_EVENT_SENT);
     for (size_t total = 0, n = 0; total < 2; total += n) {
-        CHECK_OK(hostlane_context_next_batch(all.context, LONG, buffer, total == 0 ? 4 : 0, &events[total], 2, &n,
-                                             NULL));
+        CHECK_OK(
+            hostlane_context_next_batch(all.context, LONG, buffer, total == 0 ? 4 : 0, &events[total], 2, &n, NULL));
         CHECK(n == 1 || n == 2);
     }
     CHECK(events[0].message == NULL && events[0].data == (uint8_t *)buffer && memcmp(buffer, "four", 4) == 0);
@@ -141,9 +141,12 @@ TEST(the_failure_of_one_is_an_event) {
     wrong[5].kind = HOSTLANE_SUBMIT_STREAM_RECV;
     wrong[6].channel = 2; /* and one that is right */
     submit(all.context, wrong, 7, events);
-    const hostlane_status_t expected[] = {HOSTLANE_E_INVALID_HANDLE,   HOSTLANE_E_INVALID_ARGUMENT,
-                                          HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_INVALID_ARGUMENT,
-                                          HOSTLANE_E_INVALID_CHANNEL,  HOSTLANE_E_INVALID_HANDLE,
+    const hostlane_status_t expected[] = {HOSTLANE_E_INVALID_HANDLE,
+                                          HOSTLANE_E_INVALID_ARGUMENT,
+                                          HOSTLANE_E_INVALID_ARGUMENT,
+                                          HOSTLANE_E_INVALID_ARGUMENT,
+                                          HOSTLANE_E_INVALID_CHANNEL,
+                                          HOSTLANE_E_INVALID_HANDLE,
                                           HOSTLANE_OK};
     for (size_t at = 0; at < 7; ++at) {
         CHECK_STATUS(events[at].status, expected[at]);

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::message::{Message, Ticket};
+use crate::api::payload::Payload;
+use crate::api::peer::unexpected;
+use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
+use crate::error::Result;
 use crate::proto::channel::Channel;
-use crate::proto::level1::{Body, Delivery, Extra, Request};
+use crate::proto::conn::Post;
+use crate::proto::level1::{Body, Delivery, Extra, Request, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
@@ -91,6 +96,16 @@ impl<'a> BatchMessage<'a> {
         self.batch.items[self.at].ticket.is_some()
     }
 
+    /// Answers it as [`Message::reply`] does; inside a [cork](crate::Peer::cork) many answers leave in one write.
+    pub fn reply<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<()> {
+        let Some(lane) = &self.batch.lane else { return Err(unexpected()) };
+        let post = match self.ticket() {
+            Some(ticket) => ticket.answer(None),
+            None => Post::Message(self.channel(), With::default()),
+        };
+        lane.send(post, payload, wait.into())
+    }
+
     /// A message of its own, with a copy of the bytes.
     pub fn to_message(&self) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
@@ -133,16 +148,15 @@ impl<'a> Room<'a> {
     }
 
     /// Keeps a message; says whether there is room for one more.
-    pub(crate) fn place(&mut self, channel: Channel, body: Body<'_>, extra: Extra) -> bool {
+    pub(crate) fn place(&mut self, channel: Channel, body: Body<'_>, extra: Option<Box<Extra>>) -> bool {
         let len = body.len();
         let at = self.buffer.get_mut(self.used..).and_then(|rest| rest.get_mut(..len)).map(|place| {
             place.copy_from_slice(body.as_slice());
             self.used
         });
         self.used += at.map_or(0, |_| len);
-        let Extra { request, trace, fds } = extra;
-        let whole = at.is_some() && request.is_none() && trace.is_none() && fds.is_empty();
-        let message = (!whole).then(|| {
+        let message = (at.is_none() || extra.is_some()).then(|| {
+            let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
             let payload = if at.is_some() { Bytes::new() } else { body.into_bytes() };
             Message::new(Delivery { channel, payload, request, trace, fds }, self.lane.clone())
         });

@@ -64,7 +64,7 @@ pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
 
 /// Writes what is queued, as far as the carrier takes it.
 pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
-    loop {
+    while conn.wants_write() {
         conn.stage();
         if !conn.wants_write() {
             return;

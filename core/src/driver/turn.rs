@@ -21,6 +21,7 @@ use crate::driver::lock;
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
@@ -100,6 +101,11 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Whether `op` has a result that was not taken.
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_some_and(|waiter| waiter.result.is_some())
+    }
+
     /// Nobody waits for `op` any more.
     pub(crate) fn forget(&mut self, op: OpId) {
         self.waiting.remove(&op);
@@ -109,13 +115,18 @@ impl<T> Turn<T> {
     /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
     /// descriptor yet.
     pub(crate) fn attend(&self, interest: Interest) {
-        if (interest - self.attended).is_empty() {
+        if self.asleep == 0 || (interest - self.attended).is_empty() {
             return;
         }
         let asleep = self.waiting.iter().filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
         if let Some((_, sleep)) = asleep.max_by_key(|&(op, sleep)| (matches!(sleep, Sleep::Elsewhere(_)), op)) {
             sleep.wake();
         }
+    }
+
+    /// What of `interest` no caller polls the descriptor for.
+    pub(crate) fn unattended(&self, interest: Interest) -> Interest {
+        interest - self.attended
     }
 
     /// The I/O thread's share, and whether callers are at the descriptor, and whether any wait.
@@ -127,7 +138,7 @@ impl<T> Turn<T> {
     /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
-        let rest = interest - self.attended;
+        let rest = self.unattended(interest);
         let (share, led, waiting) = self.share();
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest);
@@ -176,6 +187,8 @@ pub(crate) trait Shared {
     fn glance(&mut self, _now: Instant) -> bool {
         false
     }
+    /// Lets go what is held back to be sent together.
+    fn release(&mut self) {}
     /// Gives `op` up for the reason `code` and hands it to its waiter.
     fn give_up(&mut self, op: OpId, code: Code);
 
@@ -191,10 +204,59 @@ pub(crate) trait Shared {
 
 /// Waits for `op`, which is expected in `shared`'s turn.
 pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let _scope = log::Scope::enter();
     let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
-    let result = wait_for(&mut expected, wait);
-    expected.ended = true;
-    result
+    let Some(apart) = wait.apart.take() else {
+        let result = wait_for(&mut expected, wait);
+        expected.ended = true;
+        return result;
+    };
+    let mut result = look(&mut expected, wait, apart.look);
+    if result.is_none() {
+        (apart.hook)(&mut || result = Some(wait_for(&mut expected, wait)));
+    }
+    wait.apart = Some(apart);
+    expected.ended = result.is_some();
+    result.unwrap_or_else(|| Err(Error::new(Code::Internal, "a wait was not run by its hook")))
+}
+
+/// Looks at the descriptor again and again for as long as `limit`, once at least: the result of the operation, if
+/// it ended or ran out of time.
+fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Duration) -> Option<Result<S::Out>> {
+    let (shared, op) = (expected.shared, expected.op);
+    let mut state = lock(shared);
+    let mut until = None;
+    loop {
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        let now = Instant::now();
+        state.pump(now);
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        if wait.deadline.is_some_and(|d| d <= now) {
+            return Some(out_of_time(&mut *state, op, wait, Code::Timeout));
+        }
+        if now >= *until.get_or_insert(now + limit) {
+            return None;
+        }
+        drop(state);
+        std::hint::spin_loop();
+        state = lock(shared);
+    }
+}
+
+/// Ends a wait before its operation: that is given up, or kept for another wait.
+fn out_of_time<S: Shared>(state: &mut S, op: OpId, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
+    if !wait.keep {
+        state.give_up(op, code);
+    }
+    let result = state.turn().take(op);
+    state.attend();
+    result.unwrap_or_else(|| Err(given_up(code)))
 }
 
 /// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
@@ -232,12 +294,14 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
             return result;
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         if wait.deadline.is_some_and(|d| d <= now) {
-            match looked {
-                false => drop(state.pump(now)),
-                true => state.give_up(op, Code::Timeout),
+            if looked {
+                return out_of_time(&mut *state, op, wait, Code::Timeout);
             }
+            state.pump(now);
             looked = true;
             continue;
         }
@@ -275,6 +339,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
         }
         drop(state);
+        log::flush();
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);
@@ -299,7 +364,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             let decision = wait.interrupted();
             state = lock(shared);
             if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-                state.give_up(op, Code::Interrupted);
+                return out_of_time(&mut *state, op, wait, Code::Interrupted);
             }
         }
     }
