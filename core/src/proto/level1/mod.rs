@@ -581,6 +581,7 @@ impl Level1 {
 
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
+        self.reader.abandon();
         self.inbox.abandon();
         self.waiting.clear();
         self.pings.clear();
