@@ -127,6 +127,9 @@ pub const LINK_DELAY: Duration = Duration::from_millis(10);
 /// See [`LINK_DELAY`].
 pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
 
+/// Events that a link keeps for the program; further messages wait with the connection, against its credit.
+pub const LINK_EVENTS: usize = 64;
+
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
 

@@ -27,10 +27,10 @@ fn child() {
         }
         "swallow" => {
             let peer = listener.accept(Wait::forever()).unwrap();
-            // Kept, since a dropped request is answered by that.
-            let mut kept = Vec::new();
+            // Kept: a request that is dropped is answered, as abandoned.
+            let mut swallowed = Vec::new();
             while let Ok(message) = peer.recv(Wait::forever()) {
-                kept.push(message);
+                swallowed.push(message);
             }
         }
         other => panic!("no such child: {other}"),

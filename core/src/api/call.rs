@@ -12,7 +12,6 @@ use crate::driver::lane::Lane;
 use crate::error::{Code, Error, Result};
 use crate::os::Descriptor;
 use crate::proto::channel::Channel;
-use crate::proto::conn::Post;
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome};
 
@@ -101,7 +100,8 @@ impl CallOptions {
         self
     }
 
-    /// When the caller stops waiting; the other side is told how long that is. Waiting for the reply has its own limit.
+    /// When the caller stops waiting: the call, or stream, then ends with `timeout` on this side and is over for the other,
+    /// which is told how long it has. A wait for the reply may end before.
     pub fn deadline(mut self, at: Instant) -> Self {
         self.with.deadline = Some(at);
         self
@@ -134,13 +134,13 @@ impl CallOptions {
         CallOptions { channel: self.channel, with }
     }
 
-    pub(crate) fn is_idempotent(&self) -> bool {
-        self.with.idempotency.is_some()
+    #[cfg(feature = "tokio")]
+    pub(crate) fn told_deadline(&self) -> Option<Instant> {
+        self.with.deadline
     }
 
-    pub(crate) fn into_request(self) -> (Channel, Post) {
-        let channel = self.channel.unwrap_or(Channel::COMMAND);
-        (channel, Post::Request(channel, self.with))
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.with.idempotency.is_some()
     }
 
     pub(crate) fn into_parts_or(self, channel: Channel) -> (Channel, With) {

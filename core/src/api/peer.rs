@@ -240,8 +240,18 @@ impl Peer {
 
     /// Starts a call with what `options` says.
     pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
-        let (channel, post) = options.into_request();
-        let op = self.lane.start_call(post, payload)?;
+        let (channel, with) = options.into_parts();
+        self.start_call(channel, with.deadline, with, payload)
+    }
+
+    fn start_call(
+        &self,
+        channel: Channel,
+        deadline: Option<Instant>,
+        with: With,
+        payload: impl Payload,
+    ) -> Result<Call> {
+        let op = self.lane.start_call(Post::Request(channel, with), payload, deadline)?;
         Ok(Call::new(self.lane.clone(), channel, op))
     }
 
@@ -249,11 +259,9 @@ impl Peer {
     /// [`request`](Peer::request) and [`Call::wait`].
     pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let wait = wait.into();
-        let options = match wait.deadline {
-            Some(at) => CallOptions::new().deadline(at),
-            None => CallOptions::new(),
-        };
-        self.request_with(payload, options)?.wait(wait)
+        // The wait itself sees to its deadline.
+        let with = With { deadline: wait.deadline, ..With::default() };
+        self.start_call(Channel::COMMAND, None, with, payload)?.wait(wait)
     }
 
     /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of

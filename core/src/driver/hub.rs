@@ -274,6 +274,14 @@ impl Hub {
         lane
     }
 
+    /// Takes an accepted client in.
+    pub(crate) fn admit(self: &Arc<Hub>, made: Made) -> Peer {
+        let lane = self.seat(made);
+        // Frames may have arrived behind the handshake, before anybody watched.
+        lane.pump(false);
+        Peer::of(lane)
+    }
+
     /// Gives a lane of blocking callers its place beside them.
     pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Seat {
         let token = self.join(|_| Member::Lane(lane.clone()));
@@ -510,17 +518,16 @@ impl Seat {
         let Some(hub) = self.hub.upgrade() else { return };
         let completions: Vec<Completion> = finished
             .into_iter()
-            .map(|(op, result)| {
-                let accepted = result.map(|made| {
-                    let lane = hub.seat(made);
-                    // Frames may have arrived behind the handshake, before anybody watched.
-                    lane.pump(false);
-                    Outcome::Accepted(Peer::of(lane))
-                });
-                Completion { op, result: accepted }
-            })
+            .map(|(op, result)| Completion { op, result: result.map(|made| Outcome::Accepted(hub.admit(made))) })
             .collect();
         hub.complete(completions.into_iter());
+    }
+
+    /// Tells accepts that a client is ready.
+    pub(crate) fn tell(&self, ops: Vec<OpId>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.complete(ops.into_iter().map(|op| Completion { op, result: Ok(Outcome::Readable) }));
+        }
     }
 
     pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>, interest: Interest) {

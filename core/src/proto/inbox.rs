@@ -81,6 +81,11 @@ impl Inbox {
         Some((channel, payload))
     }
 
+    /// Whether there is a message of `channel`, or any.
+    pub(crate) fn has_messages(&self, channel: Option<usize>) -> bool {
+        channel.map_or(self.depth.messages, |at| self.queued(at)) > 0
+    }
+
     pub(crate) fn wait(&mut self, op: OpId, channel: Option<usize>) {
         self.waiting.push_back((op, channel));
     }

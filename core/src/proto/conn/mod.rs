@@ -127,8 +127,8 @@ pub(crate) struct Conn {
     /// Calls that wait for the one on the wire: level 0 has no ids, so it carries one at a time.
     waiting_calls: VecDeque<(OpId, Bytes)>,
     call: Option<OpId>,
-    /// Operations that wait for anything to receive.
-    readers: Vec<OpId>,
+    /// Operations that wait for anything to receive, of a channel's position or of all.
+    readers: Vec<(OpId, Option<usize>)>,
     pings: VecDeque<Ping>,
     /// A drain was asked for: no new sends or calls.
     draining: bool,

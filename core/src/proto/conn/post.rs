@@ -74,7 +74,7 @@ impl Conn {
     }
 
     /// The driver wrote `taken` bytes of what [`inline`](Conn::inline) gave; the rest is `payload`'s.
-    #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote(
         &mut self,
         op: OpId,

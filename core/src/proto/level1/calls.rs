@@ -283,9 +283,9 @@ impl Level1 {
     /// leave.
     pub(crate) fn sent(&self, id: u64, kept: bool) -> Sent {
         match self.calls.get(&id) {
-            Some(call) if call.sent || (kept && self.outbox.is_staged(Mark::Request(id))) => Sent::Maybe,
-            Some(_) => Sent::No,
-            None => Sent::Maybe,
+            Some(call) if call.sent => Sent::Maybe,
+            Some(_) if !kept || !self.outbox.is_staged(Mark::Request(id)) => Sent::No,
+            _ => Sent::Maybe,
         }
     }
 
@@ -547,24 +547,6 @@ impl Level1 {
 
     pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
         (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
-    }
-
-    /// The program waits no more for a message or an answer to leave, which is taken back if nothing of it has.
-    pub(crate) fn give_up_send(&mut self, op: OpId, ops: &mut Ops) -> bool {
-        let answered = match self.withdraw(op) {
-            Some(message) if message.kind == kind::RESPONSE => message.id,
-            Some(_) => return true,
-            None => {
-                let held = |s: &Served| s.stream.as_ref().is_some_and(|s| s.holds(op));
-                let Some(id) = self.served.iter().find(|(_, s)| held(s)).map(|(&id, _)| id) else { return false };
-                self.let_go(id, ops);
-                id
-            }
-        };
-        // The caller is owed an end.
-        let error = Error::new(Code::CallAbandoned, "the program gave its answer up before it could leave");
-        self.outbox.push_control(kind::ERROR, 0, answered, &Reason::encode(&error));
-        true
     }
 }
 

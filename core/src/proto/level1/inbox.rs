@@ -149,7 +149,7 @@ pub(crate) struct Inbox {
     queues: Vec<Queue>,
     waiting: VecDeque<(OpId, Option<usize>)>,
     /// Operations that wait for anything to be there, and take nothing.
-    watching: Vec<OpId>,
+    watching: Vec<(OpId, Option<usize>)>,
     arrivals: u64,
     messages: usize,
     bytes: usize,
@@ -198,11 +198,18 @@ impl Inbox {
 
     /// The operations that wait for anything to be there, when something is.
     pub(super) fn watchers(&mut self) -> Vec<OpId> {
-        if self.messages == 0 { Vec::new() } else { std::mem::take(&mut self.watching) }
+        if self.messages == 0 || self.watching.is_empty() {
+            return Vec::new();
+        }
+        let there = |channel: Option<usize>| channel.is_none_or(|at| !self.queues[at].entries.is_empty());
+        let (told, still) = self.watching.iter().partition(|&&(_, channel)| there(channel));
+        self.watching = still;
+        let told: Vec<(OpId, Option<usize>)> = told;
+        told.into_iter().map(|(op, _)| op).collect()
     }
 
-    pub(super) fn watch(&mut self, op: OpId) {
-        self.watching.push(op);
+    pub(super) fn watch(&mut self, op: OpId, channel: Option<usize>) {
+        self.watching.push((op, channel));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -257,7 +264,7 @@ impl Inbox {
 
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
-        self.watching.retain(|&o| o != op);
+        self.watching.retain(|&(o, _)| o != op);
     }
 
     pub(super) fn abandon(&mut self) {

@@ -342,8 +342,8 @@ impl Level1 {
         self.inbox.wait(op, channel);
     }
 
-    pub(crate) fn wait_readable(&mut self, op: OpId) {
-        self.inbox.watch(op);
+    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
+        self.inbox.watch(op, channel);
     }
 
     fn give_back(&mut self, grant: Option<Grant>) {
@@ -364,7 +364,7 @@ impl Level1 {
     ) -> Step {
         let corked = self.is_corked();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
@@ -418,7 +418,7 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
-    #[allow(clippy::too_many_arguments)] // One call in one place, with what the driver knows.
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote_send(
         &mut self,
         at: usize,
@@ -431,8 +431,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);

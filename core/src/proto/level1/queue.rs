@@ -21,6 +21,13 @@ pub enum Policy {
     Latest,
 }
 
+impl Policy {
+    /// Whether a send never waits, because messages are dropped instead.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Policy::DropOldest | Policy::Latest)
+    }
+}
+
 /// A message in a queue.
 #[derive(Debug)]
 pub(super) struct Queued {
@@ -140,6 +147,7 @@ impl ChannelQueue {
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
+                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
@@ -193,10 +201,11 @@ impl ChannelQueue {
         self.credited.iter().chain(&self.free).any(|q| q.message.mark == Some(mark))
     }
 
-    /// Withdraws the message with `mark` if nothing of it is staged.
+    /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
     pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
+        let answer = |q: &Queued| q.message.kind == super::header::kind::RESPONSE;
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark))
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark) && !answer(q))
                 && let Some(queued) = queue.remove(at)
             {
                 self.bytes -= queued.charge();
