@@ -382,10 +382,7 @@ impl Conn {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
             State::Hello(_) => Err(Error::new(Code::Internal, "used before the handshake ended")),
-            State::Open if self.draining => {
-                let code = if self.one.is_some() { Code::Draining } else { Code::Closed };
-                Err(Error::new(code, "this side is draining the connection"))
-            }
+            State::Open if self.draining => Err(Error::new(Code::Closed, "this side is draining the connection")),
             State::Open if self.write_dead => {
                 Err(Error::new(Code::ConnectionLost, "the other side takes no more messages"))
             }
