@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome};
 use crate::proto::outbox::Standing;
 
@@ -96,7 +97,7 @@ impl Conn {
         self.ops.finish(op, Err(reason.with_sent(sent)));
         match kind {
             Kind::Recv => self.inbox.forget(op),
-            Kind::Readable => self.readers.retain(|&o| o != op),
+            Kind::Readable => self.readers.retain(|&(o, _)| o != op),
             // Kinds of level 1 alone.
             Kind::Request(_) | Kind::StreamSend(_) | Kind::StreamRecv(_) | Kind::Watch(_) => {}
             Kind::Ping => self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None),
@@ -177,6 +178,7 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
+        self.notices.push(Notice::Ended);
         // With last words to come, the response they follow is still owed.
         if self.last_words.is_none() {
             self.outbox.clear();
@@ -206,7 +208,7 @@ impl Conn {
                 // What has begun goes on; only this wait is over.
                 let unsent = match kind {
                     Kind::StreamSend(id) => one.withdraw_item(op, id),
-                    _ => one.give_up_send(op, &mut self.ops),
+                    _ => one.withdraw_send(op),
                 };
                 self.ops.finish(op, Err(reason.with_sent(if unsent { Sent::No } else { Sent::Maybe })));
             }

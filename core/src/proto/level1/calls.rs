@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Level1;
+use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::outbox::{Mark, Outgoing, Plan};
 use super::stream::Stream;
-use super::{Level1, code_and_text};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::os::Descriptor;
@@ -271,6 +272,13 @@ impl Level1 {
         self.gather(plan, payload, None);
     }
 
+    /// Whether nothing of the request of an own call has begun to leave.
+    pub(super) fn is_unsent(&self, id: u64) -> bool {
+        self.calls
+            .get(&id)
+            .is_some_and(|call| !call.sent && (!call.open || self.outbox.channels()[call.at].holds(Mark::Request(id))))
+    }
+
     /// Whether the request of a call may be executed when the connection ends now; `kept`: what is staged may still
     /// leave.
     pub(crate) fn sent(&self, id: u64, kept: bool) -> Sent {
@@ -492,7 +500,7 @@ impl Level1 {
         if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
             self.let_go(id, ops);
             let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
-            self.outbox.push_control(kind::ERROR, 0, id, &code_and_text(&error));
+            self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&error));
         }
     }
 
@@ -539,24 +547,6 @@ impl Level1 {
 
     pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
         (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
-    }
-
-    /// The program waits no more for a message or an answer to leave, which is taken back if nothing of it has.
-    pub(crate) fn give_up_send(&mut self, op: OpId, ops: &mut Ops) -> bool {
-        let answered = match self.withdraw(op) {
-            Some(message) if message.kind == kind::RESPONSE => message.id,
-            Some(_) => return true,
-            None => {
-                let held = |s: &Served| s.stream.as_ref().is_some_and(|s| s.holds(op));
-                let Some(id) = self.served.iter().find(|(_, s)| held(s)).map(|(&id, _)| id) else { return false };
-                self.let_go(id, ops);
-                id
-            }
-        };
-        // The caller is owed an end.
-        let error = Error::new(Code::CallAbandoned, "the program gave its answer up before it could leave");
-        self.outbox.push_control(kind::ERROR, 0, answered, &code_and_text(&error));
-        true
     }
 }
 

@@ -5,6 +5,7 @@
 //! the whole; an engine is made by the handshake and dropped with the connection.
 
 mod calls;
+mod control;
 mod events;
 mod ext;
 mod header;
@@ -14,6 +15,15 @@ mod queue;
 mod reader;
 mod ready;
 mod stream;
+
+/// The codec, for those who test it alone.
+#[cfg(test)]
+pub(crate) mod wire {
+    pub(crate) use super::control::{Control, Reason};
+    pub(crate) use super::ext::Ext;
+    pub(crate) use super::header::{Header, flag, kind};
+    pub(crate) use super::reader::{Arrived, Event, Reader};
+}
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -29,6 +39,7 @@ pub(crate) use ready::Proofs;
 use bytes::Bytes;
 
 use self::calls::{OwnCall, Served, Waiting};
+use self::control::Reason;
 use self::header::kind;
 use self::inbox::{Grant, Inbox};
 use self::outbox::{Mark, Outbox};
@@ -39,6 +50,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -140,6 +152,8 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
+    /// Requests of which more frames are to come, at most one in a channel.
+    arriving: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When streams of this side end; plain calls end with their operations.
     stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -147,6 +161,7 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
+    notices: Vec<Notice>,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// Until the outbox is empty a cork holds nothing back.
@@ -175,7 +190,7 @@ impl Level1 {
         outbox.open(channels.as_slice(), peer.window, policy);
         let mut inbox = Inbox::default();
         inbox.open(channels.as_slice(), own.window);
-        let mut engine = Level1 {
+        Level1 {
             connector,
             peer,
             own,
@@ -194,18 +209,18 @@ impl Level1 {
             served: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
+            arriving: Vec::new(),
             served_deadlines: BinaryHeap::new(),
             stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            notices: Vec::new(),
             corks: 0,
             released: false,
             counts: Counts::default(),
-        };
-        engine.begin_ready();
-        engine
+        }
     }
 
     fn position(&self, channel: u16) -> Result<usize> {
@@ -330,8 +345,8 @@ impl Level1 {
         self.inbox.wait(op, channel);
     }
 
-    pub(crate) fn wait_readable(&mut self, op: OpId) {
-        self.inbox.watch(op);
+    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
+        self.inbox.watch(op, channel);
     }
 
     fn give_back(&mut self, grant: Option<Grant>) {
@@ -358,7 +373,8 @@ impl Level1 {
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
         }
         if lossy {
-            channel.make_room(payload.len());
+            let begins = channel.make_room(payload.len());
+            self.notices.extend(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -369,6 +385,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
+        self.notices.extend(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -533,6 +550,11 @@ impl Level1 {
         self.outbox.push_control(kind::GOAWAY, 0, 0, &payload);
     }
 
+    /// Whether a one-way message on the channel at `at` would wait for credit.
+    pub(crate) fn is_stuck(&self, at: usize) -> bool {
+        self.outbox.channels()[at].is_stuck()
+    }
+
     /// Whether new messages and calls may be started.
     pub(crate) fn may_start(&self) -> Result<()> {
         if self.drain.told {
@@ -566,15 +588,14 @@ impl Level1 {
         self.drain.asked
     }
 
-    /// The last frame of this side; nothing queued before it is kept.
+    /// The last frame of this side; no message queued before it is kept.
     pub(crate) fn last_words(&mut self, error: &Error) {
         self.outbox.drop_queued();
         self.push_close(error);
     }
 
     fn push_close(&mut self, error: &Error) {
-        let payload = code_and_text(error);
-        self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+        self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
     }
 
     /// Nothing more comes or goes, and what had come is dropped. The counters stay.
@@ -650,6 +671,11 @@ impl Level1 {
         }
     }
 
+    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
+        self.inbox.take_notices(out);
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -662,16 +688,4 @@ impl Level1 {
 
 fn bad(what: impl Into<String>) -> Error {
     Error::new(Code::ProtocolError, what)
-}
-
-/// The payload of CLOSE, ERROR and REFUSE.
-fn code_and_text(error: &Error) -> Vec<u8> {
-    let mut payload = error.code().number().to_le_bytes().to_vec();
-    let text = error.message();
-    let mut end = text.len().min(limits::MAX_CONTROL_FRAME - payload.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    payload.extend_from_slice(&text.as_bytes()[..end]);
-    payload
 }

@@ -497,15 +497,15 @@ impl Outbox {
         }
     }
 
-    /// Drops what has not begun to leave. What is staged may still be finished.
+    /// Drops the messages that have not begun to leave. What is staged may still be finished.
     pub(super) fn drop_queued(&mut self) {
         self.ring.clear();
         self.channels.iter_mut().for_each(ChannelQueue::clear);
-        self.control.clear();
     }
 
     pub(super) fn clear(&mut self) {
         self.drop_queued();
+        self.control.clear();
         self.marks.clear();
         self.staged.clear();
         self.fds.clear();

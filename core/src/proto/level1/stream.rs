@@ -37,6 +37,8 @@ pub(super) struct Stream {
     window: Window,
     in_ended: bool,
     readers: VecDeque<OpId>,
+    /// Operations that wait for something to read, and take nothing.
+    watchers: Vec<OpId>,
     /// How the call ended, for its caller, until it is taken.
     end: Option<Result<Bytes>>,
     end_seen: bool,
@@ -55,6 +57,7 @@ impl Stream {
             window: Window::new(own_window),
             in_ended: false,
             readers: VecDeque::new(),
+            watchers: Vec::new(),
             end: None,
             end_seen: false,
         }
@@ -81,16 +84,19 @@ impl Stream {
         self.held.is_some()
     }
 
-    /// Whether the answer of this operation is kept.
-    pub(super) fn holds(&self, op: OpId) -> bool {
-        self.held.as_ref().is_some_and(|answer| answer.mark == Some(Mark::Send(op)))
-    }
-
     /// Keeps the answer until the items before it have left.
     pub(super) fn hold(&mut self, answer: Outgoing, ops: &mut Ops) {
         self.held = Some(answer);
         self.out_ended = true;
-        self.readers.drain(..).for_each(|op| ops.finish(op, Err(call_ended())));
+        self.all_readers().for_each(|op| ops.finish(op, Err(call_ended())));
+    }
+
+    fn all_readers(&mut self) -> impl Iterator<Item = OpId> {
+        self.readers.drain(..).chain(self.watchers.drain(..))
+    }
+
+    fn tell(&mut self, ops: &mut Ops) {
+        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::Readable)));
     }
 
     /// The call ended: readers get what is left, then the end.
@@ -103,6 +109,7 @@ impl Stream {
             let result = self.take_end();
             ops.finish(op, result);
         }
+        self.tell(ops);
     }
 
     fn take_end(&mut self) -> Result<Outcome> {
@@ -116,7 +123,7 @@ impl Stream {
     /// Nothing comes or goes any more.
     pub(super) fn fail_all(&mut self, ops: &mut Ops, error: &Error) {
         self.out.drain(..).for_each(|item| ops.finish(item.op, Err(error.clone())));
-        self.readers.drain(..).for_each(|op| ops.finish(op, Err(error.clone())));
+        self.all_readers().for_each(|op| ops.finish(op, Err(error.clone())));
         self.items.clear();
     }
 
@@ -205,6 +212,22 @@ impl Level1 {
 
     /// The next item, or the end: of the call for its caller, of the caller's direction for the other side.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        self.read_stream(op, id, ops, deadline, |stream| stream.readers.push_back(op))
+    }
+
+    /// The same, but an operation that has to wait is only told that it is there.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        self.read_stream(op, id, ops, deadline, |stream| stream.watchers.push(op))
+    }
+
+    fn read_stream(
+        &mut self,
+        op: OpId,
+        id: u64,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+        wait: impl FnOnce(&mut Stream),
+    ) -> Step {
         let Some((stream, _)) = self.stream(id) else { return Some(Err(call_ended())) };
         if let Some(payload) = stream.items.pop_front() {
             let grant = stream.window.consume(payload.len()).filter(|_| !stream.in_ended);
@@ -222,7 +245,7 @@ impl Level1 {
         if let Err(error) = ops.admit() {
             return Some(Err(error));
         }
-        stream.readers.push_back(op);
+        wait(stream);
         ops.insert(op, Kind::StreamRecv(id), deadline);
         None
     }
@@ -230,6 +253,7 @@ impl Level1 {
     pub(crate) fn forget_stream_recv(&mut self, op: OpId, id: u64) {
         if let Some((stream, _)) = self.stream(id) {
             stream.readers.retain(|&o| o != op);
+            stream.watchers.retain(|&o| o != op);
         }
     }
 
@@ -252,7 +276,7 @@ impl Level1 {
     }
 
     /// An item begins: `credit_exceeded` if there was none for it.
-    pub(super) fn admit_item(&mut self, id: u64, fin: bool, total: usize) -> Result<()> {
+    pub(super) fn admit_item(&mut self, id: u64, total: usize) -> Result<()> {
         let plain = match self.is_own(id) {
             true => self.calls.get(&id).is_some_and(|c| c.stream.is_none()),
             false => self.served.get(&id).is_some_and(|s| s.stream.is_none()),
@@ -263,9 +287,6 @@ impl Level1 {
         let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended()) else { return Ok(()) };
         if stream.in_ended {
             return Err(bad(format!("an item for the stream {id} behind its end")));
-        }
-        if fin && total == 0 {
-            return Ok(());
         }
         match stream.window.charge(total) {
             true => Ok(()),
@@ -288,11 +309,15 @@ impl Level1 {
                     grant = stream.window.consume(len).filter(|_| !fin);
                     ops.finish(op, Ok(Outcome::Item(payload)));
                 }
-                None => stream.items.push_back(payload),
+                None => {
+                    stream.items.push_back(payload);
+                    stream.tell(ops);
+                }
             }
         }
         if fin {
             stream.readers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::StreamEnd(None))));
+            stream.tell(ops);
         }
         self.count_in(at, len);
         if let Some(total) = grant {
