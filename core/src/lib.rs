@@ -3,6 +3,7 @@
 #[cfg(feature = "tokio")]
 pub mod aio;
 pub mod limits;
+pub mod log;
 
 mod addr;
 mod api;

@@ -13,6 +13,7 @@ use common::{Place, SOON, until};
 use hostlane::aio::{self, Listener, Peer};
 use hostlane::{Batch, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 fn single() -> Runtime {
@@ -178,17 +179,21 @@ fn receives_given_up_again_and_again_lose_nothing_and_keep_the_order() {
         for level in [Level::Zero, Level::One] {
             let place = Place::new();
             let (client, server) = pair(&place, level).await;
+            // In bursts, so that the receiver has to wait again and again.
+            let burst = Arc::new(Semaphore::new(0));
+            let permits = burst.clone();
             let sender = tokio::spawn(async move {
                 for n in 0..MESSAGES {
+                    permits.acquire().await.unwrap().forget();
                     client.send(Channel::DATA, &n.to_le_bytes()).await.unwrap();
-                    if n % 7 == 0 {
-                        tokio::task::yield_now().await;
-                    }
                 }
                 client
             });
             let (mut next, mut given_up) = (0u32, 0u32);
             while next < MESSAGES {
+                if next % 50 == 0 && burst.available_permits() == 0 {
+                    burst.add_permits(50);
+                }
                 tokio::select! {
                     biased;
                     // Polled, woken and given up in every order there is.

@@ -276,7 +276,7 @@ TEST(a_stopped_process_is_noticed) {
         _exit(1);
     }
     hostlane::listen_options options;
-    options.keepalive = 50ms;
+    options.keepalive = 400ms; // a slow machine answers within two of it
     const auto listener = hostlane::listener::listen(path, options).value();
     CHECK_EQ(write(ready[1], "!", 1), 1);
     const auto peer = listener.accept(soon).value();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Made;
 use crate::driver::turn::{self, Shared, Turn};
-use crate::driver::{carry, lock};
+use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::os::carrier::Carrier;
@@ -127,7 +127,7 @@ impl Acceptor {
     pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
         self.stamp.check()?;
         let op = {
-            let mut state = lock(&self.state);
+            let mut state = lock_telling(&self.state);
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Turn::default())) {
                 return Err(Error::new(Code::WrongDriver, "a context drives this listener: use its accept"));
             }
@@ -169,9 +169,9 @@ impl Acceptor {
     }
 
     /// Has `hub` drive this listener, if nothing else does.
-    fn join(self: &Arc<Acceptor>, hub: &Arc<Hub>) -> Result<MutexGuard<'_, State>> {
+    fn join(self: &Arc<Acceptor>, hub: &Arc<Hub>) -> Result<Telling<'_, State>> {
         self.stamp.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.check_open()?;
         if state.driver.is_none() {
             let mut seat = hub.seat_acceptor(self);
@@ -187,7 +187,7 @@ impl Acceptor {
 
     /// Something is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         if alarm && let Some(Driver::Seated(seat)) = &mut state.driver {
             seat.alarm_rang();
         }
@@ -195,14 +195,14 @@ impl Acceptor {
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
-        lock(&self.state).end_accept(op, Code::Cancelled);
+        lock_telling(&self.state).end_accept(op, Code::Cancelled);
     }
 
     pub(crate) fn close(&self) {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
         if let Some(socket) = state.socket.take() {
             // Closing would take it out too, unless the descriptor is not the only one.
@@ -299,6 +299,7 @@ impl State {
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // The client stays in the backlog and is served once something was freed.
                     self.stats.pauses += 1;
+                    report::paused(&self.address);
                     self.resume_at = Some(now + limits::ACCEPT_BACKOFF);
                     return false;
                 }
@@ -378,6 +379,8 @@ impl State {
         let _ = self.epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
         match failure {
             None => {
+                let mut client = client;
+                report::conn(&mut client.conn, &self.address);
                 self.stats.accepted += 1;
                 self.ready.push_back(Made {
                     carrier: client.carrier,
@@ -388,6 +391,7 @@ impl State {
                 });
             }
             Some(error) => {
+                report::refused(&self.address, &error);
                 *self.stats.refused.entry(error.code()).or_default() += 1;
                 if self.refusals.len() == limits::MAX_REFUSALS {
                     self.refusals.pop_front();

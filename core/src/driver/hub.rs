@@ -17,6 +17,7 @@ use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
+use crate::log::Scope;
 use crate::os::dial::Dial;
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
@@ -146,6 +147,7 @@ impl Hub {
         if budget == 0 {
             return Err(Error::new(Code::InvalidArgument, "a budget of no completion makes no progress"));
         }
+        let _scope = Scope::enter();
         let _turn = lock(&self.turn);
         let queued = {
             let mut queue = lock(&self.queue);

@@ -185,12 +185,13 @@ impl Share {
         attendant == Attendant::Caller && !rest.is_empty()
     }
 
-    /// The thread was woken for the lane: whether it is to move bytes. Otherwise it stops watching until it
-    /// is told to, and looks again when leaders may have gone.
+    /// The thread was woken for the lane, of which callers leave `rest` unattended: whether it is to move bytes. Otherwise it
+    /// stops watching until it is told to, and looks again when leaders may have gone.
     pub(crate) fn woken(
         &mut self,
         fd: Option<BorrowedFd<'_>>,
         alarm: bool,
+        rest: Interest,
         led: bool,
         waiting: bool,
         now: Instant,
@@ -200,7 +201,8 @@ impl Share {
         if alarm {
             seat.alarm_rang();
         }
-        if !led && attendant == Attendant::Thread {
+        // A leader who polls for room to write alone leaves the reading to it.
+        if attendant == Attendant::Thread && (!led || !rest.is_empty()) {
             self.patience = LEADER_LINGER;
             return true;
         }

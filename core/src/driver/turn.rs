@@ -21,6 +21,7 @@ use crate::driver::lock;
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
@@ -123,6 +124,11 @@ impl<T> Turn<T> {
         }
     }
 
+    /// What of `interest` no caller polls the descriptor for.
+    pub(crate) fn unattended(&self, interest: Interest) -> Interest {
+        interest - self.attended
+    }
+
     /// The I/O thread's share, and whether callers are at the descriptor, and whether any wait.
     pub(crate) fn share(&mut self) -> (&mut Share, bool, bool) {
         let led = !self.attended.is_empty();
@@ -132,7 +138,7 @@ impl<T> Turn<T> {
     /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
-        let rest = interest - self.attended;
+        let rest = self.unattended(interest);
         let (share, led, waiting) = self.share();
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest);
@@ -198,6 +204,7 @@ pub(crate) trait Shared {
 
 /// Waits for `op`, which is expected in `shared`'s turn.
 pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let _scope = log::Scope::enter();
     let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
     let Some(apart) = wait.apart.take() else {
         let result = wait_for(&mut expected, wait);
@@ -332,6 +339,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
         }
         drop(state);
+        log::flush();
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::limits;
 use crate::proto::OpId;
+use crate::proto::notice::{Gauge, Notice};
 
 /// A queued message: (arrival number, payload).
 type Queued = (u64, Bytes);
@@ -18,6 +19,7 @@ pub(crate) struct Inbox {
     waiting: VecDeque<(OpId, Option<usize>)>,
     arrivals: u64,
     depth: Depth,
+    gauge: Gauge,
     paused: bool,
 }
 
@@ -61,6 +63,13 @@ impl Inbox {
         self.arrivals += 1;
         self.queues[channel].push_back((self.arrivals, payload));
         None
+    }
+
+    /// After an arrival: whether the queue has become nearly full.
+    pub(crate) fn rises(&mut self) -> Option<Notice> {
+        let (bytes, limit) = (self.depth.bytes, limits::RECV_QUEUE);
+        let high = Notice::QueueHigh { channel: None, sending: false, bytes, limit };
+        self.gauge.rises(bytes, limit).then_some(high)
     }
 
     /// The oldest message of `channel`, or of all channels.

@@ -13,6 +13,7 @@ pub(crate) mod ids;
 pub(crate) mod inbox;
 mod json;
 pub(crate) mod level1;
+pub(crate) mod notice;
 pub(crate) mod offer;
 mod ops;
 mod outbox;

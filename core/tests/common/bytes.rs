@@ -58,6 +58,8 @@ impl Raw1 {
     fn ready(mut self) -> Raw1 {
         self.send(0x04, 0, 0, 0, b"");
         while self.frame().expect("READY").kind != 0x04 {}
+        let grease = self.frame().expect("GREASE behind it");
+        assert!((0x70..=0x7F).contains(&grease.kind));
         self
     }
 

@@ -12,6 +12,7 @@ use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
 use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -305,6 +306,7 @@ impl Conn {
         if self.waiting_sends.is_empty() && self.outbox.has_room() {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
+            self.notices.extend(self.outbox.rises());
         } else {
             self.waiting_sends.push_back((op, channel, payload));
         }
@@ -361,8 +363,15 @@ impl Conn {
                 _ => Err(error.clone()),
             });
         }
-        self.draining = true;
+        if !std::mem::replace(&mut self.draining, true) {
+            self.notices.push(Notice::Draining { by_peer: false });
+        }
         self.ops.insert(op, Kind::Drain, deadline);
+        if self.write_dead && self.one.is_none() {
+            // Nobody can be told, so nobody will acknowledge it. Level 1 reads on: a CLOSE may be on its way.
+            self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            return None;
+        }
         if let Some(one) = &mut self.one {
             one.start_drain();
         }

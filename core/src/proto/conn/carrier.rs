@@ -14,6 +14,7 @@ use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
 use crate::proto::hello;
 use crate::proto::level1::{Level1, Proofs, Setup};
+use crate::proto::notice::Notice;
 use crate::proto::offer::{self, Theirs};
 use crate::proto::ops::{Kind, Outcome};
 use crate::proto::outbox::Standing;
@@ -211,6 +212,7 @@ impl Conn {
                 if let Some((op, payload)) = self.inbox.arrive(position, frame.payload) {
                     self.ops.finish(op, Ok(Outcome::Message(delivery(frame.channel, payload))));
                 }
+                self.notices.extend(self.inbox.rises());
                 self.tell_readable();
             }
         }
@@ -290,6 +292,7 @@ impl Conn {
     fn opened(&mut self) {
         self.state = State::Open;
         self.opened = true;
+        self.notices.push(Notice::Opened);
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }
@@ -313,6 +316,9 @@ impl Conn {
             }
             Control::ShutdownRequest => {
                 self.acks_owed += 1;
+                if !std::mem::replace(&mut self.peer_drains, true) {
+                    self.notices.push(Notice::Draining { by_peer: true });
+                }
                 // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
                 for (op, _) in self.waiting_calls.drain(..) {
                     self.ops.finish(op, Err(Error::new(Code::Draining, "the other side is draining this connection")));

@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome};
 use crate::proto::outbox::Standing;
 
@@ -177,6 +178,7 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
+        self.notices.push(Notice::Ended);
         // With last words to come, the response they follow is still owed.
         if self.last_words.is_none() {
             self.outbox.clear();
@@ -252,7 +254,8 @@ impl Conn {
             one.end_unsent_streams(error, &mut self.ops);
             one.clear_outbox();
         }
-        if self.read_ended || self.draining {
+        // A drain too goes on until the end of the stream: what has arrived before it is not lost.
+        if self.read_ended {
             self.end(peer_closed());
         }
     }

@@ -31,6 +31,7 @@ use crate::proto::control::Control;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
 use crate::proto::level1::{Level1, Policy};
+use crate::proto::notice::Notice;
 use crate::proto::offer::{FDS, Own};
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
@@ -152,6 +153,10 @@ pub(crate) struct Conn {
     last_words: Option<Instant>,
     /// The handshake ended well, whatever came then.
     opened: bool,
+    /// The other side has asked for an orderly end.
+    peer_drains: bool,
+    /// What the driver has not taken yet.
+    notices: Vec<Notice>,
     /// The time told last.
     now: Instant,
 }
@@ -185,6 +190,8 @@ impl Conn {
             hello_sent: Vec::new(),
             last_words: None,
             opened: false,
+            peer_drains: false,
+            notices: Vec::new(),
             now,
             config,
         };
@@ -299,6 +306,14 @@ impl Conn {
         }
     }
 
+    /// What has happened since the last time.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        if let Some(one) = &mut self.one {
+            one.take_notices(&mut self.notices);
+        }
+        std::mem::take(&mut self.notices)
+    }
+
     pub(crate) fn agreed(&self) -> &Agreed {
         &self.agreed
     }
@@ -359,9 +374,7 @@ impl Conn {
             return;
         }
         if self.write_dead {
-            if self.draining {
-                self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
-            }
+            // What still arrives is read; the end of the stream ends a drain too.
             return;
         }
         self.next_call();

@@ -171,6 +171,13 @@ impl Conn {
         }
     }
 
+    /// Whether the channel of a one-way message has no credit for it.
+    pub(crate) fn lacks_credit(&self, post: &Post) -> bool {
+        let Post::Message(channel, _) = post else { return false };
+        let at = self.agreed.channels.position(*channel);
+        at.is_some_and(|at| self.one.as_ref().is_some_and(|one| one.is_stuck(at)))
+    }
+
     fn check_post(&self, post: &Post, len: usize) -> Result<()> {
         match post {
             Post::Message(channel, with) => {

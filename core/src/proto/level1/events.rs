@@ -10,6 +10,7 @@ use super::reader::{Arrived, Body, Event, Reader};
 use super::{Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, Ops, Outcome};
 
 impl Level1 {
@@ -288,6 +289,7 @@ impl Level1 {
     fn on_goaway(&mut self, last: u64, ops: &mut Ops) {
         if !std::mem::replace(&mut self.drain.told, true) {
             self.drain.ack_owed = true;
+            self.notices.push(Notice::Draining { by_peer: true });
         }
         let refused: Vec<u64> = self.calls.keys().copied().filter(|&id| id > last).collect();
         for id in refused {

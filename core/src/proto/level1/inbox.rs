@@ -12,6 +12,7 @@ use crate::os::Descriptor;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
 use crate::proto::inbox::Depth;
+use crate::proto::notice::{Gauge, Notice};
 
 /// Payloads above this are kept as they are; smaller ones lie one behind the other in the queue's arena.
 const SMALL: usize = 1024;
@@ -91,6 +92,7 @@ struct Queue {
     /// Bytes of the arena already taken.
     head: usize,
     depth: Depth,
+    gauge: Gauge,
     credit: Window,
 }
 
@@ -154,6 +156,7 @@ pub(crate) struct Inbox {
     messages: usize,
     bytes: usize,
     peak_bytes: usize,
+    notices: Vec<Notice>,
 }
 
 impl Inbox {
@@ -164,6 +167,7 @@ impl Inbox {
             arena: Vec::new(),
             head: 0,
             depth: Depth::default(),
+            gauge: Gauge::default(),
             credit: Window::new(window),
         };
         self.queues = channels.iter().map(queue).collect();
@@ -185,6 +189,11 @@ impl Inbox {
         self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
         queue.depth.add(body.len());
+        let (bytes, limit) = (queue.depth.bytes, queue.credit.size as usize);
+        if queue.gauge.rises(bytes, limit) {
+            let channel = Some(queue.channel);
+            self.notices.push(Notice::QueueHigh { channel, sending: false, bytes, limit });
+        }
         let stored = match body {
             Body::Short(bytes) if bytes.len() <= SMALL => {
                 queue.arena.extend_from_slice(bytes);
@@ -265,6 +274,10 @@ impl Inbox {
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
         self.watching.retain(|&(o, _)| o != op);
+    }
+
+    pub(super) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
     }
 
     pub(super) fn abandon(&mut self) {

@@ -50,6 +50,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -160,6 +161,7 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
+    notices: Vec<Notice>,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// Until the outbox is empty a cork holds nothing back.
@@ -214,6 +216,7 @@ impl Level1 {
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            notices: Vec::new(),
             corks: 0,
             released: false,
             counts: Counts::default(),
@@ -370,7 +373,8 @@ impl Level1 {
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
         }
         if lossy {
-            channel.make_room(payload.len());
+            let begins = channel.make_room(payload.len());
+            self.notices.extend(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -381,6 +385,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
+        self.notices.extend(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -545,6 +550,11 @@ impl Level1 {
         self.outbox.push_control(kind::GOAWAY, 0, 0, &payload);
     }
 
+    /// Whether a one-way message on the channel at `at` would wait for credit.
+    pub(crate) fn is_stuck(&self, at: usize) -> bool {
+        self.outbox.channels()[at].is_stuck()
+    }
+
     /// Whether new messages and calls may be started.
     pub(crate) fn may_start(&self) -> Result<()> {
         if self.drain.told {
@@ -659,6 +669,11 @@ impl Level1 {
             bytes: self.outbox.bytes(),
             peak_bytes: channels.iter().map(|c| c.peak_bytes).max().unwrap_or(0),
         }
+    }
+
+    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
+        self.inbox.take_notices(out);
     }
 
     pub(crate) fn counts(&self) -> Counts {

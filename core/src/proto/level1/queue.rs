@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::outbox::{Mark, Outgoing};
 use crate::limits;
 use crate::proto::channel::Channel;
+use crate::proto::notice::{Gauge, Notice};
 
 /// What a sender does on a channel without credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +74,9 @@ pub(crate) struct ChannelQueue {
     pub(super) dropped: u64,
     /// The number the other side was told.
     dropped_told: u64,
+    /// It drops, and has been less than half full at no time since it began to.
+    dropping: bool,
+    gauge: Gauge,
 }
 
 impl ChannelQueue {
@@ -96,6 +100,8 @@ impl ChannelQueue {
             peak_bytes: 0,
             dropped: 0,
             dropped_told: 0,
+            dropping: false,
+            gauge: Gauge::default(),
         }
     }
 
@@ -182,8 +188,18 @@ impl ChannelQueue {
         self.open = Some(message);
     }
 
-    /// Drops by policy to make room for one more message.
-    pub(super) fn make_room(&mut self, payload: usize) {
+    /// Whether a queue with a bound has become nearly full.
+    pub(super) fn rises(&mut self) -> Option<Notice> {
+        let (bytes, limit) = (self.bytes, limits::CHANNEL_QUEUE);
+        let high = Notice::QueueHigh { channel: Some(self.channel), sending: true, bytes, limit };
+        (self.policy == Policy::DropOldest && self.gauge.rises(bytes, limit)).then_some(high)
+    }
+
+    /// Drops by policy to make room for one more message. Says when that begins.
+    pub(super) fn make_room(&mut self, payload: usize) -> Option<Notice> {
+        // What keeps the latest alone always drops; it tells so once.
+        self.dropping &= self.policy == Policy::Latest || self.bytes >= limits::CHANNEL_QUEUE / 2;
+        let before = self.dropped;
         let limit = match self.policy {
             Policy::Latest => 0,
             _ => limits::CHANNEL_QUEUE.saturating_sub(payload + limits::MESSAGE_OVERHEAD),
@@ -194,6 +210,8 @@ impl ChannelQueue {
             self.bytes -= self.credited.remove(at).map_or(0, |q| q.charge());
             self.dropped += 1;
         }
+        let begins = self.dropped > before && !std::mem::replace(&mut self.dropping, true);
+        begins.then_some(Notice::Dropping(self.channel))
     }
 
     /// Whether the message with `mark` waits, nothing of it staged.

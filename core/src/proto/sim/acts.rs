@@ -39,7 +39,7 @@ impl World {
         match self.rng.below(24) {
             0..=4 => self.send(l, s),
             5..=7 => self.request(l, s, None),
-            8 => self.open_stream(l, s),
+            8 | 23 => self.open_stream(l, s),
             9..=12 => self.serve(l, s),
             13..=16 => self.stream_step(l, s),
             17 => self.ping(l, s),
@@ -89,7 +89,7 @@ impl World {
         let named = level == 1 && (self.rng.percent(if len < payload::NAMED { 50 } else { 10 }));
         let trace = named.then(|| payload::make(tag, payload::NAMED));
         // A message nobody could tell from others is not given up.
-        let deadline = if named || len >= payload::NAMED { self.deadline(s) } else { None };
+        let deadline = if len >= payload::NAMED { self.deadline(s) } else { None };
         let op = self.links[l].sides[s].new_op();
         let with = With { trace, ..With::default() };
         let step = self.post(l, s, op, Post::Message(channel, with), payload::make(tag, len), deadline);
@@ -234,7 +234,7 @@ impl World {
             });
             taken.len() < most
         });
-        assert!(result.is_ok() || self.plan.level() != Some(1), "{result:?}");
+        assert!(result.is_ok() || self.plan.level() != Some(1) || self.ledger.hostile, "{result:?}");
         taken.into_iter().for_each(|delivery| self.delivered(l, s, delivery));
         self.move_on(l, s);
     }
@@ -295,7 +295,8 @@ impl World {
             What::Open | What::Drain => return,
             // Nobody could tell it from others.
             What::Send(tag) | What::ItemOut { tag: Some(tag), .. }
-                if self.ledger.entries[tag as usize].len < payload::NAMED =>
+                if self.ledger.entries[tag as usize].len < payload::NAMED
+                    || (side.level == 0 && self.ledger.entries[tag as usize].moot) =>
             {
                 return;
             }
@@ -339,7 +340,8 @@ impl World {
         let served = self.links[l].sides[s].served.remove(at);
         let len = self.size();
         let (op, level) = (self.links[l].sides[s].new_op(), self.links[l].sides[s].level);
-        let deadline = if self.healing { None } else { self.deadline(s) };
+        // On level 0 an answer that was given up leaves its caller waiting: nothing can tell it.
+        let deadline = if self.healing || level == 0 { None } else { self.deadline(s) };
         if level == 0 {
             let tag = self.ledger.posted(l, s, 1, len, false, false, true);
             self.ledger.entries[tag as usize].moot = true;
@@ -578,6 +580,7 @@ impl World {
     // --- what programs are told --------------------------------------------------------------------
 
     fn delivered(&mut self, l: usize, s: usize, delivery: Delivery) {
+        self.tally.messages += 1;
         let Delivery { channel, payload, request, trace, .. } = delivery;
         let id = request.as_ref().map(|r| r.id);
         let tag = self.ledger.arrived(l, 1 - s, channel.number(), &payload, id, trace.as_deref());
@@ -626,17 +629,22 @@ impl World {
             (What::Readable, Ok(Outcome::Readable)) | (What::Readable, Err(_)) => {}
             (What::Send(tag) | What::Answer(_, tag), Ok(Outcome::Sent)) => self.ledger.left(tag),
             (What::Send(tag), Err(error)) => self.ledger.failed(tag, &error),
-            (What::Answer(_, tag), Err(error)) => self.ledger.failed(tag, &error),
+            (What::Answer(call, tag), Err(error)) => {
+                self.ledger.calls[call].abandoned |= error.sent() == Sent::No;
+                self.ledger.failed(tag, &error);
+            }
             (What::Flush, _) | (What::Ping, Ok(Outcome::Pong(_)) | Err(_)) => {}
-            (What::Drain, Ok(Outcome::Drained)) => {}
+            (What::Drain, Ok(Outcome::Drained)) => self.tally.drained += 1,
             (What::Drain, Err(error)) => {
                 assert!(self.is_excused(l), "a drain failed: {error:?}");
             }
             (What::Call(call), Ok(Outcome::Reply(bytes))) => {
                 self.ledger.call_ended(call, Ok(&bytes), false);
+                self.tally.replies += 1;
                 self.nested.push(call);
             }
             (What::Call(call), Err(error)) => {
+                self.tally.failed_calls += 1;
                 let excused = pending.cancelled || error.code() == Code::Timeout;
                 if excused {
                     self.ledger.calls[call].given_up = true;
@@ -668,7 +676,10 @@ impl World {
         side.served.iter_mut().filter(|v| v.call == call && !own).for_each(|v| v.reading = false);
         side.streams.iter_mut().filter(|o| o.call == call && own).for_each(|o| o.reading = false);
         match result {
-            Ok(Outcome::Item(bytes)) => self.ledger.item_arrived(call, usize::from(own), &bytes),
+            Ok(Outcome::Item(bytes)) => {
+                self.tally.items += 1;
+                self.ledger.item_arrived(call, usize::from(own), &bytes);
+            }
             Ok(Outcome::StreamEnd(Some(bytes))) => {
                 assert!(own, "a reply to the wrong side");
                 self.ledger.items_ended(call, 1);
@@ -742,7 +753,9 @@ impl World {
                 _ => false,
             },
             Code::QueueFull => pending.what == What::Ping,
-            Code::PayloadTooLarge => true,
+            Code::PayloadTooLarge => {
+                self.plan.limits.iter().any(|limits| limits.max_message < self.plan.large as usize + 1)
+            }
             Code::CallEnded => matches!(pending.what, What::ItemIn(_) | What::ItemOut { .. } | What::Answer(..)),
             Code::RemoteError | Code::CallAbandoned => matches!(pending.what, What::Call(_) | What::ItemIn(_)),
             _ => side.conn.end_error().is_some() || self.is_excused(l) || self.is_draining(l),

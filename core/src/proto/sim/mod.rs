@@ -13,17 +13,17 @@ mod world;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use world::World;
+use world::{Tally, World};
 
-/// Runs the world of `seed`: how many events it had.
-fn run(seed: u64, trace: bool) -> u64 {
+/// Runs the world of `seed`.
+fn run(seed: u64, trace: bool) -> Tally {
     let mut world = World::new(seed, trace);
     world.run();
-    world.events
+    world.tally
 }
 
 /// Seeds of every test run.
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 400;
 /// Failures after which a long run ends early.
 const MOST_FAILURES: usize = 20;
 
@@ -43,14 +43,14 @@ fn worlds() {
 fn long() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("HOSTLANE_SIMULATE_SEED") {
-        let events = run(seed, true);
-        return eprintln!("the world of seed {seed} had {events} events and nothing was found");
+        let tally = run(seed, true);
+        return eprintln!("nothing was found in the world of seed {seed}: {tally:?}");
     }
     let (from, count) =
         (number("HOSTLANE_SIMULATE_FROM").unwrap_or(0), number("HOSTLANE_SIMULATE_SEEDS").unwrap_or(SEEDS));
     let time = number("HOSTLANE_SIMULATE_SECONDS").map(Duration::from_secs);
     let start = Instant::now();
-    let (mut events, mut worlds) = (0, 0);
+    let (mut all, mut worlds) = (Tally::default(), 0);
     let mut failed = Vec::new();
     for seed in from..from.saturating_add(count) {
         if time.is_some_and(|time| start.elapsed() >= time) {
@@ -58,7 +58,7 @@ fn long() {
         }
         worlds += 1;
         match catch_unwind(|| run(seed, false)) {
-            Ok(n) => events += n,
+            Ok(tally) => all += tally,
             Err(_) => {
                 eprintln!("the seed is {seed}: cargo xtask simulate --seed {seed}\n");
                 failed.push(seed);
@@ -69,6 +69,6 @@ fn long() {
         }
     }
     let took = start.elapsed().as_secs_f64();
-    println!("{worlds} worlds from seed {from}, {events} events, {} failed, {took:.1} s", failed.len());
+    println!("{worlds} worlds from seed {from}, {} failed, {took:.1} s: {all:?}", failed.len());
     assert!(failed.is_empty(), "failed seeds: {failed:?}");
 }

@@ -66,8 +66,8 @@ pub(super) struct Plan {
     /// 0: none, 1: the same, 2: different ones, 3: one side alone.
     pub(super) secret: u64,
     pub(super) faults: Vec<(u64, Fault)>,
-    /// The side whose bytes are spoilt, one in so many.
-    pub(super) hostile: Option<(usize, u64)>,
+    /// The side that cannot be trusted; one in so many of its bytes is spoilt, or it puts in frames of its own.
+    pub(super) hostile: Option<(usize, Option<u64>)>,
     pub(super) ending: Ending,
     /// How eager programs are to receive, in percent of their acts.
     pub(super) appetite: u64,
@@ -82,9 +82,9 @@ impl Plan {
         let scale = rng.below(20);
         let (usual, large, capacity, steps) = match scale {
             0 => (64 * 1024, 3 << 20, rng.range(ROOMY, 1 << 20), rng.range(20, 100)),
-            1..=3 => (2 * 1024, 70 * 1024, rng.range(2048, ROOMY), rng.range(50, 300)),
+            1..=3 => (2 * 1024, 70 * 1024, rng.range(2048, ROOMY), rng.range(50, 600)),
             4 => (600 * 1024, 2 << 20, rng.range(8 * 1024, ROOMY), rng.range(20, 60)),
-            _ => (60, 700, rng.range(200, 4096), rng.range(50, 400)),
+            _ => (60, 700, rng.range(200, 4096), rng.range(50, 1000)),
         };
         let links = if scale > 1 && rng.percent(15) { rng.range(2, 3) as usize } else { 1 };
         // The first channels take all the credit there is, so that the others are left with little.
@@ -140,7 +140,7 @@ impl Plan {
             impatience: rng.pick(&[0, 3, 10, 30]),
         };
         if rng.percent(12) {
-            let rate = rng.pick(&[20, 200, 2000]);
+            let rate = rng.pick(&[Some(50), Some(500), Some(5000), None, None, None]);
             plan.hostile = Some((rng.index(2), rate));
         }
         if !calm {

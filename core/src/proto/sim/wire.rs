@@ -102,7 +102,16 @@ impl Pipe {
         if killed.is_some() { Write::Killed } else { Write::Took(n) }
     }
 
-    /// Changes bytes, loses some, doubles some.
+    /// Bytes of nobody's, whole and behind what was written, however full the buffer is.
+    pub(super) fn put(&mut self, bytes: &[u8], now: u64) {
+        if !self.reader_gone && self.end.is_none() {
+            self.last_arrival = self.last_arrival.max(now);
+            self.held += bytes.len();
+            self.pieces.push_back((self.last_arrival, bytes.to_vec()));
+        }
+    }
+
+    /// Changes bytes, loses some, adds some.
     fn spoil(&mut self, piece: &mut Vec<u8>, rng: &mut Rng) {
         let Some(rate) = self.spoil else { return };
         // As many faults as the rate makes of this length, the rest by chance.

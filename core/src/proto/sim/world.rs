@@ -24,6 +24,37 @@ pub(super) struct Link {
     pub(super) sides: [Side; 2],
 }
 
+/// What happened in worlds, to see that they are worth their time.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) events: u64,
+    pub(super) messages: u64,
+    pub(super) replies: u64,
+    pub(super) failed_calls: u64,
+    pub(super) items: u64,
+    pub(super) dropped: u64,
+    pub(super) drained: u64,
+    pub(super) kills: u64,
+    /// Connections that were quiet and whole in the end.
+    pub(super) whole: u64,
+    pub(super) connections: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.events += other.events;
+        self.messages += other.messages;
+        self.replies += other.replies;
+        self.failed_calls += other.failed_calls;
+        self.items += other.items;
+        self.dropped += other.dropped;
+        self.drained += other.drained;
+        self.kills += other.kills;
+        self.whole += other.whole;
+        self.connections += other.connections;
+    }
+}
+
 pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) plan: Plan,
@@ -39,7 +70,7 @@ pub(super) struct World {
     /// Nested calls that ended: link, side, call.
     pub(super) nested: Vec<usize>,
     pub(super) healing: bool,
-    pub(super) events: u64,
+    pub(super) tally: Tally,
     trace: bool,
 }
 
@@ -58,7 +89,7 @@ impl World {
             stopped: [0; 2],
             nested: Vec::new(),
             healing: false,
-            events: 0,
+            tally: Tally::default(),
             trace,
             plan,
             rng,
@@ -66,6 +97,7 @@ impl World {
         world.note(|w| format!("{:#?}", w.plan));
         world.ledger.hostile = world.plan.hostile.is_some();
         for link in 0..world.plan.links {
+            world.tally.connections += 1;
             world.connect(link);
         }
         world
@@ -83,7 +115,7 @@ impl World {
             Pipe::new(capacity as usize, plan.delay, plan.cuts)
         };
         let mut pipes = [pipe(&mut self.rng, &self.plan), pipe(&mut self.rng, &self.plan)];
-        if let Some((side, rate)) = self.plan.hostile {
+        if let Some((side, Some(rate))) = self.plan.hostile {
             pipes[side].spoil = Some(rate);
         }
         let mut side = |at: usize| {
@@ -198,6 +230,40 @@ impl World {
         }
     }
 
+    /// Puts a frame between those of a side: one that has to be ignored, or in a hostile world any at all.
+    fn inject(&mut self, l: usize, s: usize) {
+        let Link { pipes, sides } = &mut self.links[l];
+        let side = &mut sides[s];
+        side.conn.stage();
+        if side.level != 1 || side.corks > 0 || side.ended || !side.carrier || side.conn.wants_write() {
+            return;
+        }
+        let hostile = self.plan.hostile.is_some_and(|(from, _)| from == s);
+        let rng = &mut self.rng;
+        let (kind, most) = match rng.below(6) {
+            _ if hostile => (rng.below(0x15) as u8, 40),
+            0 => (0x00, 0),
+            1 => (rng.pick(&[0x14, 0x20, 0x30, 0x6F, 0x80, 0xFF]), 300),
+            _ => (0x70 + rng.below(16) as u8, 300),
+        };
+        let len = rng.below(most + 1) as usize;
+        let flags =
+            if hostile { rng.below(64) as u8 & rng.next() as u8 | rng.pick(&[0, 3, 3]) } else { rng.below(128) as u8 };
+        let channel = if rng.percent(60) { rng.pick(&self.plan.channels).number() } else { rng.below(6) as u16 };
+        let id = match rng.below(8) {
+            0 => rng.next(),
+            1 => u64::MAX,
+            2 | 3 => 0,
+            _ => rng.below(side.next_call + 8),
+        };
+        let mut frame = (len as u32).to_le_bytes().to_vec();
+        frame.extend_from_slice(&[kind, flags]);
+        frame.extend_from_slice(&channel.to_le_bytes());
+        frame.extend_from_slice(&id.to_le_bytes());
+        frame.extend((0..len).map(|_| if rng.percent(50) { 0 } else { rng.next() as u8 }));
+        pipes[s].put(&frame, self.time);
+    }
+
     /// What a driver does after every use of a connection.
     pub(super) fn move_on(&mut self, l: usize, s: usize) {
         if self.dead[s] {
@@ -244,13 +310,20 @@ impl World {
 
     /// Looks at the carrier and the clock.
     pub(super) fn pump(&mut self, l: usize, s: usize) {
-        self.events += 1;
+        self.tally.events += 1;
         let reads = match self.plan.drives[s] {
             Drive::Context => self.rng.range(1, READS),
             _ => READS,
         };
         let now = self.now(s);
-        let more = self.links[l].sides[s].carrier && self.fill(l, s, reads);
+        // A blocked caller lets go what a cork holds back: it may be what it waits for.
+        if self.plan.drives[s] == Drive::Direct && self.links[l].sides[s].conn.release() {
+            self.move_on(l, s);
+        }
+        let more = !self.dead[s] && self.links[l].sides[s].carrier && self.fill(l, s, reads);
+        if self.dead[s] {
+            return;
+        }
         self.links[l].sides[s].conn.handle_timeout(now);
         self.move_on(l, s);
         if self.plan.drives[s] == Drive::Direct {
@@ -261,9 +334,7 @@ impl World {
         }
         let side = &mut self.links[l].sides[s];
         side.more = more && side.conn.wants_read() && side.carrier;
-        if side.carrier {
-            assert!(side.alarm.is_none_or(|at| at > now), "a timer in the past: {:?} {now:?}", side.alarm);
-        }
+        assert!(side.alarm.is_none_or(|at| at > now), "a timer in the past: {:?} {now:?}", side.alarm);
     }
 
     /// Blocked callers watch the clock themselves.
@@ -316,7 +387,11 @@ impl World {
         deadline: Option<Instant>,
         step: Step,
     ) {
-        self.note(|_| format!("{l}.{s} op {op} {what:?} {}", if step.is_none() { "pending" } else { "at once" }));
+        self.note(|_| match &step {
+            None => format!("{l}.{s} op {op} {what:?} pending"),
+            Some(Err(error)) => format!("{l}.{s} op {op} {what:?} failed at once: {error:?}"),
+            Some(Ok(_)) => format!("{l}.{s} op {op} {what:?} at once"),
+        });
         let pending = Pending { what, deadline, cancelled: false };
         match step {
             None => {
@@ -383,6 +458,7 @@ impl World {
             return;
         }
         self.note(|_| format!("peer {s} is killed"));
+        self.tally.kills += 1;
         for l in 0..self.links.len() {
             self.ledger.broken[l] = true;
             if self.rng.percent(50) {
@@ -427,13 +503,16 @@ impl World {
             while let Some((_, fault)) = faults.next_if(|(at, _)| *at <= step) {
                 self.fault(fault);
             }
+            if self.links.iter().all(|link| link.sides.iter().all(|side| side.ended)) {
+                break;
+            }
             self.step();
         }
         self.heal();
     }
 
     fn step(&mut self) {
-        self.events += 1;
+        self.tally.events += 1;
         let (l, s) = (self.rng.index(self.links.len()), self.rng.index(2));
         match self.rng.below(10) {
             0..=4 => {
@@ -444,6 +523,11 @@ impl World {
             5..=7 => {
                 if self.is_due(l, s) || (self.acts(s) && self.plan.drives[s] != Drive::Direct && self.rng.percent(10)) {
                     self.pump(l, s);
+                }
+            }
+            8 if self.rng.percent(15) => {
+                if self.acts(s) {
+                    self.inject(l, s);
                 }
             }
             8 => self.time += self.rng.range(0, 2 * self.plan.delay + 10),
@@ -547,7 +631,8 @@ impl World {
         let plan = &self.plan;
         let side = &self.links[l].sides[s];
         let stats = side.conn.stats();
-        let most = plan.limits[s].max_message + limits::MESSAGE_OVERHEAD;
+        let largest = if self.ledger.hostile { plan.limits[s].max_message } else { plan.large as usize };
+        let most = largest + limits::MESSAGE_OVERHEAD;
         if side.level == 1 {
             for (at, (channel, window)) in stats.channels.iter().zip(plan.windows(s)).enumerate() {
                 let bound = window as usize + most;
@@ -560,6 +645,7 @@ impl World {
             assert!(stats.open_served <= plan.limits[s].max_calls);
         } else if side.open {
             assert!(stats.receive_queue.bytes <= limits::RECV_QUEUE + most + (80 << 10) * 9);
+            assert!(stats.send_queue.bytes <= limits::SEND_QUEUE + most + (200 << 10));
         }
         assert_eq!(stats.pending_operations, side.ops.len(), "operations went astray");
     }
@@ -607,6 +693,7 @@ impl World {
             return;
         }
         self.ledger.settle(l);
+        self.tally.whole += 1;
         for s in 0..2 {
             let link = &mut self.links[l];
             let (windows, plan) = (self.plan.windows(1 - s), &self.plan);
@@ -636,6 +723,7 @@ impl World {
                     "{l}.{s} {number}: credit is lost {channel:?} {windows:?}"
                 );
                 assert_eq!(channel.dropped, self.ledger.dropped(l, s, number), "{l}.{s} {number}: drops");
+                self.tally.dropped += channel.dropped;
                 if !link.sides[1 - s].ended {
                     assert_eq!(channel.dropped, other.channels[at].dropped_by_peer, "{l}.{s} {number}: told drops");
                 }

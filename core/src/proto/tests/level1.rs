@@ -796,3 +796,32 @@ fn nothing_follows_the_last_words() {
     assert_eq!(words[4], 9, "a CLOSE and nothing else");
     assert_eq!(words.len(), 16 + u32::from_le_bytes(words[..4].try_into().unwrap()) as usize);
 }
+
+#[test]
+fn a_drain_whose_writes_fail_still_reads_what_has_arrived() {
+    let mut pair = pair();
+    pair.client.post(1, Post::Message(Channel::DATA, With::default()), Bytes::from_static(b"m"), pair.now, None);
+    let last = super::drain_bytes(&mut pair.client);
+    assert!(pair.server.drain(2, None).is_none());
+    pair.server.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+    super::give(&mut pair.server, &last, pair.now);
+    pair.server.hung_up();
+    assert_eq!(take(&mut pair.server).payload, "m");
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_call_inside_a_cork_gives_its_place_back() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let inline = pair.client.inline(&post, 1, pair.now).unwrap().expect("it is gathered");
+    assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
+    pair.client.cork(false);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 1, id, None, "r", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "r");
+    assert_eq!(pair.client.stats().open_calls, 0);
+}
