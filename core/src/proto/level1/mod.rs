@@ -235,6 +235,10 @@ impl Level1 {
         self.reader.buffer()
     }
 
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
     pub(crate) fn received_fds(&mut self, fds: Vec<crate::os::Descriptor>) {
         self.reader.received_fds(fds);
     }
