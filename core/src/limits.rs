@@ -113,6 +113,9 @@ pub const STREAM_WINDOW: u64 = 256 * 1024;
 /// Charged bytes that may wait on a channel whose policy is to drop, or inside a cork.
 pub const CHANNEL_QUEUE: usize = 4 * 1024 * 1024;
 
+/// Bytes of level-1 control frames that may wait to be sent while more is read.
+pub const CONTROL_QUEUE: usize = 256 * 1024;
+
 /// Answers to pings that the other side has not read.
 pub const MAX_UNREAD_PONGS: usize = 1024;
 
@@ -123,6 +126,9 @@ pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
 pub const LINK_DELAY: Duration = Duration::from_millis(10);
 /// See [`LINK_DELAY`].
 pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// Events that a link keeps for the program; further messages wait with the connection, against its credit.
+pub const LINK_EVENTS: usize = 64;
 
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);

@@ -245,11 +245,13 @@ impl ConnectOptions {
 pub struct ListenOptions {
     pub(crate) common: Common,
     pub(crate) backlog: i32,
+    /// A client nobody waits for in `accept` is refused instead of kept.
+    pub(crate) only_awaited: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions { common: Common::default(), backlog: limits::LISTEN_BACKLOG }
+        ListenOptions { common: Common::default(), backlog: limits::LISTEN_BACKLOG, only_awaited: false }
     }
 }
 

@@ -195,6 +195,30 @@ impl Peer {
         Ok(room.into_placed())
     }
 
+    /// Appends all messages that are there to `out`, at most `most` of them, waiting for the first; each is one of its
+    /// own. The same errors as [`recv`](Peer::recv).
+    pub fn recv_all<'a>(&self, out: &mut Vec<Message>, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        let before = out.len();
+        loop {
+            self.try_recv_all(out, most)?;
+            if out.len() > before {
+                return Ok(());
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer. The end of the connection is no error here:
+    /// [`Context::readable`](crate::Context::readable) tells it.
+    pub fn try_recv_all(&self, out: &mut Vec<Message>, most: usize) -> Result<()> {
+        self.lane.with_checked(|conn| {
+            let messages = std::iter::from_fn(|| conn.take_oldest()).take(most);
+            out.extend(messages.map(|delivery| Message::new(delivery, self.lane.clone())));
+            Ok(())
+        })
+    }
+
     /// Receives the oldest message of one channel; the others keep theirs, in order. `invalid_channel`.
     pub fn recv_on<'a>(&self, channel: Channel, wait: impl Into<Wait<'a>>) -> Result<Message> {
         self.receive(Some(channel), wait.into())
@@ -216,8 +240,18 @@ impl Peer {
 
     /// Starts a call with what `options` says.
     pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
-        let (channel, post) = options.into_request();
-        let op = self.lane.start_call(post, payload)?;
+        let (channel, with) = options.into_parts();
+        self.start_call(channel, with.deadline, with, payload)
+    }
+
+    fn start_call(
+        &self,
+        channel: Channel,
+        deadline: Option<Instant>,
+        with: With,
+        payload: impl Payload,
+    ) -> Result<Call> {
+        let op = self.lane.start_call(Post::Request(channel, with), payload, deadline)?;
         Ok(Call::new(self.lane.clone(), channel, op))
     }
 
@@ -225,11 +259,9 @@ impl Peer {
     /// [`request`](Peer::request) and [`Call::wait`].
     pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let wait = wait.into();
-        let options = match wait.deadline {
-            Some(at) => CallOptions::new().deadline(at),
-            None => CallOptions::new(),
-        };
-        self.request_with(payload, options)?.wait(wait)
+        // The wait itself sees to its deadline.
+        let with = With { deadline: wait.deadline, ..With::default() };
+        self.start_call(Channel::COMMAND, None, with, payload)?.wait(wait)
     }
 
     /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of

@@ -47,6 +47,8 @@ struct State {
     address: String,
     options: Common,
     allowed: Option<Vec<u32>>,
+    /// Clients beyond those who are waited for are refused.
+    only_awaited: bool,
     /// `None` once closed.
     socket: Option<ListenSocket>,
     /// The socket had one client, and that is gone.
@@ -100,6 +102,7 @@ impl Acceptor {
                 address: socket.address().to_string(),
                 allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
+                only_awaited: options.only_awaited,
                 socket: Some(socket),
                 over: false,
                 watched: READ,
@@ -258,15 +261,17 @@ impl State {
         Some(made)
     }
 
+    /// Clients who were granted a place and have not finished their handshake.
+    fn granted(&self) -> usize {
+        self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count()
+    }
+
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
         let Some(socket) = &self.socket else { return };
         let room = match socket.shared() {
             // The next server can have whom nobody here waits for. Who was granted a place is about to take it.
-            true => {
-                let granted = self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count();
-                self.waiting.len() > granted
-            }
+            true => self.waiting.len() > self.granted(),
             false => self.ready.len() < limits::MAX_READY,
         };
         let listening = room && self.resume_at.is_none() && !self.over;
@@ -342,6 +347,12 @@ impl State {
 
     /// Reads what the client sent and moves it on.
     fn advance(&mut self, token: u64, now: Instant) {
+        let awaited = !self.only_awaited
+            || self.half_open.get(&token).is_some_and(|c| !c.conn.agreed().peer_id.is_empty())
+            || self.waiting.len() > self.granted() + self.ready.len();
+        if !awaited {
+            return self.refuse(token, Error::new(Code::QueueFull, "the other side has whom it waited for"));
+        }
         if let Some(client) = self.half_open.get_mut(&token) {
             // A handshake is small; what may be left is pipelined, and read by whoever gets the connection.
             let _ = carry::fill(&mut client.conn, &client.carrier, now);

@@ -216,7 +216,7 @@ impl Context {
         self.request_with(peer, payload, CallOptions::default(), deadline)
     }
 
-    /// Calls the other side with what `options` says; a deadline given here and none there is told too.
+    /// Calls the other side with what `options` says; the sooner of two deadlines counts, and is told.
     pub fn request_with(
         &self,
         peer: &Peer,
@@ -225,7 +225,8 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Result<Started> {
         let (channel, mut with) = options.into_parts();
-        with.deadline = with.deadline.or(deadline);
+        let deadline = with.deadline.into_iter().chain(deadline).min();
+        with.deadline = deadline;
         self.start_post(peer.lane(), Post::Request(channel, with), payload, deadline)
     }
 
@@ -302,6 +303,11 @@ impl Context {
     /// descriptor stays readable so that every waiting loop finds out. Idempotent.
     pub fn close(&self) {
         self.hub().close();
+    }
+
+    /// Makes the descriptor readable once.
+    pub(crate) fn nudge(&self) {
+        self.hub().nudge();
     }
 
     fn hub(&self) -> &Arc<Hub> {

@@ -270,24 +270,30 @@ impl Lane {
     }
 
     /// Sends a message or a request straight from the caller's memory where the way is free.
-    fn begin_frame(&self, post: Post, payload: impl Payload) -> Result<Result<Result<Outcome>, OpId>> {
+    fn begin_frame(
+        &self,
+        post: Post,
+        payload: impl Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
-        let step = state.post(op, post, payload, None);
+        let step = state.post(op, post, payload, deadline);
         Ok(state.started(op, step))
     }
 
     /// Sends a message or an answer, and waits until it has left.
     pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
-        match self.begin_frame(post, payload)? {
+        match self.begin_frame(post, payload, None)? {
             Ok(outcome) => outcome.map(drop),
             Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
         }
     }
 
-    pub(crate) fn start_call(&self, post: Post, payload: impl Payload) -> Result<OpId> {
-        match self.begin_frame(post, payload)? {
+    /// Starts a call that ends at `deadline` whoever waits for it.
+    pub(crate) fn start_call(&self, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Result<OpId> {
+        match self.begin_frame(post, payload, deadline)? {
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) => Err(Error::new(Code::Internal, "a call ended before it was waited for")),
             Err(op) => Ok(op),
@@ -299,11 +305,15 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    /// Whether `op`, which was started before, has ended.
     pub(crate) fn is_finished(&self, op: OpId) -> bool {
-        match &mut lock(&self.state).driver {
-            Driver::Direct(turn) => turn.is_finished(op),
-            Driver::Seated(_) => false,
-        }
+        lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
+    }
+
+    /// The same, after a look at the carrier.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        self.look();
+        self.is_finished(op)
     }
 
     pub(crate) fn abandon(&self, op: OpId) {

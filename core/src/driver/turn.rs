@@ -201,9 +201,57 @@ pub(crate) trait Shared {
 pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
     let _scope = log::Scope::enter();
     let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
-    let result = wait_for(&mut expected, wait);
-    expected.ended = true;
-    result
+    let Some(apart) = wait.apart.take() else {
+        let result = wait_for(&mut expected, wait);
+        expected.ended = true;
+        return result;
+    };
+    let mut result = look(&mut expected, wait, apart.look);
+    if result.is_none() {
+        (apart.hook)(&mut || result = Some(wait_for(&mut expected, wait)));
+    }
+    wait.apart = Some(apart);
+    expected.ended = result.is_some();
+    result.unwrap_or_else(|| Err(Error::new(Code::Internal, "a wait was not run by its hook")))
+}
+
+/// Looks at the descriptor again and again for as long as `limit`, once at least: the result of the operation, if
+/// it ended or ran out of time.
+fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Duration) -> Option<Result<S::Out>> {
+    let (shared, op) = (expected.shared, expected.op);
+    let mut state = lock(shared);
+    let mut until = None;
+    loop {
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        let now = Instant::now();
+        state.pump(now);
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        if wait.deadline.is_some_and(|d| d <= now) {
+            return Some(out_of_time(&mut *state, op, wait, Code::Timeout));
+        }
+        if now >= *until.get_or_insert(now + limit) {
+            return None;
+        }
+        drop(state);
+        std::hint::spin_loop();
+        state = lock(shared);
+    }
+}
+
+/// Ends a wait before its operation: that is given up, or kept for another wait.
+fn out_of_time<S: Shared>(state: &mut S, op: OpId, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
+    if !wait.keep {
+        state.give_up(op, code);
+    }
+    let result = state.turn().take(op);
+    state.attend();
+    result.unwrap_or_else(|| Err(given_up(code)))
 }
 
 /// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
@@ -245,10 +293,10 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         state.release();
         let now = Instant::now();
         if wait.deadline.is_some_and(|d| d <= now) {
-            match looked {
-                false => drop(state.pump(now)),
-                true => state.give_up(op, Code::Timeout),
+            if looked {
+                return out_of_time(&mut *state, op, wait, Code::Timeout);
             }
+            state.pump(now);
             looked = true;
             continue;
         }
@@ -311,7 +359,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             let decision = wait.interrupted();
             state = lock(shared);
             if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-                state.give_up(op, Code::Interrupted);
+                return out_of_time(&mut *state, op, wait, Code::Interrupted);
             }
         }
     }

@@ -46,7 +46,7 @@ enum What {
     Accept,
     Retry,
     Recv(Arc<Peer>),
-    Call(Ticket),
+    Call(Ticket, Arc<Peer>),
     /// The end of a call that still waits for a connection.
     Deadline(Ticket),
 }
@@ -63,12 +63,16 @@ pub(super) struct Machine {
     address: Address,
     options: LinkOptions,
     phase: Phase,
-    attempt: u32,
+    /// Attempts in a row that came to nothing, and those of them that count as failed.
+    attempts: u32,
+    failures: u32,
     ops: IdMap<What>,
     calls: IdMap<Call>,
     results: IdMap<Result<Message>>,
     last_ticket: Ticket,
     events: VecDeque<LinkEvent>,
+    /// Enough messages wait in `events`; more wait with the connection.
+    held: bool,
     /// Some thread waits for the context.
     pub(super) driven: bool,
 }
@@ -79,12 +83,14 @@ impl Machine {
             address,
             options,
             phase: Phase::Trying,
-            attempt: 0,
+            attempts: 0,
+            failures: 0,
             ops: IdMap::default(),
             calls: IdMap::default(),
             results: IdMap::default(),
             last_ticket: 0,
             events: VecDeque::new(),
+            held: false,
             driven: false,
         }
     }
@@ -114,12 +120,26 @@ impl Machine {
         }
     }
 
-    pub(super) fn take_event(&mut self) -> Option<Result<LinkEvent>> {
-        match (self.events.pop_front(), &self.phase) {
-            (Some(event), _) => Some(Ok(event)),
-            (None, Phase::Ended(error)) => Some(Err(error.clone())),
-            (None, _) => None,
+    pub(super) fn ended(&self) -> Option<&Error> {
+        match &self.phase {
+            Phase::Ended(error) => Some(error),
+            _ => None,
         }
+    }
+
+    pub(super) fn take_event(&mut self, context: &Context) -> Option<Result<LinkEvent>> {
+        let event = self.events.pop_front();
+        if self.held
+            && self.messages() <= limits::LINK_EVENTS / 2
+            && let Some(peer) = self.peer()
+        {
+            self.receive(context, peer, limits::LINK_EVENTS);
+        }
+        event.map(Ok).or_else(|| self.ended().cloned().map(Err))
+    }
+
+    fn messages(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, LinkEvent::Message(_))).count()
     }
 
     // --- who serves --------------------------------------------------------------------------------
@@ -129,7 +149,7 @@ impl Machine {
         match Listener::bind_with(&self.address, &self.options.listen) {
             Ok(listener) => {
                 self.phase = Phase::Serving { listener, peer: None };
-                self.attempt = 0;
+                (self.attempts, self.failures) = (0, 0);
                 self.accept(context);
             }
             Err(error) if error.code() == Code::AddressInUse => {
@@ -140,8 +160,6 @@ impl Machine {
                     Err(error) => self.failed(context, error, now),
                 }
             }
-            // Nothing that another attempt would change.
-            Err(error) if !error.retryable() && error.code() != Code::NotFound => self.end(error),
             Err(error) => self.failed(context, error, now),
         }
     }
@@ -156,16 +174,22 @@ impl Machine {
 
     /// An attempt came to nothing.
     fn failed(&mut self, context: &Context, error: Error, now: Instant) {
-        self.attempt += 1;
-        if self.options.retries.is_some_and(|most| self.attempt > most) {
+        // A server that was killed in a handshake gives no reason; what else is not to be repeated would not change.
+        if !error.retryable() && error.code() != Code::Refused {
             return self.end(error);
         }
-        let doubled = self.options.delay.saturating_mul(1 << (self.attempt - 1).min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        // Both places are taken: a third waits for one.
+        self.failures += u32::from(error.code() != Code::QueueFull);
+        if self.options.retries.is_some_and(|most| self.failures > most) {
+            return self.end(error);
+        }
+        let doubled = self.options.delay.saturating_mul(1 << (self.attempts - 1).min(16));
         let delay = doubled.min(self.options.max_delay);
         // Between half and all of it, so that two do not go on meeting.
         let jitter = delay.mul_f64(f64::from(random::byte()) / 512.0);
         self.tell(Level::Debug, Event::LinkRetry, Some(&error), || {
-            format!("attempt {} failed, another follows within {delay:?}: {}", self.attempt, error.message())
+            format!("attempt {} failed, another follows within {delay:?}: {}", self.attempts, error.message())
         });
         self.phase = Phase::Waiting;
         match context.timer(now + (delay - jitter).max(Duration::from_micros(100))) {
@@ -175,59 +199,64 @@ impl Machine {
     }
 
     fn up(&mut self, context: &Context, peer: Arc<Peer>, now: Instant) {
-        self.attempt = 0;
+        (self.attempts, self.failures) = (0, 0);
         let serving = self.serving() == Some(true);
         self.events.push_back(LinkEvent::Up { serving });
         self.tell(Level::Info, Event::LinkUp, None, || {
             format!("the other side is there, this one {}", if serving { "serves" } else { "connected" })
         });
-        self.receive(context, peer.clone());
+        self.receive(context, peer.clone(), limits::LINK_EVENTS);
         let waiting: Vec<Ticket> = self.calls.keys().copied().collect();
         for ticket in waiting {
             self.send_call(context, ticket, &peer, now);
         }
     }
 
-    fn receive(&mut self, context: &Context, peer: Arc<Peer>) {
-        match context.recv(&peer, None, None) {
-            Ok(Started::Pending(op)) => drop(self.ops.insert(op, What::Recv(peer))),
-            Ok(Started::Done(outcome)) => self.received(context, peer, Ok(outcome)),
-            Err(error) => self.received(context, peer, Err(error)),
+    /// Takes what has arrived until `most` messages wait for the program.
+    fn receive(&mut self, context: &Context, peer: Arc<Peer>, most: usize) {
+        loop {
+            self.held = self.messages() >= most;
+            if self.held {
+                return;
+            }
+            match context.recv(&peer, None, None) {
+                Ok(Started::Pending(op)) => return drop(self.ops.insert(op, What::Recv(peer))),
+                Ok(Started::Done(Outcome::Message(message))) => self.events.push_back(LinkEvent::Message(message)),
+                Ok(Started::Done(_)) => return,
+                Err(error) => return self.lost(context, &peer, error),
+            }
         }
     }
 
     fn received(&mut self, context: &Context, peer: Arc<Peer>, result: Result<Outcome>) {
-        let mut next = result;
-        loop {
-            match next {
-                Ok(Outcome::Message(message)) => self.events.push_back(LinkEvent::Message(message)),
-                Ok(_) => {}
-                Err(error) => return self.lost(context, &peer, error),
-            }
-            next = match context.recv(&peer, None, None) {
-                Ok(Started::Pending(op)) => return drop(self.ops.insert(op, What::Recv(peer))),
-                Ok(Started::Done(outcome)) => Ok(outcome),
-                Err(error) => Err(error),
-            };
+        match result {
+            Ok(Outcome::Message(message)) => self.events.push_back(LinkEvent::Message(message)),
+            Ok(_) => {}
+            Err(error) => return self.lost(context, &peer, error),
         }
+        self.receive(context, peer, limits::LINK_EVENTS);
     }
 
     /// The connection to `lost` ended.
     fn lost(&mut self, context: &Context, lost: &Arc<Peer>, error: Error) {
         lost.close();
-        let current = self.peer().is_some_and(|peer| Arc::ptr_eq(&peer, lost));
-        if !current {
+        if self.peer().is_none_or(|peer| !Arc::ptr_eq(&peer, lost)) {
             return;
         }
         self.tell(Level::Warn, Event::LinkDown, Some(&error), || error.message().to_owned());
-        self.events.push_back(LinkEvent::Down(error.clone()));
+        self.held = false;
+        match self.events.back() {
+            Some(LinkEvent::Up { .. }) if self.events.len() > limits::LINK_EVENTS => drop(self.events.pop_back()),
+            _ => self.events.push_back(LinkEvent::Down(error.clone())),
+        }
         if !self.options.reconnect {
             return self.end(error);
         }
-        match &mut self.phase {
-            Phase::Serving { peer, .. } => *peer = None,
-            _ => self.start(context, Instant::now()),
+        if let Phase::Serving { peer, .. } = &mut self.phase {
+            *peer = None;
+            return self.accept(context);
         }
+        self.start(context, Instant::now());
     }
 
     fn expect(&mut self, started: Started, what: What) {
@@ -255,7 +284,7 @@ impl Machine {
             }
             (What::Accept, result) => self.accepted(context, result, now),
             (What::Recv(peer), result) => self.received(context, peer, result),
-            (What::Call(ticket), result) => self.called(context, ticket, result, now),
+            (What::Call(ticket, peer), result) => self.called(context, ticket, &peer, result),
             (What::Deadline(ticket), _) => {
                 if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
                     self.finish(ticket, Err(turn::given_up(Code::Timeout)));
@@ -267,17 +296,15 @@ impl Machine {
     fn accepted(&mut self, context: &Context, result: Result<Outcome>, now: Instant) {
         let Phase::Serving { peer, .. } = &mut self.phase else { return };
         match result {
-            // A pair is complete: the third waits, and tries again.
-            Ok(Outcome::Accepted(third)) if peer.is_some() => third.close(),
-            Ok(Outcome::Accepted(first)) => {
-                let first = Arc::new(first);
-                *peer = Some(first.clone());
-                self.up(context, first, now);
+            Ok(Outcome::Accepted(accepted)) => {
+                let accepted = Arc::new(accepted);
+                *peer = Some(accepted.clone());
+                // Nobody else is waited for, so a third is turned away and tries again.
+                self.up(context, accepted, now);
             }
-            Ok(_) => {}
-            Err(error) => return self.end(error),
+            Ok(_) => self.accept(context),
+            Err(error) => self.end(error),
         }
-        self.accept(context);
     }
 
     // --- calls -------------------------------------------------------------------------------------
@@ -305,7 +332,7 @@ impl Machine {
         Ok(ticket)
     }
 
-    fn send_call(&mut self, context: &Context, ticket: Ticket, peer: &Peer, now: Instant) {
+    fn send_call(&mut self, context: &Context, ticket: Ticket, peer: &Arc<Peer>, now: Instant) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         if let Some(parked) = call.op.take() {
             self.ops.remove(&parked);
@@ -317,10 +344,10 @@ impl Machine {
         match context.request_with(peer, call.payload.clone(), call.options.again(), call.deadline) {
             Ok(Started::Pending(op)) => {
                 call.op = Some(op);
-                self.ops.insert(op, What::Call(ticket));
+                self.ops.insert(op, What::Call(ticket, peer.clone()));
             }
-            Ok(Started::Done(outcome)) => self.called(context, ticket, Ok(outcome), now),
-            Err(error) => self.called(context, ticket, Err(error), now),
+            Ok(Started::Done(outcome)) => self.called(context, ticket, peer, Ok(outcome)),
+            Err(error) => self.called(context, ticket, peer, Err(error)),
         }
     }
 
@@ -336,7 +363,7 @@ impl Machine {
         }
     }
 
-    fn called(&mut self, context: &Context, ticket: Ticket, result: Result<Outcome>, now: Instant) {
+    fn called(&mut self, context: &Context, ticket: Ticket, peer: &Arc<Peer>, result: Result<Outcome>) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         call.op = None;
         let error = match result {
@@ -344,16 +371,23 @@ impl Machine {
             Ok(_) => Error::new(Code::Internal, "a call ended as another kind"),
             Err(error) => error,
         };
-        let lost =
-            matches!(error.code(), Code::ConnectionLost | Code::PeerClosed | Code::Draining | Code::PeerUnresponsive);
+        let lost = matches!(
+            error.code(),
+            Code::ConnectionLost
+                | Code::PeerClosed
+                | Code::Truncated
+                | Code::PeerUnresponsive
+                | Code::Draining
+                | Code::Closed
+        );
         let again = error.sent() == Sent::No || call.options.is_idempotent();
         if !(lost && again && self.options.reconnect) {
             return self.finish(ticket, Err(error));
         }
-        // The next connection gets it; while the lost one still counts as there, its end is about to be told.
-        match self.peer().filter(|peer| peer.is_open()) {
-            Some(peer) => self.send_call(context, ticket, &peer, now),
-            None => self.park(context, ticket),
+        // The next connection gets it. That this one ends is told by what receives from it.
+        self.park(context, ticket);
+        if self.held && self.peer().is_some_and(|current| Arc::ptr_eq(&current, peer)) {
+            self.receive(context, peer.clone(), usize::MAX);
         }
     }
 
@@ -361,6 +395,10 @@ impl Machine {
         if self.calls.remove(&ticket).is_some() {
             self.results.insert(ticket, result);
         }
+    }
+
+    pub(super) fn has_result(&self, ticket: Ticket) -> bool {
+        self.results.contains_key(&ticket)
     }
 
     pub(super) fn take_result(&mut self, ticket: Ticket) -> Option<Result<Message>> {

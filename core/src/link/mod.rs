@@ -25,6 +25,7 @@ use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
+use crate::limits;
 use crate::log::{self, Scope};
 use crate::os::poller::{self, READ};
 
@@ -39,7 +40,7 @@ const BATCH: usize = 64;
 /// [idempotency key](CallOptions::idempotency_key); otherwise it fails once with `connection_lost`.
 ///
 /// Nothing happens by itself: the link lives while some thread is in one of its waiting calls, best in
-/// [`run`](Link::run), or while an event loop polls its descriptor and calls [`process`](Link::process). All methods may be
+/// [`run`](Link::run), or while an event loop, instead, polls its descriptor and calls [`process`](Link::process). All methods may be
 /// called from any thread. Clones are the same link; dropping the last one closes it.
 #[derive(Clone)]
 pub struct Link(Arc<Handle>);
@@ -62,7 +63,8 @@ pub enum LinkEvent {
         /// Whether this side is the one that listens.
         serving: bool,
     },
-    /// The other side is gone; the link goes on trying, unless told otherwise.
+    /// The other side is gone; the link goes on trying, unless told otherwise. Where more than
+    /// [`LINK_EVENTS`](crate::limits::LINK_EVENTS) wait, it vanishes together with the `Up` that nobody has looked at.
     Down(Error),
     /// A message or request came. Answer requests with [`Link::reply`] or [`Link::fail`].
     Message(Message),
@@ -76,13 +78,17 @@ impl Drop for Handle {
 
 impl Link {
     /// Opens the link; the first attempt is under way when it returns. `invalid_argument`, `too_many_files`; the address has
-    /// to be one that can be listened at and connected to: `unsupported` otherwise.
+    /// to be one that can be listened at and connected to: `unsupported` otherwise. Errors of
+    /// [`Listener::bind_with`](crate::Listener::bind_with) that another attempt would not change.
     pub fn open(address: &Address, options: LinkOptions) -> Result<Link> {
-        options.check(address)?;
+        let options = options.checked(address)?;
         let context = Context::new()?;
         let _scope = Scope::enter();
         let mut machine = Machine::new(address.clone(), options);
         machine.start(&context, Instant::now());
+        if let Some(error) = machine.ended() {
+            return Err(error.clone());
+        }
         let shared = Shared { context, state: Mutex::new(machine), changed: Condvar::new() };
         Ok(Link(Arc::new(Handle(Arc::new(shared)))))
     }
@@ -90,7 +96,8 @@ impl Link {
     /// The next event. `timeout`, `interrupted`; `closed` after [`close`](Link::close); once and for all the error
     /// that ended the link when its attempts ran out.
     pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<LinkEvent> {
-        self.wait_for(wait.into(), Machine::take_event)
+        let context = &self.shared().context;
+        self.wait_for(wait.into(), |machine| machine.take_event(context))
     }
 
     /// Calls the other side, and waits until it is there if it is not; the other side is told the deadline. Errors as of
@@ -116,10 +123,16 @@ impl Link {
     }
 
     /// Starts a call; its result comes out of [`take_result`](Link::take_result) under the number that is returned, once.
-    /// For event loops.
+    /// For event loops: the descriptor becomes readable when there is one.
     pub fn start(&self, payload: impl Payload, options: CallOptions, deadline: Option<Instant>) -> Result<u64> {
         let payload = payload.into_bytes();
-        self.locked(|machine, context| machine.request(context, payload, options, deadline))
+        self.locked(|machine, context| {
+            let ticket = machine.request(context, payload, options, deadline)?;
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+            Ok(ticket)
+        })
     }
 
     /// The result of a started call; `None` while there is none.
@@ -132,10 +145,14 @@ impl Link {
         self.locked(|machine, context| machine.cancel(context, ticket));
     }
 
-    /// Sends a one-way message; `connection_lost` while the other side is not there: it is not kept.
+    /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
+    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes wait to be sent.
     pub fn send(&self, payload: impl Payload, options: CallOptions) -> Result<()> {
         let payload = payload.into_bytes();
         let peer = self.peer()?;
+        if peer.stats()?.send_queue.bytes >= limits::SEND_QUEUE {
+            return Err(Error::new(Code::WouldBlock, "the other side does not take what is sent"));
+        }
         self.shared().context.send_with(&peer, payload, options, None).map(drop)
     }
 
@@ -193,7 +210,7 @@ impl Link {
         let mut state = lock(&shared.state);
         let progress = shared.turn(&mut state)?;
         let before = events.len();
-        while let Some(event) = state.take_event() {
+        while let Some(event) = state.take_event(&shared.context) {
             match event {
                 Ok(event) => events.push(event),
                 Err(error) if events.len() == before => return Err(error),
@@ -218,6 +235,7 @@ impl Link {
         let shared = self.shared();
         let mut state = lock(&shared.state);
         let result = change(&mut state, &shared.context);
+        shared.settle(&state);
         shared.changed.notify_all();
         result
     }
@@ -275,7 +293,15 @@ impl Shared {
         for completion in done {
             state.completed(&self.context, completion, now);
         }
+        self.settle(state);
         Ok(progress)
+    }
+
+    /// Once the link has ended its descriptor stays readable, so that whoever polls it finds out.
+    fn settle(&self, state: &Machine) {
+        if state.ended().is_some() {
+            self.context.close();
+        }
     }
 
     /// Waits until whoever drives the link has something new.

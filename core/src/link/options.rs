@@ -6,6 +6,7 @@ use crate::addr::Address;
 use crate::api::options::{ConnectOptions, ListenOptions};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::proto::offer::Level;
 
 /// Options of [`Link::open`](crate::Link::open).
 #[derive(Debug, Clone)]
@@ -50,7 +51,8 @@ impl LinkOptions {
         self
     }
 
-    /// Attempts in a row that may fail before the link ends; default no bound. Waiting for the other side to join is no attempt.
+    /// Attempts in a row that may fail before the link ends; default no bound. Waiting for the other side to join, or as a
+    /// third for a place, is no attempt.
     pub fn retries(mut self, attempts: u32) -> Self {
         self.retries = Some(attempts);
         self
@@ -64,12 +66,22 @@ impl LinkOptions {
         self
     }
 
-    pub(super) fn check(&self, address: &Address) -> Result<()> {
+    /// What was given, with what a link needs: calls both ways, and no third.
+    pub(super) fn checked(mut self, address: &Address) -> Result<LinkOptions> {
+        for common in [&mut self.connect.common, &mut self.listen.common] {
+            if common.level == Level::Zero {
+                return Err(Error::new(Code::InvalidArgument, "a link calls both ways, which takes wire level 1"));
+            }
+            common.level = Level::One;
+        }
+        self.listen.only_awaited = true;
         if self.delay.is_zero() || self.max_delay < self.delay {
             return Err(Error::new(Code::InvalidArgument, "the delay must not be zero, nor above the largest"));
         }
         match address {
-            Address::Name(_) | Address::Path(_) | Address::Abstract(_) | Address::Tcp(_) | Address::Inproc(_) => Ok(()),
+            Address::Name(_) | Address::Path(_) | Address::Abstract(_) | Address::Tcp(_) | Address::Inproc(_) => {
+                Ok(self)
+            }
             other => Err(Error::new(Code::Unsupported, format!("{other} has a fixed server, a link has none"))),
         }
     }

@@ -20,6 +20,8 @@ mod outbox;
 mod reader;
 mod secret;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use ops::{OpId, Outcome, Step};

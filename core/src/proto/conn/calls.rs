@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
@@ -76,6 +76,11 @@ impl Conn {
                 Some(delivery(self.agreed.channels.as_slice()[at], payload))
             }
         }
+    }
+
+    /// The oldest message of any channel, if one is there.
+    pub(crate) fn take_oldest(&mut self) -> Option<Delivery> {
+        self.take(None)
     }
 
     /// Waits until anything is there to receive, and takes nothing.
@@ -193,9 +198,14 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        match (&self.state, &step) {
+            // The call is forgotten with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
+                Some(Err(lost(error).with_sent(Sent::Maybe)))
+            }
+            _ => step,
         }
     }
 
@@ -217,8 +227,11 @@ impl Conn {
 
     /// Waits for the end of a call of the other side: answered, given up by its caller, or out of time.
     pub(crate) fn watch(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        if matches!(self.state, State::Ended(_)) {
+            return Some(Ok(Outcome::CallEnded));
+        }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if matches!(self.state, State::Ended(_)) || one.watch(op, id) {
+        if one.watch(op, id) {
             return Some(Ok(Outcome::CallEnded));
         }
         self.ops.insert(op, Kind::Watch(id), deadline);

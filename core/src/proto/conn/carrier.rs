@@ -163,9 +163,12 @@ impl Conn {
         }
         if let Some(one) = &mut self.one
             && !matches!(self.state, State::Ended(_))
-            && let Err(error) = one.handle_timeout(now, &mut self.ops)
         {
-            self.end(error);
+            match one.handle_timeout(now, &mut self.ops) {
+                Err(error) => self.end(error),
+                // A drain may have waited for a call that is over, another call for its place.
+                Ok(()) => self.advance(),
+            }
         }
         if let State::Hello(Some(deadline)) = self.state
             && deadline <= now
@@ -308,6 +311,10 @@ impl Conn {
                 self.acks_owed += 1;
                 if !std::mem::replace(&mut self.peer_drains, true) {
                     self.notices.push(Notice::Draining { by_peer: true });
+                }
+                // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
+                for (op, _) in self.waiting_calls.drain(..) {
+                    self.ops.finish(op, Err(Error::new(Code::Draining, "the other side is draining this connection")));
                 }
                 self.advance();
             }

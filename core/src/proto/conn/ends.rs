@@ -24,7 +24,9 @@ impl Conn {
         self.end(error.clone());
         self.inbox = Inbox::default();
         self.outbox.clear();
-        self.one = None;
+        if let Some(one) = &mut self.one {
+            one.close();
+        }
         self.state = State::Ended(error);
     }
 
@@ -151,15 +153,16 @@ impl Conn {
         let told = self.shutdown_sent || self.read_ended || self.one.as_ref().is_some_and(|one| one.drained_by_end());
         let drained = told && matches!(error.code(), Code::PeerClosed | Code::Closed);
         let _ = self.inbox.abandon().count();
+        let kept = self.last_words.is_some();
         if let Some(one) = &mut self.one {
-            one.end_streams(&lost(&error), &mut self.ops);
+            one.end_streams(&lost(&error), kept, &mut self.ops);
         }
         for (op, kind) in self.ops.all() {
             let result = match kind {
                 Kind::Open | Kind::Recv | Kind::Readable => Err(error.clone()),
                 Kind::Watch(_) => Ok(Outcome::CallEnded),
                 Kind::Request(id) => {
-                    let sent = self.one.as_ref().map_or(Sent::Maybe, |one| one.sent(id));
+                    let sent = self.one.as_ref().map_or(Sent::Maybe, |one| one.sent(id, kept));
                     Err(lost(&error).with_sent(sent))
                 }
                 Kind::StreamRecv(_) => Err(lost(&error)),
@@ -198,15 +201,14 @@ impl Conn {
         let Some(one) = &mut self.one else { return false };
         match kind {
             Kind::Request(id) => {
-                let sent = one.sent(id);
+                let sent = one.give_up_call(id, &mut self.ops);
                 self.ops.finish(op, Err(reason.with_sent(sent)));
-                one.give_up_call(id, &mut self.ops);
             }
             Kind::Send | Kind::StreamSend(_) => {
                 // What has begun goes on; only this wait is over.
                 let unsent = match kind {
                     Kind::StreamSend(id) => one.withdraw_item(op, id),
-                    _ => one.withdraw_send(op),
+                    _ => one.give_up_send(op, &mut self.ops),
                 };
                 self.ops.finish(op, Err(reason.with_sent(if unsent { Sent::No } else { Sent::Maybe })));
             }
@@ -241,7 +243,7 @@ impl Conn {
                     let sent = if one.withdraw_send(op) { Sent::No } else { Sent::Maybe };
                     self.ops.finish(op, Err(error.with_sent(sent)));
                 }
-                Kind::Request(id) if one.sent(id) == Sent::No => {
+                Kind::Request(id) if one.sent(id, false) == Sent::No => {
                     self.ops.finish(op, Err(error.with_sent(Sent::No)));
                     one.give_up_call(id, &mut self.ops);
                 }
@@ -249,6 +251,7 @@ impl Conn {
             }
         }
         if let Some(one) = &mut self.one {
+            one.end_unsent_streams(error, &mut self.ops);
             one.clear_outbox();
         }
         if self.read_ended || self.draining {

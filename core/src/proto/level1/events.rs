@@ -44,6 +44,10 @@ impl Level1 {
                 Event::Plain(channel, payload) => self.plain(channel, payload, ops)?,
                 Event::Message(arrived) => self.message(arrived, ops, now)?,
             }
+            // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+                return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
+            }
         }
         Ok(())
     }
@@ -290,14 +294,14 @@ impl Level1 {
         self.inbox.abandon();
         for (op, kind) in ops.all() {
             if let Kind::Request(id) = kind {
-                let sent = self.sent(id);
+                let sent = self.give_up_call(id, ops);
                 ops.finish(op, Err(error.with_sent(sent)));
             }
         }
-        self.end_streams(error, ops);
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
-        self.waiting.clear();
+        let streams: Vec<u64> = self.calls.iter().filter(|(_, c)| c.stream.is_some()).map(|(&id, _)| id).collect();
+        for id in streams {
+            self.end_stream(id, error, ops);
+        }
         self.pings.clear();
         self.keepalive = None;
     }

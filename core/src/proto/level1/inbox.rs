@@ -285,6 +285,18 @@ impl Inbox {
         self.watching.clear();
     }
 
+    /// Drops what was received.
+    pub(super) fn clear(&mut self) {
+        self.abandon();
+        for queue in &mut self.queues {
+            queue.entries.clear();
+            queue.tidy();
+            queue.depth = Depth { peak_bytes: queue.depth.peak_bytes, ..Depth::default() };
+        }
+        self.messages = 0;
+        self.bytes = 0;
+    }
+
     pub(super) fn depth(&self) -> Depth {
         Depth { messages: self.messages, bytes: self.bytes, peak_bytes: self.peak_bytes }
     }

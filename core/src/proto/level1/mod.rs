@@ -142,12 +142,14 @@ pub(crate) struct Level1 {
     last_seen: u64,
     last_requests: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When streams of this side end; plain calls end with their operations.
+    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
     notices: Vec<Notice>,
-    /// Small writes are gathered until the last cork is drawn.
+    /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// Until the outbox is empty a cork holds nothing back.
     released: bool,
@@ -195,6 +197,7 @@ impl Level1 {
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
             served_deadlines: BinaryHeap::new(),
+            stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
@@ -241,7 +244,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.is_corked() { self.outbox.is_batch() } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -263,7 +266,7 @@ impl Level1 {
             }
         });
         for id in left {
-            self.request_left(id);
+            self.request_left(id, ops);
         }
         self.released &= !self.outbox.is_empty();
     }
@@ -352,7 +355,7 @@ impl Level1 {
     ) -> Step {
         let corked = self.is_corked();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
@@ -408,6 +411,7 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote_send(
         &mut self,
         at: usize,
@@ -420,8 +424,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
@@ -475,8 +482,15 @@ impl Level1 {
         {
             self.served_deadlines.pop();
         }
-        let served = self.served_deadlines.peek().map(|Reverse((at, _))| *at);
-        served.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
+            && !self.has_running_stream(*id)
+        {
+            self.stream_deadlines.pop();
+        }
+        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
+        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
+        calls.chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
@@ -487,7 +501,15 @@ impl Level1 {
             self.served_deadlines.pop();
             self.let_go(id, ops);
         }
-        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
+            && at <= now
+        {
+            self.stream_deadlines.pop();
+            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
+        }
+        // A PING before READY would be out of place; the handshake has a deadline of its own.
+        let ready = self.is_ready();
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -560,6 +582,14 @@ impl Level1 {
         self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
     }
 
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
+    }
+
     pub(crate) fn clear_outbox(&mut self) {
         self.outbox.clear();
     }
@@ -567,12 +597,19 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.inbox.abandon();
+        self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_streams();
         self.served.clear();
         self.keepalive = None;
+    }
+
+    /// Drops the calls but for streams, whose last items and end can still be taken.
+    fn keep_streams(&mut self) {
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.open_calls = 0;
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {

@@ -22,6 +22,13 @@ pub enum Policy {
     Latest,
 }
 
+impl Policy {
+    /// Whether a send never waits, because messages are dropped instead.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Policy::DropOldest | Policy::Latest)
+    }
+}
+
 /// A message in a queue.
 #[derive(Debug)]
 pub(super) struct Queued {
@@ -146,7 +153,6 @@ impl ChannelQueue {
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
-                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
@@ -207,30 +213,34 @@ impl ChannelQueue {
         begins.then_some(Notice::Dropping(self.channel))
     }
 
-    /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
-    pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
+    /// Withdraws the message with `mark` if nothing of it is staged.
+    pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue
-                .iter()
-                .position(|q| q.message.mark == Some(mark) && q.message.kind != super::header::kind::RESPONSE)
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark))
+                && let Some(queued) = queue.remove(at)
             {
-                self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
-                return true;
+                self.bytes -= queued.charge();
+                return Some(queued.message);
             }
         }
-        false
+        None
     }
 
-    /// Withdraws messages of a call that have not begun.
-    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) {
+    /// Withdraws messages of a call that have not begun; whose they were.
+    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) -> Vec<Mark> {
         let bytes = &mut self.bytes;
+        let mut marks = Vec::new();
         for queue in [&mut self.credited, &mut self.free] {
             queue.retain(|q| {
                 let goes = q.message.id == id && q.message.kind == kind;
-                *bytes -= if goes { q.charge() } else { 0 };
+                if goes {
+                    *bytes -= q.charge();
+                    marks.extend(q.message.mark);
+                }
                 !goes
             });
         }
+        marks
     }
 
     pub(super) fn messages(&self) -> usize {

@@ -10,7 +10,7 @@ use super::header::{flag, kind};
 use super::inbox::Window;
 use super::outbox::{Mark, Outgoing};
 use super::{Level1, bad};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
@@ -32,7 +32,7 @@ pub(super) struct Stream {
     /// This side said that nothing more comes.
     out_ended: bool,
     /// The answer, behind items that wait for credit.
-    held: Option<Outgoing>,
+    pub(super) held: Option<Outgoing>,
     items: VecDeque<Bytes>,
     window: Window,
     in_ended: bool,
@@ -82,6 +82,11 @@ impl Stream {
 
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Whether the answer of this operation is kept.
+    pub(super) fn holds(&self, op: OpId) -> bool {
+        self.held.as_ref().is_some_and(|answer| answer.mark == Some(Mark::Send(op)))
     }
 
     /// Keeps the answer until the items before it have left.
@@ -136,7 +141,7 @@ impl Level1 {
     /// The stream of a call of either side, and the position of its channel.
     fn stream(&mut self, id: u64) -> Option<(&mut Stream, usize)> {
         if self.is_own(id) {
-            let call = self.calls.get_mut(&id).filter(|c| !c.cancelled)?;
+            let call = self.calls.get_mut(&id)?;
             Some((call.stream.as_mut()?, call.at))
         } else {
             let served = self.served.get_mut(&id)?;
@@ -263,9 +268,16 @@ impl Level1 {
             && let Some(at) = stream.out.iter().position(|i| i.op == op)
         {
             stream.out_ended &= !stream.out.remove(at).is_some_and(|i| i.fin);
+            self.pump_stream(id);
             return true;
         }
-        self.withdraw_send(op)
+        let Some(item) = self.withdraw(op) else { return false };
+        if let Some((stream, _)) = self.stream(id) {
+            stream.out_charged -= (item.payload.len() + limits::MESSAGE_OVERHEAD) as u64;
+            stream.out_ended &= item.flags & flag::FIN == 0;
+            self.pump_stream(id);
+        }
+        true
     }
 
     /// An item begins: `credit_exceeded` if there was none for it.
@@ -277,7 +289,7 @@ impl Level1 {
         if plain {
             return Err(bad(format!("an item for the call {id}, which is no stream")));
         }
-        let Some((stream, _)) = self.stream(id) else { return Ok(()) };
+        let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended()) else { return Ok(()) };
         if stream.in_ended {
             return Err(bad(format!("an item for the stream {id} behind its end")));
         }
@@ -291,7 +303,7 @@ impl Level1 {
     }
 
     pub(super) fn item_arrived(&mut self, id: u64, payload: Bytes, fin: bool, ops: &mut Ops) {
-        let Some((stream, at)) = self.stream(id) else {
+        let Some((stream, at)) = self.stream(id).filter(|(s, _)| !s.ended()) else {
             self.counts.late += 1;
             return;
         };
@@ -337,11 +349,20 @@ impl Level1 {
         }
     }
 
+    /// Nothing more leaves: streams that the other side has not heard of end with `error`.
+    pub(crate) fn end_unsent_streams(&mut self, error: &Error, ops: &mut Ops) {
+        let unsent = self.calls.iter().filter(|(_, call)| call.stream.is_some() && !call.sent);
+        for id in unsent.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.end_call(id, Err(error.with_sent(Sent::No)), ops);
+        }
+    }
+
     /// The connection ended with `error`: streams keep what has arrived, then fail with it.
-    pub(crate) fn end_streams(&mut self, error: &Error, ops: &mut Ops) {
-        for (_, call) in self.calls.iter_mut() {
-            let sent = if call.sent { crate::error::Sent::Maybe } else { crate::error::Sent::No };
-            if let Some(stream) = &mut call.stream
+    pub(crate) fn end_streams(&mut self, error: &Error, kept: bool, ops: &mut Ops) {
+        let ids: Vec<u64> = self.calls.keys().copied().collect();
+        for id in ids {
+            let sent = self.sent(id, kept);
+            if let Some(stream) = self.calls.get_mut(&id).and_then(|call| call.stream.as_mut())
                 && !stream.ended()
             {
                 stream.end(Err(error.with_sent(sent)), ops);

@@ -305,6 +305,19 @@ fn a_drain_answers_the_other_sides_before_it_closes() {
 }
 
 #[test]
+fn calls_that_wait_do_not_hold_up_a_drain_of_the_other_side() {
+    let mut pair = Pair::new();
+    pair.client.call(1, Bytes::from_static(b"on the wire"), None);
+    pair.client.call(2, Bytes::from_static(b"waits"), None);
+    pair.exchange();
+    pair.server.drain(3, None);
+    pair.exchange();
+    let error = code(&mut pair.client, 2);
+    assert_eq!(error, Code::Draining);
+    assert!(matches!(done(&mut pair.server)[..], [(3, Ok(Outcome::Drained))]));
+}
+
+#[test]
 fn a_half_closed_peer_still_gets_its_answers() {
     let mut pair = Pair::new();
     pair.client.send(1, Channel::DATA, Bytes::from_static(b"question"), None);
