@@ -472,7 +472,10 @@ fn objects_of_a_runtime_that_has_ended_are_closed() {
 fn peers_are_used_from_other_runtimes_and_threads() {
     let (place, home) = (Place::new(), many());
     let (client, server) = home.block_on(pair(&place, Level::One));
-    let served = home.block_on(async { echo(server) });
+    let served = {
+        let _inside = home.enter();
+        echo(server)
+    };
     std::thread::scope(|scope| {
         for n in 0..4u8 {
             let client = &client;
