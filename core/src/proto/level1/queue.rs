@@ -153,7 +153,6 @@ impl ChannelQueue {
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
-                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
