@@ -182,6 +182,7 @@ impl Lane {
             Ok(outcome) => return outcome,
             Err(op) => op,
         };
+        self.let_go();
         turn::wait(&self.state, op, wait)
     }
 
@@ -244,7 +245,18 @@ impl Lane {
     pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
         match self.begin_frame(post, payload)? {
             Ok(outcome) => outcome.map(drop),
-            Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
+            Err(op) => {
+                self.let_go();
+                turn::wait(&self.state, op, &mut wait).map(drop)
+            }
+        }
+    }
+
+    /// Somebody is about to wait, maybe for the answer to what a cork holds back: that leaves now.
+    fn let_go(&self) {
+        let mut state = lock(&self.state);
+        if state.conn.let_go() {
+            state.move_on();
         }
     }
 
@@ -258,6 +270,7 @@ impl Lane {
 
     pub(crate) fn finish(&self, op: OpId, mut wait: Wait<'_>) -> Result<Outcome> {
         self.check()?;
+        self.let_go();
         turn::wait(&self.state, op, &mut wait)
     }
 

@@ -260,6 +260,11 @@ impl Conn {
         }
     }
 
+    /// Lets what a cork holds back leave once. Says whether there is any.
+    pub(crate) fn let_go(&mut self) -> bool {
+        self.one.as_mut().is_some_and(|one| one.release())
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }

@@ -146,6 +146,8 @@ pub(crate) struct Level1 {
     drain: Drain,
     /// Small writes are gathered until the last cork is drawn.
     corks: u32,
+    /// What is gathered leaves all the same, until nothing is left of it.
+    released: bool,
     counts: Counts,
 }
 
@@ -195,6 +197,7 @@ impl Level1 {
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
             corks: 0,
+            released: false,
             counts: Counts::default(),
         };
         engine.begin_ready();
@@ -234,7 +237,8 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        let gathers = self.corks > 0 && !self.released;
+        if gathers { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -255,6 +259,7 @@ impl Level1 {
                 }
             }
         });
+        self.released &= !self.outbox.is_empty();
         for id in left {
             self.request_left(id);
         }
@@ -263,6 +268,12 @@ impl Level1 {
     /// Small writes are gathered while `corked`.
     pub(crate) fn cork(&mut self, corked: bool) {
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
+    }
+
+    /// Lets what is gathered leave once. Says whether there is any.
+    pub(crate) fn release(&mut self) -> bool {
+        self.released = self.corks > 0 && !self.outbox.is_empty();
+        self.released
     }
 
     // --- messages ----------------------------------------------------------------------------------
