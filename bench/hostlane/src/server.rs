@@ -1,9 +1,12 @@
 //! The answering side.
 
 use frame::{Answer, Result, Service, ready};
-use hostlane::{Code, Listener, Peer, Wait};
+use hostlane::{Batch, Code, Listener, Peer, Wait};
 
 use crate::LIMIT;
+
+/// Messages taken at once.
+const MOST: usize = 16;
 
 /// Serves one client after the other.
 pub(crate) fn serve(address: &str) -> Result<()> {
@@ -16,15 +19,20 @@ pub(crate) fn serve(address: &str) -> Result<()> {
 
 fn answer(peer: &Peer) -> Result<()> {
     let mut service = Service::default();
+    let mut batch = Batch::new();
     loop {
-        let message = match peer.recv(Wait::forever()) {
+        match peer.recv_batch(&mut batch, MOST, Wait::forever()) {
             Err(error) if error.code() == Code::PeerClosed => return Ok(()),
             received => received?,
-        };
-        match service.handle(message.payload())? {
-            Answer::Echo => message.reply(message.payload(), LIMIT)?,
-            Answer::Nothing => {}
-            Answer::Report(report) => message.reply(&report, LIMIT)?,
         }
+        let cork = (batch.len() > 1).then(|| peer.cork());
+        for message in batch.iter() {
+            match service.handle(message.payload())? {
+                Answer::Echo => message.reply(message.payload(), LIMIT)?,
+                Answer::Nothing => {}
+                Answer::Report(report) => message.reply(&report, LIMIT)?,
+            }
+        }
+        drop(cork);
     }
 }

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::message::{Message, Ticket};
+use crate::api::payload::Payload;
+use crate::api::peer::unexpected;
+use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
+use crate::error::Result;
 use crate::proto::channel::Channel;
-use crate::proto::level1::{Delivery, Request};
+use crate::proto::conn::Post;
+use crate::proto::level1::{Body, Delivery, Extra, Request, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
@@ -91,6 +96,16 @@ impl<'a> BatchMessage<'a> {
         self.batch.items[self.at].ticket.is_some()
     }
 
+    /// Answers it as [`Message::reply`] does; inside a [cork](crate::Peer::cork) many answers leave in one write.
+    pub fn reply<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<()> {
+        let Some(lane) = &self.batch.lane else { return Err(unexpected()) };
+        let post = match self.ticket() {
+            Some(ticket) => ticket.answer(None),
+            None => Post::Message(self.channel(), With::default()),
+        };
+        lane.send(post, payload, wait.into())
+    }
+
     /// A message of its own, with a copy of the bytes.
     pub fn to_message(&self) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
@@ -101,6 +116,56 @@ impl<'a> BatchMessage<'a> {
 
     pub(crate) fn ticket(&self) -> Option<&'a Arc<Ticket>> {
         self.batch.items[self.at].ticket.as_ref()
+    }
+}
+
+/// One message of [`Peer::recv_into`](crate::Peer::recv_into).
+#[derive(Debug)]
+pub struct Placed {
+    /// The channel it arrived on.
+    pub channel: Channel,
+    /// Where its bytes are in the buffer; `None` when there was no room, and the message has them.
+    pub at: Option<usize>,
+    /// Its length in bytes.
+    pub len: usize,
+    /// What is left to do with it: a request to answer, a trace or descriptors to take, or bytes that found no room.
+    /// Its payload is empty when the bytes are in the buffer.
+    pub message: Option<Message>,
+}
+
+/// The caller's memory while a batch is received into it.
+pub(crate) struct Room<'a> {
+    buffer: &'a mut [u8],
+    used: usize,
+    lane: &'a Arc<Lane>,
+    most: usize,
+    placed: Vec<Placed>,
+}
+
+impl<'a> Room<'a> {
+    pub(crate) fn new(buffer: &'a mut [u8], lane: &'a Arc<Lane>, most: usize) -> Room<'a> {
+        Room { buffer, used: 0, lane, most, placed: Vec::new() }
+    }
+
+    /// Keeps a message; says whether there is room for one more.
+    pub(crate) fn place(&mut self, channel: Channel, body: Body<'_>, extra: Option<Box<Extra>>) -> bool {
+        let len = body.len();
+        let at = self.buffer.get_mut(self.used..).and_then(|rest| rest.get_mut(..len)).map(|place| {
+            place.copy_from_slice(body.as_slice());
+            self.used
+        });
+        self.used += at.map_or(0, |_| len);
+        let message = (at.is_none() || extra.is_some()).then(|| {
+            let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
+            let payload = if at.is_some() { Bytes::new() } else { body.into_bytes() };
+            Message::new(Delivery { channel, payload, request, trace, fds }, self.lane.clone())
+        });
+        self.placed.push(Placed { channel, at, len, message });
+        at.is_some() && self.placed.len() < self.most
+    }
+
+    pub(crate) fn into_placed(self) -> Vec<Placed> {
+        self.placed
     }
 }
 

@@ -12,7 +12,6 @@ use crate::driver::lane::Lane;
 use crate::error::{Code, Error, Result};
 use crate::os::Descriptor;
 use crate::proto::channel::Channel;
-use crate::proto::conn::Post;
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome};
 
@@ -31,6 +30,11 @@ pub struct Call {
 impl Call {
     pub(crate) fn new(lane: Arc<Lane>, channel: Channel, op: OpId) -> Call {
         Call { lane, channel, op: Some(op) }
+    }
+
+    /// Whether it has ended, so that [`wait`](Call::wait) returns at once. Takes nothing from the connection.
+    pub fn is_finished(&self) -> bool {
+        self.op.is_some_and(|op| self.lane.is_finished(op))
     }
 
     /// Waits for the reply. `timeout`; `remote_error` when the program at the other end failed it; `call_abandoned`;
@@ -96,7 +100,8 @@ impl CallOptions {
         self
     }
 
-    /// When the caller stops waiting; the other side is told how long that is. Waiting for the reply has its own limit.
+    /// When the caller stops waiting: the call, or stream, then ends with `timeout` on this side and is over for the other,
+    /// which is told how long it has. A wait for the reply may end before.
     pub fn deadline(mut self, at: Instant) -> Self {
         self.with.deadline = Some(at);
         self
@@ -121,9 +126,21 @@ impl CallOptions {
         self
     }
 
-    pub(crate) fn into_request(self) -> (Channel, Post) {
-        let channel = self.channel.unwrap_or(Channel::COMMAND);
-        (channel, Post::Request(channel, self.with))
+    /// The same for another attempt; descriptors went with the first.
+    pub(crate) fn again(&self) -> CallOptions {
+        let With { deadline, idempotency, trace, .. } = &self.with;
+        let with =
+            With { deadline: *deadline, idempotency: idempotency.clone(), trace: trace.clone(), fds: Vec::new() };
+        CallOptions { channel: self.channel, with }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn told_deadline(&self) -> Option<Instant> {
+        self.with.deadline
+    }
+
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.with.idempotency.is_some()
     }
 
     pub(crate) fn into_parts_or(self, channel: Channel) -> (Channel, With) {
