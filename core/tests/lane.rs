@@ -590,3 +590,23 @@ fn all_that_is_there_comes_whole() {
     let error = server.recv_all(&mut messages, 1, Duration::from_millis(10)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
 }
+
+#[test]
+fn a_wait_lets_go_what_a_cork_holds() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let message = server.recv(SOON).unwrap();
+                message.reply(message.payload(), SOON).unwrap();
+            }
+        });
+        let _cork = client.cork();
+        let call = client.request(b"call").unwrap();
+        assert_eq!(call.wait(SOON).unwrap().payload(), "call");
+        client.send(Channel::DATA, b"message", SOON).unwrap();
+        assert_eq!(client.recv(SOON).unwrap().payload(), "message");
+        client.send(Channel::DATA, b"held again", SOON).unwrap();
+    });
+    assert_eq!(server.recv(SOON).unwrap().payload(), "held again");
+}

@@ -231,6 +231,8 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
             state.attend();
             return Some(result);
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         state.pump(now);
         if let Some(result) = state.turn().take(op) {
