@@ -27,6 +27,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The `offset` of an entry whose payload is not in the buffer but in its message. */
+#define HOSTLANE_NO_ROOM SIZE_MAX
+
 /**
  * Success: the call did what it says and wrote its outputs.
  */
@@ -327,8 +330,6 @@
  */
 #define HOSTLANE_VERSION_PATCH 0
 
-
-
 /**
  * Most descriptors that go with one message.
  */
@@ -489,6 +490,16 @@
  * Level 1 or nothing: HOSTLANE_E_VERSION_MISMATCH otherwise.
  */
 #define HOSTLANE_LEVEL_ONE 2
+
+/**
+ * Spins as long as it pays.
+ */
+#define HOSTLANE_SPIN_AUTO 0
+
+/**
+ * Never spins.
+ */
+#define HOSTLANE_SPIN_OFF -1
 
 /**
  * A send without credit waits until its deadline.
@@ -880,6 +891,11 @@ typedef struct {
      */
     size_t policies_len;
     /**
+     * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+     * up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
+     */
+    int64_t spin_us;
+    /**
      * Program and arguments of a `spawn:` address, word for word, any bytes but NUL. The address is then `spawn:` with
      * nothing behind it. NULL: what stands in the address.
      */
@@ -1215,6 +1231,11 @@ typedef struct {
      * Number of `policies`.
      */
     size_t policies_len;
+    /**
+     * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+     * up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+     */
+    int64_t spin_us;
 } hostlane_listen_options_t;
 
 /**
@@ -2052,6 +2073,17 @@ hostlane_status_t hostlane_ping(hostlane_peer_t peer, int64_t timeout_ms, uint64
  * Errors: HOSTLANE_E_TIMEOUT, HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED, HOSTLANE_E_WRONG_DRIVER.
  */
 hostlane_status_t hostlane_drain(hostlane_peer_t peer, int64_t timeout_ms, hostlane_error_t **err);
+
+/**
+ * Has the process's I/O thread move this connection's bytes while no call on it does: the other side's pings are
+ * answered, its messages collected within the limits, and its end is noticed, whatever the program does meanwhile. The
+ * thread is one per process, runs nothing of the program's and takes no signals. A connection with a keepalive of either
+ * side has it from the start. The second call changes nothing.
+ *
+ * Errors: HOSTLANE_E_WRONG_DRIVER for a peer of a context, HOSTLANE_E_TOO_MANY_FILES, HOSTLANE_E_IO, HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_attach(hostlane_peer_t peer,
+                                  hostlane_error_t **err);
 
 /**
  * Closes the connection at once and gives the handle back. Every thread that waits in a call on the peer returns with

@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 pub mod limits;
+pub mod log;
 
 mod addr;
 mod api;

@@ -133,6 +133,9 @@ pub const LINK_EVENTS: usize = 64;
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
 
+/// Events kept for [`log::drain`](crate::log::drain).
+pub const LOG_EVENTS: usize = 1024;
+
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).

@@ -55,6 +55,59 @@ fn a_smaller_limit_holds_in_both_directions() {
 }
 
 #[test]
+fn a_channel_that_drops_keeps_no_sender_waiting() {
+    let (client, server) = pair(&Place::new());
+    let piece = vec![7; 64 * 1024];
+    // Far more than the kernel, the credit and the queue take, to somebody who reads nothing.
+    for _ in 0..400 {
+        client.send(Channel::TELEMETRY, &piece, Wait::none()).unwrap();
+    }
+    assert!(client.stats().unwrap().channels.iter().any(|c| c.channel == Channel::TELEMETRY && c.dropped > 0));
+    assert!(server.recv(SOON).unwrap().payload() == &piece);
+}
+
+#[test]
+fn a_batch_goes_into_the_memory_of_the_caller() {
+    let (client, server) = pair(&Place::new());
+    let call = client.request(b"ask").unwrap();
+    for text in ["12345", "longer than the room", "after"] {
+        client.send(Channel::DATA, text, SOON).unwrap();
+    }
+    until("all have arrived", || {
+        server.ping(Wait::none()).unwrap_or_default();
+        server.stats().unwrap().receive_queue.messages == 4
+    });
+    let mut buffer = [0; 10];
+    let placed = server.recv_into(&mut buffer, 9, SOON).unwrap();
+    let places: Vec<_> = placed.iter().map(|p| (p.channel, p.at, p.len, p.message.is_some())).collect();
+    let (command, data) = (Channel::COMMAND, Channel::DATA);
+    assert_eq!(places, [(command, Some(0), 3, true), (data, Some(3), 5, false), (data, None, 20, true)]);
+    assert_eq!(&buffer[..8], b"ask12345");
+    assert_eq!(placed[2].message.as_ref().unwrap().payload(), "longer than the room");
+    placed[0].message.as_ref().unwrap().reply(b"answer", SOON).unwrap();
+    assert_eq!(call.wait(SOON).unwrap().payload(), "answer");
+    assert_eq!(server.recv_into(&mut buffer, 9, SOON).unwrap().len(), 1);
+    assert!(server.try_recv_into(&mut buffer, 9).unwrap().is_empty());
+    assert!(server.try_recv_into(&mut buffer, 0).unwrap().is_empty());
+}
+
+#[test]
+fn closing_a_stream_wakes_its_readers() {
+    let (client, server) = pair(&Place::new());
+    let stream = client.open_stream(b"open", hostlane::CallOptions::new()).unwrap();
+    let request = server.recv(SOON).unwrap();
+    assert!(request.is_stream());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| stream.recv(SOON).unwrap_err().code());
+        until("the reader waits", || client.stats().unwrap().pending_operations == 1);
+        stream.close();
+        stream.close();
+        assert_eq!(reader.join().unwrap(), Code::Cancelled);
+    });
+    request.wait_cancelled(SOON).unwrap();
+}
+
+#[test]
 fn channels_keep_apart_and_recv_takes_the_oldest() {
     let (client, server) = pair(&Place::new());
     for (channel, text) in
@@ -536,4 +589,24 @@ fn all_that_is_there_comes_whole() {
     calls.into_iter().for_each(|call| drop(call.wait(SOON).unwrap()));
     let error = server.recv_all(&mut messages, 1, Duration::from_millis(10)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn a_wait_lets_go_what_a_cork_holds() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let message = server.recv(SOON).unwrap();
+                message.reply(message.payload(), SOON).unwrap();
+            }
+        });
+        let _cork = client.cork();
+        let call = client.request(b"call").unwrap();
+        assert_eq!(call.wait(SOON).unwrap().payload(), "call");
+        client.send(Channel::DATA, b"message", SOON).unwrap();
+        assert_eq!(client.recv(SOON).unwrap().payload(), "message");
+        client.send(Channel::DATA, b"held again", SOON).unwrap();
+    });
+    assert_eq!(server.recv(SOON).unwrap().payload(), "held again");
 }

@@ -36,7 +36,7 @@ from level1 import (
     wrong,
 )
 
-MAX_UNREAD_PONGS = 1024
+MAX_UNREAD_PONGS = 1024  # and PINGs of one's own without an answer
 _TABLE = Path(__file__).resolve().parents[2] / "core" / "errors.toml"
 NUMBERS: dict[str, int] = {r["name"]: r["number"] for r in tomllib.loads(_TABLE.read_text("utf-8"))["error"]}
 ERROR_NAMES = {number: name for name, number in NUMBERS.items()}
@@ -188,6 +188,8 @@ class Engine:
         self.yours: dict[int, Call] = {}
         self.last_mine = -1 if connector else 0
         self.last_yours = 0
+        self.last_by_channel: dict[int, int] = {}
+        self.ids_taken: set[int] = set()
         self.pings: dict[bytes, Any] = {}
         self.pings_sent = 0
         self.drain_op: Any = None
@@ -372,7 +374,7 @@ class Engine:
 
     def _ready(self) -> None:
         if self.prove and not self.proved:
-            raise wrong("READY before the proof", "protocol_error", "authentication_failed")
+            raise wrong("READY before the proof")
         self.ready_in = True
 
     def _ping(self, token: bytes) -> None:
@@ -441,9 +443,12 @@ class Engine:
             call.window.charge(m.total)
 
     def _opens(self, m: Message) -> None:
-        if self._is_mine(m.id) or m.id <= self.last_yours:
+        above = self.last_by_channel.get(m.channel, 0)
+        if self._is_mine(m.id) or m.id <= above or m.id in self.ids_taken:
             raise wrong(f"id {m.id} cannot be opened")
-        self.last_yours = m.id
+        self.ids_taken.add(m.id)
+        self.last_by_channel[m.channel] = m.id
+        self.last_yours = max(self.last_yours, m.id)
         self.windows[m.channel].charge(m.total)
         if len(self.yours) >= self.limits.max_calls:
             self.out += control(Type.REFUSE, NUMBERS["queue_full"], id=m.id, text="too many calls")
@@ -491,8 +496,6 @@ class Engine:
         if ident:
             call = self._any_call(ident)
             if call is not None:
-                if not call.stream:
-                    raise wrong("CREDIT for a call that is no stream")
                 call.credit.total = max(call.credit.total, total)
         elif channel not in self.credit:
             raise wrong(f"CREDIT for channel {channel}", "unknown_channel")
@@ -598,6 +601,9 @@ class Engine:
         self.pump()
 
     def ping(self, op: Any) -> None:
+        if len(self.pings) >= MAX_UNREAD_PONGS:
+            self.done.append(Done(op, "queue_full"))
+            return
         self.pings_sent += 1
         token = self.pings_sent.to_bytes(8, "big")
         self.pings[token] = op

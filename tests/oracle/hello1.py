@@ -121,7 +121,7 @@ def parse_grant(value: Any, offered: Hello) -> Hello:
         if auth.get("method") != METHOD:
             raise _bad(f"method {auth.get('method')!r} was not offered")
         if offered.nonce is None:
-            raise Violation("a proof is wanted, this side has no secret", "bad_handshake", "authentication_failed")
+            raise _bad("auth was not offered")
     return Hello([version], _hex32(member.get("instance"), "instance"), features, _limits(member), nonce)
 
 

@@ -42,7 +42,7 @@ class Player:
         self.request = self.response = b""
         self.calls: dict[str, int] = {}  # calls of the other side, by the name a step gave them
         self.credit: dict[tuple[int, int], int] = {}
-        self.over = False
+        self.over = self.hung_up = False
         self.engine.pump()
 
     # ---- what the engine sent and no step has named yet
@@ -63,8 +63,12 @@ class Player:
                 key = (frame.channel, frame.id)
                 total = parse_control(frame.type, frame.payload)["total"]
                 self.credit[key] = max(self.credit.get(key, 0), int(total))
-            elif frame.type != Type.NOP and not (frame.type == Type.CLOSE and self.over):
+            elif not self.ignores(frame):
                 self.out.append((frame, None))
+
+    def ignores(self, frame: Frame) -> bool:
+        late = (frame.type == Type.CLOSE and self.over) or (frame.type == Type.CANCEL and self.hung_up)
+        return late or frame.type == Type.NOP
 
     def handshake_frame(self) -> bytes:
         self.collect()
@@ -118,7 +122,7 @@ class Player:
         self.engine.feed(control(Type.AUTH, hello1.proof(secret, side, self.request, self.response)))
 
     def step_eof(self, _: bool) -> None:
-        self.over = True
+        self.over = self.hung_up = True
         self.engine.eof()
 
     def step_clock(self, value: int) -> None:

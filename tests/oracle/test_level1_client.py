@@ -201,6 +201,22 @@ def test_a_deadline(tmp_path: Path, listening: Level1Server) -> None:
     assert Type.CANCEL in kinds
 
 
+def test_a_server_that_is_stuck(tmp_path: Path, listening: Level1Server) -> None:
+    """With a keepalive the client asks for a sign of life, and leaves when none comes."""
+
+    def script(peer: RawLevel1) -> bool:
+        asked(peer)
+        peer.expect(Type.PING)
+        peer.until_end()
+        return peer.ended
+
+    other = scripted(listening, script)
+    arguments = ["request", listening.path, "--data", "question", "--deadline", "8s", "--keepalive", "100ms"]
+    process = Process(tmp_path, [BIN, *arguments])
+    assert_fails(process, "peer_unresponsive", status=124)
+    assert other.result()
+
+
 @pytest.mark.parametrize("name", ["protocol_error", "credit_exceeded", "control_flood", "frame_too_large"])
 def test_the_server_found_a_fault(tmp_path: Path, listening: Level1Server, name: str) -> None:
     def script(peer: RawLevel1) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import socket
 import threading
 import time
@@ -273,17 +274,18 @@ def test_a_changed_byte(echo1: Any) -> None:
     assert probe(echo1.path) < 1.0
 
 
-def test_descriptors_nobody_announced(server: Server) -> None:
-    """They are closed, and the connection with them."""
-    with RawLevel1.opened(server.path) as peer:
-        first, second = os.pipe()
-        try:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [first, second]))]
+def test_descriptors_nobody_agreed_on(server: Server) -> None:
+    """They never get in: the only writer of the pipe is gone as soon as this side's is."""
+    first, second = os.pipe()
+    try:
+        with RawLevel1.opened(server.path) as peer:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [second]))]
             peer.sock.sendmsg([message(Type.MESSAGE, 2, 0, b"x")], rights)
-        finally:
-            os.close(first)
             os.close(second)
-        peer.closed("protocol_error")
+            assert bytes(peer.message().payload) == b"x"
+            assert select.select([first], [], [], 2.0)[0] and os.read(first, 1) == b""
+    finally:
+        os.close(first)
 
 
 def test_a_hundred_idle_clients(echo1: Any) -> None:

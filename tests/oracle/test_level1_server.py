@@ -12,6 +12,7 @@ import pytest
 import hello1
 import level0
 from gen_vectors import LEVEL1, raw
+from harness import BIN, Server
 from hello1 import Limits, offer
 from level0 import CONTROL, parse_response
 from level1 import NO_LAST, Extensions, Flag, Frame, Type, control, frames_of, message
@@ -315,6 +316,36 @@ def test_level_0_and_level_1_side_by_side(echo1: Any) -> None:
         for _ in range(3):
             assert new.request(b"new") == b"new"
             assert old.request(b"old") == b"old"
+
+
+def test_a_silent_client_is_asked_and_ended(tmp_path: Any, path: str) -> None:
+    server = Server(tmp_path, [BIN, "echo", path, "--keepalive", "100ms"], path)
+    with RawLevel1.connect(path) as silent, RawLevel1.connect(path) as lively:
+        assert silent.ask()["limits"]["keepalive_ms"] == 100
+        lively.ask()
+        for peer in (silent, lively):
+            peer.send(control(Type.READY))
+            peer.expect(Type.READY)
+        for _ in range(6):
+            token = lively.expect(Type.PING)["token"]
+            lively.send(control(Type.PONG, token))
+        silent.expect(Type.PING)
+        silent.until_end()
+        assert bytes(lively.call(message(Type.REQUEST, 1, 1, b"alive")).payload) == b"alive"
+    assert "peer_unresponsive" in server.err
+
+
+def test_a_stream_gets_its_items_back(server: Server) -> None:
+    """And the opening payload at the end. Of `hostlane echo` alone: the oracle's knows no streams."""
+    with Level1Client(server.path) as client:
+        op = client.begin(b"open", stream=True)
+        call = client.engine.my_call(op)
+        assert call is not None
+        for i in range(200):
+            client.item(call, b"%d" % i * 1000)
+            assert client.recv_item(call) == b"%d" % i * 1000
+        client.item(call, b"", fin=True)
+        assert client.wait(op) == b"open"
 
 
 def test_what_a_client_without_a_deadline_sees(echo1: Any) -> None:

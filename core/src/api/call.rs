@@ -134,6 +134,11 @@ impl CallOptions {
         CallOptions { channel: self.channel, with }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn told_deadline(&self) -> Option<Instant> {
+        self.with.deadline
+    }
+
     pub(crate) fn is_idempotent(&self) -> bool {
         self.with.idempotency.is_some()
     }

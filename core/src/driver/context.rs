@@ -96,7 +96,8 @@ pub enum Outcome {
     Pong(Duration),
     /// Of [`drain`](Context::drain).
     Drained,
-    /// Of [`readable`](Context::readable).
+    /// Of [`readable`](Context::readable), and of [`poll_recv`](Context::poll_recv),
+    /// [`poll_accept`](Context::poll_accept) and [`poll_stream_recv`](Context::poll_stream_recv) that had to wait.
     Readable,
     /// Of [`stream_recv`](Context::stream_recv).
     Item(Bytes),
@@ -164,9 +165,26 @@ impl Context {
         listener.acceptor().submit_accept(self.hub(), deadline).map(Started::Pending)
     }
 
+    /// The next peer of `listener`, if there is one. Otherwise as [`poll_recv`](Context::poll_recv): no client is
+    /// lost with an operation that is given up.
+    pub fn poll_accept(&self, listener: &Listener, deadline: Option<Instant>) -> Result<Started> {
+        self.hub().check()?;
+        Ok(match listener.acceptor().poll_accept(self.hub(), deadline)? {
+            Ok(made) => Started::Done(Outcome::Accepted(self.hub().admit(made))),
+            Err(op) => Started::Pending(op),
+        })
+    }
+
     /// Receives the oldest message of `channel`, or of any; errors as of [`Peer::recv`].
     pub fn recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
         self.start(peer.lane(), |conn, op| conn.recv(op, channel, deadline))
+    }
+
+    /// The oldest message of `channel`, or of any, if there is one. Otherwise it completes with [`Outcome::Readable`] once
+    /// there may be one, and is called again: an operation that waits takes nothing, so nothing is lost when it
+    /// is given up or its completion comes too late. Errors as of [`Peer::recv`].
+    pub fn poll_recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
+        self.start(peer.lane(), |conn, op| conn.poll_recv(op, channel, deadline))
     }
 
     /// Sends a message; errors as of [`Peer::send`].
@@ -250,6 +268,12 @@ impl Context {
     pub fn stream_recv(&self, stream: &Stream, deadline: Option<Instant>) -> Result<Started> {
         let id = stream.call_id();
         self.start(stream.lane(), |conn, op| conn.stream_recv(op, id, deadline))
+    }
+
+    /// The next item of a stream, or its end, if it is there. Otherwise as [`poll_recv`](Context::poll_recv).
+    pub fn poll_stream_recv(&self, stream: &Stream, deadline: Option<Instant>) -> Result<Started> {
+        let id = stream.call_id();
+        self.start(stream.lane(), |conn, op| conn.poll_stream_recv(op, id, deadline))
     }
 
     /// Measures a round trip; errors as of [`Peer::ping`].

@@ -17,6 +17,7 @@ use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
+use crate::log::Scope;
 use crate::os::dial::Dial;
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
@@ -146,6 +147,7 @@ impl Hub {
         if budget == 0 {
             return Err(Error::new(Code::InvalidArgument, "a budget of no completion makes no progress"));
         }
+        let _scope = Scope::enter();
         let _turn = lock(&self.turn);
         let queued = {
             let mut queue = lock(&self.queue);
@@ -272,6 +274,14 @@ impl Hub {
             lane.close();
         }
         lane
+    }
+
+    /// Takes an accepted client in.
+    pub(crate) fn admit(self: &Arc<Hub>, made: Made) -> Peer {
+        let lane = self.seat(made);
+        // Frames may have arrived behind the handshake, before anybody watched.
+        lane.pump(false);
+        Peer::of(lane)
     }
 
     /// Gives a lane of blocking callers its place beside them.
@@ -510,17 +520,16 @@ impl Seat {
         let Some(hub) = self.hub.upgrade() else { return };
         let completions: Vec<Completion> = finished
             .into_iter()
-            .map(|(op, result)| {
-                let accepted = result.map(|made| {
-                    let lane = hub.seat(made);
-                    // Frames may have arrived behind the handshake, before anybody watched.
-                    lane.pump(false);
-                    Outcome::Accepted(Peer::of(lane))
-                });
-                Completion { op, result: accepted }
-            })
+            .map(|(op, result)| Completion { op, result: result.map(|made| Outcome::Accepted(hub.admit(made))) })
             .collect();
         hub.complete(completions.into_iter());
+    }
+
+    /// Tells accepts that a client is ready.
+    pub(crate) fn tell(&self, ops: Vec<OpId>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.complete(ops.into_iter().map(|op| Completion { op, result: Ok(Outcome::Readable) }));
+        }
     }
 
     pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>, interest: Interest) {

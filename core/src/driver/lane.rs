@@ -13,7 +13,7 @@ use crate::driver::hub::{Hub, Seat};
 use crate::driver::iothread::Share;
 use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
-use crate::driver::{carry, lock};
+use crate::driver::{carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::Carrier;
 use crate::os::poller::{Interest, READ, WRITE};
@@ -27,7 +27,7 @@ pub(crate) struct Lane {
     stamp: fork::Stamp,
     credentials: Option<Credentials>,
     carrier: &'static str,
-    address: String,
+    address: Arc<str>,
     info: OnceLock<Info>,
     state: Mutex<State>,
 }
@@ -35,6 +35,7 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) struct State {
     conn: Conn,
+    address: Arc<str>,
     driver: Driver,
     /// `None` once the connection is finished. Whoever polls it holds a share, so it is closed by the last.
     carrier: Option<Arc<Carrier>>,
@@ -84,13 +85,19 @@ impl std::fmt::Debug for Lane {
 
 impl Lane {
     pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
+        let address: Arc<str> = made.address.into();
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
             carrier: made.carrier.kind().name(),
-            address: made.address,
+            address: address.clone(),
             info: OnceLock::new(),
-            state: Mutex::new(State { conn: made.conn, driver: driver(lane), carrier: Some(Arc::new(made.carrier)) }),
+            state: Mutex::new(State {
+                conn: made.conn,
+                address,
+                driver: driver(lane),
+                carrier: Some(Arc::new(made.carrier)),
+            }),
         })
     }
 
@@ -118,8 +125,10 @@ impl Lane {
                     peer_instance: agreed.instance.clone(),
                     credentials: self.credentials,
                     carrier: self.carrier,
-                    address: self.address.clone(),
+                    address: self.address.to_string(),
                     max_message: agreed.max_message,
+                    max_calls: agreed.max_calls,
+                    peer_keepalive: agreed.peer_keepalive,
                 }
             })
             .clone())
@@ -135,7 +144,7 @@ impl Lane {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.say_good_bye();
         if let Some(carrier) = state.carrier.clone() {
             carry::flush(&mut state.conn, &carrier);
@@ -147,7 +156,7 @@ impl Lane {
     /// From now on the I/O thread attends to it while no caller does.
     pub(crate) fn attach(&self) -> Result<()> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         if state.conn.finished() {
             return Err(state.conn.end_error().cloned().unwrap_or_else(ended));
         }
@@ -172,7 +181,7 @@ impl Lane {
         if !self.stamp.current() {
             return T::default();
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let result = change(&mut state.conn);
         state.move_on();
         result
@@ -181,7 +190,7 @@ impl Lane {
     /// The same, for what can fail.
     pub(crate) fn with_checked<T>(&self, change: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let result = change(&mut state.conn);
         state.move_on();
         result
@@ -195,7 +204,7 @@ impl Lane {
     /// Takes what has arrived, unless somebody else is about to.
     pub(crate) fn look(&self) {
         if self.stamp.current() {
-            lock(&self.state).pump(Instant::now());
+            lock_telling(&self.state).pump(Instant::now());
         }
     }
 
@@ -226,7 +235,7 @@ impl Lane {
         self.check()?;
         let mut payloads = payloads.peekable();
         while payloads.peek().is_some() {
-            let mut state = lock(&self.state);
+            let mut state = lock_telling(&self.state);
             state.direct()?;
             while let Some(payload) = payloads.peek()
                 && state.conn.send_short(channel, payload)?
@@ -256,7 +265,7 @@ impl Lane {
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
     fn begin(&self, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = start(&mut state.conn, op);
         Ok(state.started(op, step))
@@ -270,7 +279,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = state.post(op, post, payload, deadline);
         Ok(state.started(op, step))
@@ -313,7 +322,7 @@ impl Lane {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.cancel(op);
         state.move_on();
         if let Driver::Direct(turn) = &mut state.driver {
@@ -326,7 +335,7 @@ impl Lane {
     /// Starts an operation under an id of `hub`. `wrong_driver` unless that context drives this lane.
     pub(crate) fn submit(&self, hub: &Arc<Hub>, op: OpId, start: impl FnOnce(&mut Conn) -> Step) -> Result<Step> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = start(&mut state.conn);
         Ok(state.submitted(op, step))
@@ -342,7 +351,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);
         Ok(state.submitted(op, step))
@@ -350,7 +359,7 @@ impl Lane {
 
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let now = Instant::now();
         let interest = match state.driver {
             Driver::Direct(_) => state.interest(),
@@ -372,7 +381,7 @@ impl Lane {
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.cancel(op);
         state.move_on();
     }
@@ -459,6 +468,7 @@ impl State {
     /// Hands finished operations over, sees to it that somebody attends to the socket, and lets it go
     /// once the connection is finished.
     fn settle(&mut self) {
+        report::conn(&mut self.conn, &self.address);
         match &mut self.driver {
             Driver::Direct(turn) => {
                 while let Some((op, result)) = self.conn.poll_done() {

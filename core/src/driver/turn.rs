@@ -21,6 +21,7 @@ use crate::driver::lock;
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
@@ -203,6 +204,7 @@ pub(crate) trait Shared {
 
 /// Waits for `op`, which is expected in `shared`'s turn.
 pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let _scope = log::Scope::enter();
     let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
     let Some(apart) = wait.apart.take() else {
         let result = wait_for(&mut expected, wait);
@@ -229,6 +231,8 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
             state.attend();
             return Some(result);
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         state.pump(now);
         if let Some(result) = state.turn().take(op) {
@@ -337,6 +341,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
         }
         drop(state);
+        log::flush();
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);

@@ -25,6 +25,7 @@ use crate::driver::context::{Completion, Context, Outcome, Started};
 use crate::driver::turn;
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
+use crate::log::{self, Event, Level};
 use crate::os::random;
 use crate::proto::ids::IdMap;
 
@@ -100,6 +101,15 @@ impl Machine {
             Phase::Connected { peer } => Some(peer.clone()),
             _ => None,
         }
+    }
+
+    fn tell(&self, level: Level, event: Event, error: Option<&Error>, text: impl FnOnce() -> String) {
+        if !log::wanted(level) {
+            return;
+        }
+        let connection = self.peer().and_then(|peer| peer.info().ok());
+        let peer = connection.as_ref().map_or("", |info| &info.peer_id);
+        log::tell(level, event, peer, &self.address.to_string(), error, text);
     }
 
     pub(super) fn serving(&self) -> Option<bool> {
@@ -178,6 +188,9 @@ impl Machine {
         let delay = doubled.min(self.options.max_delay);
         // Between half and all of it, so that two do not go on meeting.
         let jitter = delay.mul_f64(f64::from(random::byte()) / 512.0);
+        self.tell(Level::Debug, Event::LinkRetry, Some(&error), || {
+            format!("attempt {} failed, another follows within {delay:?}: {}", self.attempts, error.message())
+        });
         self.phase = Phase::Waiting;
         match context.timer(now + (delay - jitter).max(Duration::from_micros(100))) {
             Ok(started) => self.expect(started, What::Retry),
@@ -187,7 +200,11 @@ impl Machine {
 
     fn up(&mut self, context: &Context, peer: Arc<Peer>, now: Instant) {
         (self.attempts, self.failures) = (0, 0);
-        self.events.push_back(LinkEvent::Up { serving: self.serving() == Some(true) });
+        let serving = self.serving() == Some(true);
+        self.events.push_back(LinkEvent::Up { serving });
+        self.tell(Level::Info, Event::LinkUp, None, || {
+            format!("the other side is there, this one {}", if serving { "serves" } else { "connected" })
+        });
         self.receive(context, peer.clone(), limits::LINK_EVENTS);
         let waiting: Vec<Ticket> = self.calls.keys().copied().collect();
         for ticket in waiting {
@@ -226,6 +243,7 @@ impl Machine {
         if self.peer().is_none_or(|peer| !Arc::ptr_eq(&peer, lost)) {
             return;
         }
+        self.tell(Level::Warn, Event::LinkDown, Some(&error), || error.message().to_owned());
         self.held = false;
         match self.events.back() {
             Some(LinkEvent::Up { .. }) if self.events.len() > limits::LINK_EVENTS => drop(self.events.pop_back()),
@@ -404,6 +422,9 @@ impl Machine {
         }
         if let Some(peer) = self.peer() {
             peer.close();
+        }
+        if error.code() != Code::Closed {
+            self.tell(Level::Error, Event::LinkEnded, Some(&error), || error.message().to_owned());
         }
         // Dropping a listener frees the address.
         self.phase = Phase::Ended(error.clone());

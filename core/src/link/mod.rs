@@ -26,6 +26,7 @@ use crate::driver::context::{Context, Progress};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::{self, Scope};
 use crate::os::poller::{self, READ};
 
 /// Completions taken in one turn.
@@ -82,6 +83,7 @@ impl Link {
     pub fn open(address: &Address, options: LinkOptions) -> Result<Link> {
         let options = options.checked(address)?;
         let context = Context::new()?;
+        let _scope = Scope::enter();
         let mut machine = Machine::new(address.clone(), options);
         machine.start(&context, Instant::now());
         if let Some(error) = machine.ended() {
@@ -203,6 +205,7 @@ impl Link {
 
     /// Moves the link on without waiting, and appends its events. Errors as of [`next`](Link::next), after the last event.
     pub fn process(&self, events: &mut Vec<LinkEvent>) -> Result<Progress> {
+        let _scope = Scope::enter();
         let shared = self.shared();
         let mut state = lock(&shared.state);
         let progress = shared.turn(&mut state)?;
@@ -228,6 +231,7 @@ impl Link {
     }
 
     fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> T) -> T {
+        let _scope = Scope::enter();
         let shared = self.shared();
         let mut state = lock(&shared.state);
         let result = change(&mut state, &shared.context);
@@ -238,6 +242,7 @@ impl Link {
 
     /// Drives the link, or waits for whoever does, until `ready` gives something.
     fn wait_for<T>(&self, mut wait: Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
+        let _scope = Scope::enter();
         let shared = self.shared();
         let mut state = lock(&shared.state);
         loop {
@@ -259,6 +264,7 @@ impl Link {
             }
             state.driven = true;
             drop(state);
+            log::flush();
             let slept = poller::wait_one(shared.context.fd(), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
@@ -311,6 +317,7 @@ impl Shared {
     }
 
     fn close(&self) {
+        let _scope = Scope::enter();
         lock(&self.state).end(Error::new(Code::Closed, "closed by this side"));
         self.context.close();
         self.changed.notify_all();

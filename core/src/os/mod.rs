@@ -17,6 +17,8 @@ pub(crate) mod per_process;
 pub(crate) mod poller;
 pub(crate) mod quiet_thread;
 pub(crate) mod random;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod rundir;
 mod signals;
 mod socket_file;

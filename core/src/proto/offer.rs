@@ -58,12 +58,10 @@ impl Own {
         if self.level == Level::Zero {
             return json!({ "instance": self.instance });
         }
-        let mut features: Vec<String> = self.features.iter().map(|f| (*f).to_owned()).collect();
-        features.push(format!("{GREASE}-{:02x}", self.grease));
         let mut member = json!({
             "versions": [LEVEL_1],
             "instance": self.instance,
-            "features": features,
+            "features": self.offered(),
             "limits": self.numbers(),
             GREASE: self.grease,
         });
@@ -71,6 +69,12 @@ impl Own {
             member["auth"] = json!({ "methods": [METHOD], "nonce": nonce });
         }
         member
+    }
+
+    /// The names in a request.
+    fn offered(&self) -> Vec<String> {
+        let grease = format!("{GREASE}-{:02x}", self.grease);
+        self.features.iter().map(|f| (*f).to_owned()).chain([grease]).collect()
     }
 
     /// The member of the response to a request that `theirs` was read from.
@@ -103,8 +107,9 @@ impl Own {
     pub(crate) fn judge_request(&self, member: Option<Value>) -> Result<(Option<Theirs>, Option<String>)> {
         let member = member.unwrap_or_default();
         let instance = hex_id(&member["instance"]);
-        let offered = self.level != Level::Zero
-            && member["versions"].as_array().is_some_and(|versions| versions.iter().any(|v| *v == LEVEL_1));
+        let offers =
+            |versions: &Vec<Value>| versions.iter().all(Value::is_u64) && versions.iter().any(|v| *v == LEVEL_1);
+        let offered = self.level != Level::Zero && member["versions"].as_array().is_some_and(offers);
         // A malformed offer is as good as none.
         let theirs = if offered { self.theirs(&member, "methods").ok() } else { None };
         match theirs {
@@ -122,8 +127,13 @@ impl Own {
             return Err(bad("the server chose a wire level that was not offered"));
         }
         let theirs = self.theirs(&member, "method")?;
-        if theirs.auth && self.nonce.is_none() {
-            return Err(bad("the server answers an auth member that was not sent"));
+        let offered = self.offered();
+        if member["features"].as_array().is_some_and(|names| names.iter().any(|n| !offered.iter().any(|o| n == o))) {
+            return Err(bad("the server names a feature that was not offered"));
+        }
+        // An auth member nobody sent, or a method nobody offered.
+        if member.get("auth").is_some() && (self.nonce.is_none() || !theirs.auth) {
+            return Err(bad("the server answers with an authentication that was not offered"));
         }
         Ok(Some(theirs))
     }

@@ -32,8 +32,8 @@ impl hostlane_bytes_t {
     }
 }
 
-/// The `offset` of an entry whose payload is not in the buffer but in its message.
-pub const HOSTLANE_NO_ROOM: usize = usize::MAX;
+/// HOSTLANE_NO_ROOM of the header; cbindgen.toml has it.
+const HOSTLANE_NO_ROOM: usize = usize::MAX;
 
 /// One message of a batch that was received.
 #[repr(C)]

@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use hostlane_bridge::{Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret};
+use hostlane_bridge::{Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret, Spin};
 
 use crate::args::{array, text};
 use crate::batch::hostlane_bytes_t;
@@ -29,6 +29,11 @@ pub const HOSTLANE_LEVEL_AUTO: i32 = 0;
 pub const HOSTLANE_LEVEL_ZERO: i32 = 1;
 /// Level 1 or nothing: HOSTLANE_E_VERSION_MISMATCH otherwise.
 pub const HOSTLANE_LEVEL_ONE: i32 = 2;
+
+/// Spins as long as it pays.
+pub const HOSTLANE_SPIN_AUTO: i64 = 0;
+/// Never spins.
+pub const HOSTLANE_SPIN_OFF: i64 = -1;
 
 /// A send without credit waits until its deadline.
 pub const HOSTLANE_POLICY_BLOCK: i32 = 0;
@@ -92,6 +97,9 @@ pub struct hostlane_connect_options_t {
     pub policies: *const hostlane_policy_t,
     /// Number of `policies`.
     pub policies_len: usize,
+    /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+    /// up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
+    pub spin_us: i64,
     /// Program and arguments of a `spawn:` address, word for word, any bytes but NUL. The address is then `spawn:` with
     /// nothing behind it. NULL: what stands in the address.
     pub command: *const hostlane_bytes_t,
@@ -144,6 +152,9 @@ pub struct hostlane_listen_options_t {
     pub policies: *const hostlane_policy_t,
     /// Number of `policies`.
     pub policies_len: usize,
+    /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+    /// up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+    pub spin_us: i64,
 }
 
 /// Sets every member to its default, and `size`. NULL does nothing.
@@ -272,6 +283,7 @@ macro_rules! apply_common {
         if $raw.max_calls != 0 {
             $built = $built.max_calls(usize::try_from($raw.max_calls).unwrap_or(usize::MAX));
         }
+        $built = $built.spin(spin($raw.spin_us)?);
         for one in policies {
             $built = $built.policy(Channel::new(one.channel)?, policy(one.policy)?);
         }
@@ -284,6 +296,16 @@ fn level(number: i32) -> Result<Level> {
         HOSTLANE_LEVEL_ZERO => Ok(Level::Zero),
         HOSTLANE_LEVEL_ONE => Ok(Level::One),
         _ => Err(Error::new(Code::InvalidArgument, format!("options.level: {number} is none of HOSTLANE_LEVEL_"))),
+    }
+}
+
+fn spin(micros: i64) -> Result<Spin> {
+    match micros {
+        HOSTLANE_SPIN_AUTO => Ok(Spin::Auto),
+        HOSTLANE_SPIN_OFF => Ok(Spin::Off),
+        _ => Ok(Spin::Micros(u32::try_from(micros).map_err(|_| {
+            Error::new(Code::InvalidArgument, format!("options.spin_us: {micros} is not a number of microseconds"))
+        })?)),
     }
 }
 

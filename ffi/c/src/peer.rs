@@ -178,6 +178,17 @@ pub unsafe extern "C" fn hostlane_drain(
     peer.call(err, |peer| peer.drain(args::wait(timeout_ms)))
 }
 
+/// Has the process's I/O thread move this connection's bytes while no call on it does: the other side's pings are
+/// answered, its messages collected within the limits, and its end is noticed, whatever the program does meanwhile. The
+/// thread is one per process, runs nothing of the program's and takes no signals. A connection with a keepalive of either
+/// side has it from the start. The second call changes nothing.
+///
+/// Errors: HOSTLANE_E_WRONG_DRIVER for a peer of a context, HOSTLANE_E_TOO_MANY_FILES, HOSTLANE_E_IO, HOSTLANE_E_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostlane_attach(peer: hostlane_peer_t, err: *mut *mut hostlane_error_t) -> hostlane_status_t {
+    peer.call(err, Peer::attach)
+}
+
 /// Closes the connection at once and gives the handle back. Every thread that waits in a call on the peer returns with
 /// HOSTLANE_E_CLOSED. Never blocks. Closing twice changes nothing: the second call gives HOSTLANE_E_CLOSED.
 #[unsafe(no_mangle)]

@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
 use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -54,6 +55,19 @@ impl Conn {
         None
     }
 
+    /// The oldest message of `channel`, or of any, if there is one; otherwise waits until there is, and takes
+    /// nothing.
+    pub(crate) fn poll_recv(&mut self, op: OpId, channel: Option<Channel>, deadline: Option<Instant>) -> Step {
+        let position = match channel.map(|c| self.position(c)).transpose() {
+            Ok(position) => position,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.take(position) {
+            Some(message) => Some(Ok(Outcome::Message(message))),
+            None => self.wait_readable(op, position, deadline),
+        }
+    }
+
     fn take(&mut self, position: Option<usize>) -> Option<Delivery> {
         match &mut self.one {
             Some(one) => one.recv(position),
@@ -71,9 +85,14 @@ impl Conn {
 
     /// Waits until anything is there to receive, and takes nothing.
     pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
-        if self.has_messages() {
-            return Some(Ok(Outcome::Readable));
-        }
+        let there = match &self.one {
+            Some(one) => one.has_messages(),
+            None => self.inbox.has_messages(None),
+        };
+        if there { Some(Ok(Outcome::Readable)) } else { self.wait_readable(op, None, deadline) }
+    }
+
+    fn wait_readable(&mut self, op: OpId, position: Option<usize>, deadline: Option<Instant>) -> Step {
         if let State::Ended(error) = &self.state {
             return Some(Err(error.clone()));
         }
@@ -85,24 +104,22 @@ impl Conn {
         }
         self.ops.insert(op, Kind::Readable, deadline);
         match &mut self.one {
-            Some(one) => one.wait_readable(op),
-            None => self.readers.push(op),
+            Some(one) => one.wait_readable(op, position),
+            None => self.readers.push((op, position)),
         }
         None
     }
 
-    fn has_messages(&self) -> bool {
-        match &self.one {
-            Some(one) => one.has_messages(),
-            None => self.inbox.depth().messages > 0,
-        }
-    }
-
     /// Something can be received: whoever waits for that is told.
     pub(super) fn tell_readable(&mut self) {
-        if !self.readers.is_empty() && self.has_messages() {
-            std::mem::take(&mut self.readers).into_iter().for_each(|op| self.ops.finish(op, Ok(Outcome::Readable)));
-        }
+        let (inbox, ops) = (&self.inbox, &mut self.ops);
+        self.readers.retain(|&(op, position)| {
+            let there = inbox.has_messages(position);
+            if there {
+                ops.finish(op, Ok(Outcome::Readable));
+            }
+            !there
+        });
     }
 
     /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
@@ -181,15 +198,22 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        let step = match (&mut self.one, &self.state) {
-            (Some(one), _) => one.stream_recv(op, id, &mut self.ops, deadline),
-            (None, State::Ended(error)) => return Some(Err(lost(error))),
-            (None, _) => return Some(Err(level_0("streams"))),
-        };
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
         match (&self.state, &step) {
-            // A call of the other side is gone with the connection, and that is the reason to tell.
-            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => Some(Err(lost(error))),
+            // The call is forgotten with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
+                Some(Err(lost(error).with_sent(Sent::Maybe)))
+            }
             _ => step,
+        }
+    }
+
+    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        match &mut self.one {
+            Some(one) => one.poll_stream_recv(op, id, &mut self.ops, deadline),
+            None => Some(Err(level_0("streams"))),
         }
     }
 
@@ -282,6 +306,7 @@ impl Conn {
         if self.waiting_sends.is_empty() && self.outbox.has_room() {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
+            self.notices.extend(self.outbox.rises());
         } else {
             self.waiting_sends.push_back((op, channel, payload));
         }
@@ -338,8 +363,15 @@ impl Conn {
                 _ => Err(error.clone()),
             });
         }
-        self.draining = true;
+        if !std::mem::replace(&mut self.draining, true) {
+            self.notices.push(Notice::Draining { by_peer: false });
+        }
         self.ops.insert(op, Kind::Drain, deadline);
+        if self.write_dead && self.one.is_none() {
+            // Nobody can be told, so nobody will acknowledge it. Level 1 reads on: a CLOSE may be on its way.
+            self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            return None;
+        }
         if let Some(one) = &mut self.one {
             one.start_drain();
         }
@@ -359,7 +391,7 @@ impl Conn {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
             State::Hello(_) => Err(Error::new(Code::Internal, "used before the handshake ended")),
-            State::Open if self.draining => Err(Error::new(Code::Closed, "the connection is draining")),
+            State::Open if self.draining => Err(Error::new(Code::Closed, "this side is draining the connection")),
             State::Open if self.write_dead => {
                 Err(Error::new(Code::ConnectionLost, "the other side takes no more messages"))
             }

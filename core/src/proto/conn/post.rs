@@ -85,7 +85,8 @@ impl Conn {
         payload: impl FnOnce() -> Bytes,
         deadline: Option<Instant>,
     ) -> Step {
-        match (inline, &mut self.one) {
+        let deadline = post.deadline(deadline);
+        let step = match (inline, &mut self.one) {
             (Inline::One(plan, at), Some(one)) => match post {
                 Post::Message(..) => one.wrote_send(*at, op, plan, len, taken, payload, &mut self.ops, deadline),
                 Post::Request(..) => {
@@ -93,12 +94,7 @@ impl Conn {
                     None
                 }
                 Post::Answer(answer) => {
-                    let step = one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline);
-                    // It may have been the last one a drain waits for.
-                    if self.draining {
-                        self.advance();
-                    }
-                    step
+                    one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline)
                 }
             },
             (Inline::Zero(header), _) => {
@@ -106,7 +102,10 @@ impl Conn {
                 self.wrote_level_0(op, *header, post.channel(), len, taken, call, payload, deadline)
             }
             (Inline::One(..), None) => Some(Err(Error::new(Code::Internal, "a level-1 frame on level 0"))),
-        }
+        };
+        // A drain may have waited for this answer.
+        self.advance();
+        step
     }
 
     /// The same for a small message inside a cork: it joins what is gathered, and is done, or a call that waits for its
@@ -122,6 +121,7 @@ impl Conn {
         let (Inline::One(plan, at), Some(one)) = (inline, &mut self.one) else {
             return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
         };
+        let deadline = post.deadline(deadline);
         match post {
             Post::Message(..) => one.gathered_send(*at, plan, payload),
             Post::Request(..) => {
@@ -130,6 +130,8 @@ impl Conn {
             }
             Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, &mut self.ops),
         }
+        // A drain may have waited for this answer.
+        self.advance();
         Some(Ok(Outcome::Sent))
     }
 
@@ -145,6 +147,7 @@ impl Conn {
         if let Err(error) = self.check_post(&post, payload.len()) {
             return Some(Err(error));
         }
+        let deadline = post.deadline(deadline);
         let Some(one) = &mut self.one else {
             return match post {
                 Post::Request(..) => self.call(op, payload, deadline),
@@ -224,6 +227,14 @@ impl Post {
     /// Whether the time has to be known to send it.
     pub(crate) fn has_deadline(&self) -> bool {
         matches!(self, Post::Message(_, with) | Post::Request(_, with) if with.deadline.is_some())
+    }
+
+    /// When its operation ends at the latest: the other side drops its reply once the deadline it was told passed.
+    fn deadline(&self, own: Option<Instant>) -> Option<Instant> {
+        match self {
+            Post::Request(_, with) => with.deadline.into_iter().chain(own).min(),
+            Post::Message(..) | Post::Answer(_) => own,
+        }
     }
 
     fn channel(&self) -> Channel {

@@ -12,6 +12,7 @@ use crate::os::Descriptor;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
 use crate::proto::inbox::Depth;
+use crate::proto::notice::{Gauge, Notice};
 
 /// Payloads above this are kept as they are; smaller ones lie one behind the other in the queue's arena.
 const SMALL: usize = 1024;
@@ -91,6 +92,7 @@ struct Queue {
     /// Bytes of the arena already taken.
     head: usize,
     depth: Depth,
+    gauge: Gauge,
     credit: Window,
 }
 
@@ -149,11 +151,12 @@ pub(crate) struct Inbox {
     queues: Vec<Queue>,
     waiting: VecDeque<(OpId, Option<usize>)>,
     /// Operations that wait for anything to be there, and take nothing.
-    watching: Vec<OpId>,
+    watching: Vec<(OpId, Option<usize>)>,
     arrivals: u64,
     messages: usize,
     bytes: usize,
     peak_bytes: usize,
+    notices: Vec<Notice>,
 }
 
 impl Inbox {
@@ -164,6 +167,7 @@ impl Inbox {
             arena: Vec::new(),
             head: 0,
             depth: Depth::default(),
+            gauge: Gauge::default(),
             credit: Window::new(window),
         };
         self.queues = channels.iter().map(queue).collect();
@@ -185,6 +189,11 @@ impl Inbox {
         self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
         queue.depth.add(body.len());
+        let (bytes, limit) = (queue.depth.bytes, queue.credit.size as usize);
+        if queue.gauge.rises(bytes, limit) {
+            let channel = Some(queue.channel);
+            self.notices.push(Notice::QueueHigh { channel, sending: false, bytes, limit });
+        }
         let stored = match body {
             Body::Short(bytes) if bytes.len() <= SMALL => {
                 queue.arena.extend_from_slice(bytes);
@@ -198,11 +207,18 @@ impl Inbox {
 
     /// The operations that wait for anything to be there, when something is.
     pub(super) fn watchers(&mut self) -> Vec<OpId> {
-        if self.messages == 0 { Vec::new() } else { std::mem::take(&mut self.watching) }
+        if self.messages == 0 || self.watching.is_empty() {
+            return Vec::new();
+        }
+        let there = |channel: Option<usize>| channel.is_none_or(|at| !self.queues[at].entries.is_empty());
+        let (told, still) = self.watching.iter().partition(|&&(_, channel)| there(channel));
+        self.watching = still;
+        let told: Vec<(OpId, Option<usize>)> = told;
+        told.into_iter().map(|(op, _)| op).collect()
     }
 
-    pub(super) fn watch(&mut self, op: OpId) {
-        self.watching.push(op);
+    pub(super) fn watch(&mut self, op: OpId, channel: Option<usize>) {
+        self.watching.push((op, channel));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -257,7 +273,11 @@ impl Inbox {
 
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
-        self.watching.retain(|&o| o != op);
+        self.watching.retain(|&(o, _)| o != op);
+    }
+
+    pub(super) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
     }
 
     pub(super) fn abandon(&mut self) {

@@ -5,6 +5,7 @@
 //! the whole; an engine is made by the handshake and dropped with the connection.
 
 mod calls;
+mod control;
 mod events;
 mod ext;
 mod header;
@@ -14,6 +15,15 @@ mod queue;
 mod reader;
 mod ready;
 mod stream;
+
+/// The codec, for those who test it alone.
+#[cfg(test)]
+pub(crate) mod wire {
+    pub(crate) use super::control::{Control, Reason};
+    pub(crate) use super::ext::Ext;
+    pub(crate) use super::header::{Header, flag, kind};
+    pub(crate) use super::reader::{Arrived, Event, Reader};
+}
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -29,6 +39,7 @@ pub(crate) use ready::Proofs;
 use bytes::Bytes;
 
 use self::calls::{OwnCall, Served, Waiting};
+use self::control::Reason;
 use self::header::kind;
 use self::inbox::{Grant, Inbox};
 use self::outbox::{Mark, Outbox};
@@ -39,6 +50,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -140,13 +152,17 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
-    /// When calls of the other side, and streams of this one, run out of time.
-    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Requests of which more frames are to come, at most one in a channel.
+    arriving: Vec<u64>,
+    served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When streams of this side end; plain calls end with their operations.
+    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    /// Small writes are gathered until the last cork is drawn.
+    notices: Vec<Notice>,
+    /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// Until the outbox is empty a cork holds nothing back.
     released: bool,
@@ -174,7 +190,7 @@ impl Level1 {
         outbox.open(channels.as_slice(), peer.window, policy);
         let mut inbox = Inbox::default();
         inbox.open(channels.as_slice(), own.window);
-        let mut engine = Level1 {
+        Level1 {
             connector,
             peer,
             own,
@@ -193,17 +209,18 @@ impl Level1 {
             served: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
-            deadlines: BinaryHeap::new(),
+            arriving: Vec::new(),
+            served_deadlines: BinaryHeap::new(),
+            stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            notices: Vec::new(),
             corks: 0,
             released: false,
             counts: Counts::default(),
-        };
-        engine.begin_ready();
-        engine
+        }
     }
 
     fn position(&self, channel: u16) -> Result<usize> {
@@ -243,7 +260,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.is_corked() { self.outbox.is_batch() } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -265,7 +282,7 @@ impl Level1 {
             }
         });
         for id in left {
-            self.request_left(id);
+            self.request_left(id, ops);
         }
         self.released &= !self.outbox.is_empty();
     }
@@ -332,8 +349,8 @@ impl Level1 {
         self.inbox.wait(op, channel);
     }
 
-    pub(crate) fn wait_readable(&mut self, op: OpId) {
-        self.inbox.watch(op);
+    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
+        self.inbox.watch(op, channel);
     }
 
     fn give_back(&mut self, grant: Option<Grant>) {
@@ -354,13 +371,14 @@ impl Level1 {
     ) -> Step {
         let corked = self.is_corked();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
         }
         if lossy {
-            channel.make_room(payload.len());
+            let begins = channel.make_room(payload.len());
+            self.notices.extend(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -371,6 +389,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
+        self.notices.extend(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -421,8 +440,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
@@ -471,25 +493,39 @@ impl Level1 {
     }
 
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
-        while let Some(Reverse((_, id))) = self.deadlines.peek()
+        while let Some(Reverse((_, id))) = self.served_deadlines.peek()
             && !self.served.contains_key(id)
-            && !self.calls.contains_key(id)
         {
-            self.deadlines.pop();
+            self.served_deadlines.pop();
         }
-        let calls = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        calls.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
+            && !self.has_running_stream(*id)
+        {
+            self.stream_deadlines.pop();
+        }
+        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
+        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
+        calls.chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ops: &mut Ops) -> Result<()> {
-        while let Some(&Reverse((at, id))) = self.deadlines.peek()
+        while let Some(&Reverse((at, id))) = self.served_deadlines.peek()
             && at <= now
         {
-            self.deadlines.pop();
-            if self.is_own(id) { self.run_out(id, ops) } else { self.let_go(id, ops) }
+            self.served_deadlines.pop();
+            self.let_go(id, ops);
         }
-        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
+            && at <= now
+        {
+            self.stream_deadlines.pop();
+            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
+        }
+        // A PING before READY would be out of place; the handshake has a deadline of its own.
+        let ready = self.is_ready();
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -556,15 +592,14 @@ impl Level1 {
         self.drain.asked
     }
 
-    /// The last frame of this side; nothing queued before it is kept.
+    /// The last frame of this side; no message queued before it is kept.
     pub(crate) fn last_words(&mut self, error: &Error) {
         self.outbox.drop_queued();
         self.push_close(error);
     }
 
     fn push_close(&mut self, error: &Error) {
-        let payload = code_and_text(error);
-        self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+        self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
     }
 
     /// Nothing more comes or goes, and what had come is dropped. The counters stay.
@@ -583,19 +618,18 @@ impl Level1 {
     pub(crate) fn abandon(&mut self) {
         self.reader.abandon();
         self.inbox.abandon();
+        self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
-        self.keep_ended_streams();
+        self.keep_streams();
         self.served.clear();
         self.keepalive = None;
     }
 
-    /// Of the calls of this side only streams are left, until what arrived for them was taken.
-    fn keep_ended_streams(&mut self) {
-        self.calls.retain(|_, call| {
-            call.open = false;
-            call.stream.is_some() && !call.cancelled
-        });
+    /// Drops the calls but for streams, whose last items and end can still be taken.
+    fn keep_streams(&mut self) {
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
         self.open_calls = 0;
     }
 
@@ -642,6 +676,11 @@ impl Level1 {
         }
     }
 
+    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
+        self.inbox.take_notices(out);
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -654,16 +693,4 @@ impl Level1 {
 
 fn bad(what: impl Into<String>) -> Error {
     Error::new(Code::ProtocolError, what)
-}
-
-/// The payload of CLOSE, ERROR and REFUSE.
-fn code_and_text(error: &Error) -> Vec<u8> {
-    let mut payload = error.code().number().to_le_bytes().to_vec();
-    let text = error.message();
-    let mut end = text.len().min(limits::MAX_CONTROL_FRAME - payload.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    payload.extend_from_slice(&text.as_bytes()[..end]);
-    payload
 }
