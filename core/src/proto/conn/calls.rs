@@ -11,7 +11,7 @@ use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
-use crate::proto::level1::{Ask, Delivery, Request, With};
+use crate::proto::level1::{Ask, Delivery, Extra, With};
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -101,11 +101,11 @@ impl Conn {
     }
 
     /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
-    /// and the call of each.
+    /// and what goes with them.
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<Channel>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
+        mut keep: impl FnMut(Channel, &[u8], Extra) -> bool,
     ) -> Result<()> {
         let position = channel.map(|c| self.position(c)).transpose()?;
         if let Some(one) = &mut self.one {
@@ -113,7 +113,8 @@ impl Conn {
             return Ok(());
         }
         while let Some(message) = self.take(position) {
-            if !keep(message.channel, &message.payload, message.request) {
+            let Delivery { channel, payload, request, trace, fds } = message;
+            if !keep(channel, &payload, Extra { request, trace, fds }) {
                 break;
             }
         }
@@ -127,15 +128,36 @@ impl Conn {
         Ok(self.outbox.is_empty() && self.one.as_mut().is_some_and(|one| one.send_short(at, payload)))
     }
 
+    /// Queues a message of a burst, whatever its size; `last` ends when it has left. Level 1 alone.
+    pub(crate) fn send_part(
+        &mut self,
+        channel: Channel,
+        payload: Bytes,
+        last: Option<OpId>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        self.may_send(channel, payload.len())?;
+        let at = self.position(channel)?;
+        match &mut self.one {
+            Some(one) => one.send_part(at, payload, last, &mut self.ops, deadline),
+            None => Err(level_0("a batch")),
+        }
+    }
+
+    /// Whether `op` is pending.
+    pub(crate) fn is_pending(&self, op: OpId) -> bool {
+        self.ops.kind(op).is_some()
+    }
+
     /// Waits until all that was sent has left.
-    pub(crate) fn flush(&mut self, op: OpId) -> Step {
+    pub(crate) fn flush(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if let State::Ended(error) = &self.state {
             return Some(Err(lost(error)));
         }
         if !self.one.as_mut().is_some_and(|one| one.mark_flush(op)) {
             return Some(Ok(Outcome::Sent));
         }
-        self.ops.insert(op, Kind::Send, None);
+        self.ops.insert(op, Kind::Send, deadline);
         None
     }
 

@@ -20,7 +20,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With};
-pub(crate) use inbox::{Delivery, Request};
+pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
 pub(crate) use ready::Proofs;
@@ -146,6 +146,8 @@ pub(crate) struct Level1 {
     drain: Drain,
     /// Small writes are gathered until the last cork is drawn.
     corks: u32,
+    /// The same, but what is sent is done only when the carrier has it.
+    holds: u32,
     counts: Counts,
 }
 
@@ -195,6 +197,7 @@ impl Level1 {
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
             corks: 0,
+            holds: 0,
             counts: Counts::default(),
         };
         engine.begin_ready();
@@ -234,7 +237,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.corks > 0 { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        if self.gathers() { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -265,6 +268,15 @@ impl Level1 {
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
     }
 
+    /// The same while `held`, but an operation still ends when the carrier took all of it.
+    pub(crate) fn hold(&mut self, held: bool) {
+        if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
+    }
+
+    fn gathers(&self) -> bool {
+        self.corks > 0 || self.holds > 0
+    }
+
     // --- messages ----------------------------------------------------------------------------------
 
     /// The oldest message of the channel at a position, or of any.
@@ -280,19 +292,15 @@ impl Level1 {
     }
 
     /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(
-        &mut self,
-        channel: Option<usize>,
-        mut keep: impl FnMut(Channel, &[u8], Option<Request>) -> bool,
-    ) {
+    pub(crate) fn recv_many(&mut self, channel: Option<usize>, mut keep: impl FnMut(Channel, &[u8], Extra) -> bool) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
                 let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
                 match (alive, &body) {
                     (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra.request),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra.request),
+                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra),
+                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra),
                 }
             });
             let Some((more, grant)) = taken else { return };
@@ -365,6 +373,34 @@ impl Level1 {
         queued
     }
 
+    /// Queues a message of a burst by the policy of its channel; `last` is the operation that ends when it has left.
+    pub(crate) fn send_part(
+        &mut self,
+        at: usize,
+        payload: Bytes,
+        last: Option<OpId>,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let channel = self.outbox.channel(at);
+        match channel.policy {
+            Policy::Error if channel.is_stuck() => {
+                let number = channel.channel.number();
+                return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
+            }
+            Policy::DropOldest | Policy::Latest => channel.make_room(payload.len()),
+            Policy::Block | Policy::Error => {
+                if let Some(op) = last {
+                    ops.insert(op, Kind::Send, deadline);
+                }
+            }
+        }
+        let mark = last.filter(|&op| ops.kind(op).is_some()).map(Mark::Send);
+        self.count_out(at, payload.len());
+        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, mark), true);
+        Ok(())
+    }
+
     /// The frames of a one-way message that may be written this moment from the caller's memory.
     pub(crate) fn plan_send(&self, at: usize, len: usize) -> Option<Plan> {
         self.plan(
@@ -377,7 +413,7 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        if self.corks > 0 || !self.outbox.idle(at, credited) {
+        if self.gathers() || !self.outbox.idle(at, credited) {
             return None;
         }
         let channel = self.channels.as_slice()[at].number();
