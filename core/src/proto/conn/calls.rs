@@ -221,20 +221,23 @@ impl Conn {
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
         let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        self.read_step(step)
+    }
+
+    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.poll_stream_recv(op, id, &mut self.ops, deadline);
+        self.read_step(step)
+    }
+
+    fn read_step(&self, step: Step) -> Step {
         match (&self.state, &step) {
             // The call is forgotten with the connection, and that is the reason to tell.
             (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
                 Some(Err(lost(error).with_sent(Sent::Maybe)))
             }
             _ => step,
-        }
-    }
-
-    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
-    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.poll_stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
         }
     }
 
