@@ -149,10 +149,11 @@ impl ChannelQueue {
         self.bytes < limits::CHANNEL_QUEUE
     }
 
-    /// Drops messages nobody waits for any more from the front.
+    /// Drops messages nobody waits for any more from the front. Answers stay.
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
+                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
