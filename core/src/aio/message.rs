@@ -84,8 +84,8 @@ impl Message {
     }
 
     /// Answers: a call with its reply, a one-way message with a message on its channel. Returns once the kernel has all of
-    /// it. `call_ended` when no answer is wanted any more, and the errors of [`Peer::send`](super::Peer::send). If
-    /// the future is dropped before the answer began to leave, the caller gets `call_abandoned`.
+    /// it. `call_ended` when no answer is wanted any more, and the errors of [`Peer::send`](super::Peer::send). The
+    /// answer to a call leaves even if the future is dropped after its first poll.
     pub async fn reply(&self, payload: impl Payload) -> Result<()> {
         self.driver.run(|context| context.reply(&self.message, payload, None)).await.map(drop)
     }
