@@ -149,15 +149,36 @@ impl Conn {
         Ok(self.outbox.is_empty() && self.one.as_mut().is_some_and(|one| one.send_short(at, payload)))
     }
 
+    /// Queues a message of a burst, whatever its size; `last` ends when it has left. Level 1 alone.
+    pub(crate) fn send_part(
+        &mut self,
+        channel: Channel,
+        payload: Bytes,
+        last: Option<OpId>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        self.may_send(channel, payload.len())?;
+        let at = self.position(channel)?;
+        match &mut self.one {
+            Some(one) => one.send_part(at, payload, last, &mut self.ops, deadline),
+            None => Err(level_0("a batch")),
+        }
+    }
+
+    /// Whether `op` is pending.
+    pub(crate) fn is_pending(&self, op: OpId) -> bool {
+        self.ops.kind(op).is_some()
+    }
+
     /// Waits until all that was sent has left.
-    pub(crate) fn flush(&mut self, op: OpId) -> Step {
+    pub(crate) fn flush(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if let State::Ended(error) = &self.state {
             return Some(Err(lost(error)));
         }
         if !self.one.as_mut().is_some_and(|one| one.mark_flush(op)) {
             return Some(Ok(Outcome::Sent));
         }
-        self.ops.insert(op, Kind::Send, None);
+        self.ops.insert(op, Kind::Send, deadline);
         None
     }
 
@@ -394,10 +415,7 @@ impl Conn {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
             State::Hello(_) => Err(Error::new(Code::Internal, "used before the handshake ended")),
-            State::Open if self.draining => {
-                let code = if self.one.is_some() { Code::Draining } else { Code::Closed };
-                Err(Error::new(code, "this side is draining the connection"))
-            }
+            State::Open if self.draining => Err(Error::new(Code::Closed, "this side is draining the connection")),
             State::Open if self.write_dead => {
                 Err(Error::new(Code::ConnectionLost, "the other side takes no more messages"))
             }

@@ -296,7 +296,7 @@ impl World {
             }
         }
         let op = self.links[l].sides[s].new_op();
-        let step = self.links[l].sides[s].conn.flush(op);
+        let step = self.links[l].sides[s].conn.flush(op, None);
         self.posted(l, s, op, What::Flush, None, Some(step));
     }
 
