@@ -215,7 +215,6 @@ func TestDrainAnswersWhatWasAsked(t *testing.T) {
 		t.Errorf("received %q", r.reply.Data)
 	}
 	must(t, <-drained)
-	if st, err := server.Stats(); true { t.Logf("%+v %v", st, err) }
 }
 
 func TestCallsAboveTheOtherSidesLimitWait(t *testing.T) {

@@ -545,7 +545,15 @@ fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
     message.reply(b"late", SOON).unwrap();
     until("the reply arrived", || call.is_done());
     assert_eq!(call.try_wait(Wait::none()).unwrap().payload(), "late");
+    assert!(!call.is_open());
     assert_eq!(call.try_wait(SOON).unwrap_err().code(), Code::InvalidArgument);
+    // One that runs out of its own time is over.
+    let options = CallOptions::new().deadline(Instant::now() + Duration::from_millis(30));
+    let mut call = client.request_with(b"late", options).unwrap();
+    assert_eq!(call.try_wait(Duration::from_millis(1)).unwrap_err().code(), Code::Timeout);
+    assert!(call.is_open());
+    let error = call.try_wait(SOON).unwrap_err();
+    assert_eq!((error.code(), error.sent(), call.is_open()), (Code::Timeout, Sent::Maybe, false));
 }
 
 #[test]

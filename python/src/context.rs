@@ -142,7 +142,8 @@ impl NativeContext {
         })
     }
 
-    /// The next client of a listener: a `NativePeer`.
+    /// The next client of a listener, a `NativePeer`, if there is one. An operation ends when there may be one, and takes
+    /// nothing: nothing is lost with who waits.
     fn accept<'py>(
         &self,
         host: &Object<'py>,
@@ -152,23 +153,23 @@ impl NativeContext {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            self.started(host, self.context.accept(listener.get(), deadline.at()))
+            self.started(host, self.context.poll_accept(listener.get(), deadline.at()))
         })
     }
 
-    /// The next message of a channel.
+    /// The next message of a channel, or of any, if there is one; else as [`accept`](NativeContext::accept).
     fn recv<'py>(
         &self,
         host: &Object<'py>,
         peer: &NativePeer,
-        channel: Number<u16>,
+        channel: Option<Number<u16>>,
         timeout: Option<f64>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
-            let prepare = || Ok((channel.channel()?, Deadline::after(timeout)?));
+            let prepare = || Ok((channel.map(Number::channel).transpose()?, Deadline::after(timeout)?));
             let (channel, deadline) = prepare().or_raise(py)?;
-            self.started(host, self.context.recv(peer.get(), Some(channel), deadline.at()))
+            self.started(host, self.context.poll_recv(peer.get(), channel, deadline.at()))
         })
     }
 
@@ -308,7 +309,8 @@ impl NativeContext {
         })
     }
 
-    /// The next item of a stream, as `bytes`, or its end, as a tuple of the reply.
+    /// The next item of a stream, as `bytes`, or its end, as a tuple of the reply, if it is there; else as
+    /// [`accept`](NativeContext::accept).
     fn stream_recv<'py>(
         &self,
         host: &Object<'py>,
@@ -318,7 +320,7 @@ impl NativeContext {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            self.started(host, self.context.stream_recv(stream.get(), deadline.at()))
+            self.started(host, self.context.poll_stream_recv(stream.get(), deadline.at()))
         })
     }
 

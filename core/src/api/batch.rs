@@ -18,7 +18,8 @@ use crate::proto::level1::{Body, Delivery, Extra, With};
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
 /// Filled by [`Peer::recv_batch`](crate::Peer::recv_batch). Requests in it are answered through
-/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped.
+/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped. A batch is
+/// bytes alone: traces are left out, and descriptors that came with a message are closed.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,

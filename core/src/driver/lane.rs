@@ -318,7 +318,12 @@ impl Lane {
         lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
     }
 
-    /// The same, after a look at the carrier.
+    /// Whether `op` is pending, or its end is still to be handed out.
+    pub(crate) fn expects(&self, op: OpId) -> bool {
+        lock(&self.state).direct().is_ok_and(|turn| turn.expects(op))
+    }
+
+    /// The same as [`is_finished`](Lane::is_finished), after a look at the carrier.
     pub(crate) fn has_ended(&self, op: OpId) -> bool {
         self.look();
         self.is_finished(op)

@@ -88,6 +88,11 @@ impl<T> Turn<T> {
         self.last_op
     }
 
+    /// Whether `op` is waited for, or its end.
+    pub(crate) fn expects(&self, op: OpId) -> bool {
+        self.waiting.contains_key(&op)
+    }
+
     /// From now on `op` is waited for.
     pub(crate) fn expect(&mut self, op: OpId) {
         self.waiting.insert(op, Waiter { result: None, asleep: None });

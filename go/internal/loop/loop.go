@@ -27,7 +27,7 @@ type Loop struct {
 	Context capi.Context
 
 	fd    int   // of the context
-	nest  *nest // parked on by the leader
+	seat  *seat // parked on by the leader
 	guard guard // parked on by the guard, armed while nobody leads
 	out   outgoing
 	batch batch // used by whoever drains
@@ -259,7 +259,7 @@ func (l *Loop) ended(done <-chan struct{}) {
 
 // leadOnce parks, drains, and tells whether somebody was served.
 func (l *Loop) leadOnce() bool {
-	if err := l.nest.park(); err != nil {
+	if err := l.seat.park(); err != nil {
 		return l.fail(capi.OSFailure("wait for the context", err)) > 0
 	}
 	return l.drain() > 0
@@ -286,13 +286,10 @@ func (l *Loop) resign() {
 	l.watch()
 }
 
-// standBy is the goroutine of the guard: it drains what comes while nobody leads.
+// standBy is the goroutine of the guard: it drains what comes while nobody leads. It
+// never leaves Read, which would miss a change before the next.
 func (l *Loop) standBy() {
-	for {
-		if err := l.guard.park(); err != nil {
-			l.fail(capi.OSFailure("wait for the context", err))
-			return
-		}
+	err := l.guard.conn.Read(func(uintptr) bool {
 		l.guard.forget()
 		l.mu.Lock()
 		leads := !l.leading && l.broken == nil // what it was told may be over
@@ -307,7 +304,9 @@ func (l *Loop) standBy() {
 			l.watch()
 			l.mu.Unlock()
 		}
-	}
+		return false
+	})
+	l.fail(capi.OSFailure("wait for the context", err))
 }
 
 // drain hands out everything the context has and returns how many goroutines it
@@ -378,6 +377,6 @@ func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
 		}
 		woken++
 	}
-	l.nest.wake() // whatever is wrong with it; the leader has its result
+	l.seat.wake() // whatever is wrong with it; the leader has its result
 	return woken
 }

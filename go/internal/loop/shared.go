@@ -40,24 +40,24 @@ func Shared() (*Loop, *capi.Failure) {
 }
 
 func newLoop(c capi.Context, fd int) (*Loop, error) {
-	n, err := newNest(fd)
+	s, err := newSeat(fd)
 	if err != nil {
 		return nil, err
 	}
 	g, err := newGuard(fd)
 	if err != nil {
-		n.file.Close()
+		s.file.Close()
 		return nil, err
 	}
 	l := &Loop{
 		Context: c,
 		fd:      fd,
-		nest:    n,
+		seat:    s,
 		guard:   g,
 		waiting: make(map[uint64]*waiter),
 		early:   make(map[uint64]capi.Event),
 	}
-	n.before = l.sendAway
+	s.before = l.sendAway
 	l.mu.Lock()
 	l.watch()
 	l.mu.Unlock()

@@ -7,11 +7,31 @@ import (
 	"unsafe"
 )
 
-// nest is where a goroutine parks: a descriptor in Go's poller, which tells changes
-// only, and forgets at the next park what it told while nobody was parked.
+// nest is a descriptor in Go's poller, which tells changes only.
 type nest struct {
 	file *os.File
 	conn syscall.RawConn
+}
+
+// inPoller gives the descriptor to Go's poller, which closes it, here if it fails.
+func inPoller(fd int) (n nest, err error) {
+	// Go's poller takes only what is non-blocking already. File.Fd must never be
+	// called: it would set the descriptor blocking again.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return nest{}, err
+	}
+	n.file = os.NewFile(uintptr(fd), "hostlane") // owns the descriptor from here on
+	if n.conn, err = n.file.SyscallConn(); err != nil {
+		n.file.Close()
+	}
+	return n, err
+}
+
+// seat is where the leader parks: the context's own descriptor. Go's poller forgets at
+// each park what it told while nobody was parked.
+type seat struct {
+	nest
 	// before is called by park when no change is missed any more, and tells whether there
 	// is something to do already.
 	before func() bool
@@ -20,45 +40,33 @@ type nest struct {
 	parked bool
 }
 
-func newNest(context int) (*nest, error) {
+func newSeat(context int) (*seat, error) {
 	// The context keeps its own descriptor.
 	own, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(context), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
 		return nil, errno
 	}
-	return inPoller(int(own))
-}
-
-// inPoller gives the descriptor to Go's poller, which closes it, here if it fails.
-func inPoller(fd int) (*nest, error) {
-	// Go's poller takes only what is non-blocking already. File.Fd must never be
-	// called: it would set the descriptor blocking again.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		syscall.Close(fd)
+	n, err := inPoller(int(own))
+	if err != nil {
 		return nil, err
 	}
-	n := &nest{file: os.NewFile(uintptr(fd), "hostlane")} // owns the descriptor from here on
-	n.step = func(uintptr) bool {
-		woken := n.parked
-		n.parked = true
-		return woken || n.before()
+	s := &seat{nest: n}
+	s.step = func(uintptr) bool {
+		woken := s.parked
+		s.parked = true
+		return woken || s.before()
 	}
-	var err error
-	if n.conn, err = n.file.SyscallConn(); err != nil {
-		n.file.Close()
-		return nil, err
-	}
-	return n, nil
+	return s, nil
 }
 
 // park waits until there may be something to do. One goroutine at a time may.
-func (n *nest) park() error {
-	n.parked = false
-	return n.conn.Read(n.step)
+func (s *seat) park() error {
+	s.parked = false
+	return s.conn.Read(s.step)
 }
 
 // wake ends every park with an error.
-func (n *nest) wake() error { return n.file.SetReadDeadline(time.Unix(1, 0)) }
+func (s *seat) wake() error { return s.file.SetReadDeadline(time.Unix(1, 0)) }
 
 // readable tells whether a descriptor is so now. When the kernel does not tell, it counts
 // as such: it is looked at again.
@@ -75,7 +83,7 @@ func readable(fd int) bool {
 // guard is a second way to wait for the context, that can be turned off: a poll set
 // that holds nothing but the context and is itself in Go's poller.
 type guard struct {
-	*nest
+	nest
 	set, context int
 }
 
@@ -88,7 +96,6 @@ func newGuard(context int) (guard, error) {
 	if g.nest, err = inPoller(set); err != nil {
 		return guard{}, err
 	}
-	g.before = func() bool { return false } // arming it tells everything
 	if err := g.control(syscall.EPOLL_CTL_ADD, edge); err != nil {
 		g.file.Close()
 		return guard{}, err

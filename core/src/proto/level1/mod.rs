@@ -660,6 +660,7 @@ impl Level1 {
 
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
+        self.reader.abandon();
         self.inbox.abandon();
         self.outbox.seal();
         self.waiting.clear();

@@ -206,6 +206,13 @@ impl Reader {
         self.fds.extend(fds);
     }
 
+    /// Nothing more is read: closes what came with messages that are not complete.
+    pub(crate) fn abandon(&mut self) {
+        self.fds.clear();
+        self.open.clear();
+        self.filling = None;
+    }
+
     /// The next control frame or whole message. `gate` judges a message by its first frame, before memory is
     /// set aside for it. Errors are final: nothing after them can be trusted.
     pub(crate) fn next(
