@@ -108,7 +108,8 @@ impl NativeContext {
     ) -> PyResult<(Bound<'py, PyList>, Option<Bound<'py, PyList>>, bool)> {
         let py = host.py();
         entry(py, || {
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out: making Python objects may run any Python code, and other threads.
+            let mut done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
             let progress = self.context.process(budget, &mut done).or_raise(py)?;
             let ended = PyList::empty(py);
             let mut failed = None;
@@ -122,6 +123,7 @@ impl NativeContext {
                     Err(error) => failed.get_or_insert_with(|| PyList::empty(py)).append((op, error.into_value(py)))?,
                 }
             }
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
             Ok((ended, failed, progress == Progress::More))
         })
     }
