@@ -10,7 +10,9 @@
 #ifndef HOSTLANE_HPP
 #define HOSTLANE_HPP
 
+#include "hostlane/batch.hpp"
 #include "hostlane/bytes.hpp"
+#include "hostlane/call.hpp"
 #include "hostlane/context.hpp"
 #include "hostlane/error.hpp"
 #include "hostlane/event.hpp"
@@ -19,6 +21,8 @@
 #include "hostlane/options.hpp"
 #include "hostlane/peer.hpp"
 #include "hostlane/result.hpp"
+#include "hostlane/stream.hpp"
+#include "hostlane/submissions.hpp"
 #include "hostlane/timeout.hpp"
 
 #endif // HOSTLANE_HPP

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hostlane::schema::SchemaSet;
-use hostlane::{Address, Channel, Code, ConnectOptions, Error, ListenOptions, Secret, limits};
+use hostlane::{Address, Channel, Code, ConnectOptions, Error, Level, ListenOptions, Secret, limits};
 use rustix::fs::{Mode, OFlags};
 
 use crate::exit::Failure;
@@ -35,17 +35,17 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    pub(crate) fn read(self) -> Result<Vec<u8>, Failure> {
-        if let Some(json) = self.json {
-            return match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
-                Ok(_) => Ok(json.into_bytes()),
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
+        if let Some(json) = &self.json {
+            return match serde_json::from_str::<serde::de::IgnoredAny>(json) {
+                Ok(_) => Ok(json.clone().into_bytes()),
                 Err(error) => Err(Failure::usage(format!("--json: not valid JSON: {error}"))),
             };
         }
-        if let Some(data) = self.data {
-            return Ok(data.into_bytes());
+        if let Some(data) = &self.data {
+            return Ok(data.clone().into_bytes());
         }
-        let (name, bytes) = match self.file {
+        let (name, bytes) = match &self.file {
             Some(path) => {
                 let name = path.display().to_string();
                 let bytes = File::open(path).and_then(bounded);
@@ -91,10 +91,47 @@ impl Schema {
     }
 }
 
+/// How the connection is to be.
+#[derive(Args)]
+pub(crate) struct Wire {
+    /// Wire level to agree on: the highest both sides speak, that of stock ipcprims peers, or hostlane's own
+    #[arg(long, value_name = "L", value_enum, default_value_t = WireLevel::Auto)]
+    level: WireLevel,
+
+    /// Ask for a sign of life when nothing arrives for D, and end the connection when none comes; level 1
+    #[arg(long, value_name = "D", value_parser = duration)]
+    keepalive: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WireLevel {
+    Auto,
+    #[value(name = "0")]
+    Zero,
+    #[value(name = "1")]
+    One,
+}
+
+impl Wire {
+    /// Puts it into `options`.
+    pub(crate) fn apply<O: Settings>(&self, options: O) -> O {
+        let options = match self.level {
+            WireLevel::Auto => options,
+            WireLevel::Zero => options.level(Level::Zero),
+            WireLevel::One => options.level(Level::One),
+        };
+        match self.keepalive {
+            Some(every) => options.keepalive(every),
+            None => options,
+        }
+    }
+}
+
 /// Whom this side trusts, and how it is trusted.
 #[derive(Args)]
 pub(crate) struct Access {
-    /// Authenticate with the secret in F, a file of yours that nobody else may read; tcp: needs it
+    /// Authenticate with the secret in F, a file of yours that nobody else may read; tcp: needs it. With --level 1, and
+    /// on tcp: and unix:@name, it is proved and never sent
     #[arg(long, value_name = "F")]
     secret_file: Option<PathBuf>,
 
@@ -104,15 +141,25 @@ pub(crate) struct Access {
 }
 
 /// What both kinds of options let this side set.
-pub(crate) trait Trust: Sized {
+pub(crate) trait Settings: Sized {
+    fn level(self, level: Level) -> Self;
+    fn keepalive(self, every: Duration) -> Self;
     fn token(self, secret: Secret) -> Self;
     fn secret(self, secret: Secret) -> Self;
     fn uids(self, uids: &[u32]) -> Self;
 }
 
-macro_rules! trust {
+macro_rules! settings {
     ($($options:ty),*) => {$(
-        impl Trust for $options {
+        impl Settings for $options {
+            fn level(self, level: Level) -> Self {
+                self.level(level)
+            }
+
+            fn keepalive(self, every: Duration) -> Self {
+                self.keepalive(every)
+            }
+
             fn token(self, secret: Secret) -> Self {
                 self.auth_token(secret)
             }
@@ -128,18 +175,16 @@ macro_rules! trust {
     )*};
 }
 
-trust!(ConnectOptions, ListenOptions);
+settings!(ConnectOptions, ListenOptions);
 
 impl Access {
     /// Puts it into `options`. On a name or a path the secret is the one that stock level-0 peers send and
-    /// demand; other addresses have no such peers.
-    pub(crate) fn apply<O: Trust>(&self, address: &Address, mut options: O) -> Result<O, Failure> {
+    /// demand, unless level 1 is; other addresses have no such peers.
+    pub(crate) fn apply<O: Settings>(&self, address: &Address, wire: &Wire, mut options: O) -> Result<O, Failure> {
         if let Some(file) = &self.secret_file {
             let secret = secret(file)?;
-            options = match address {
-                Address::Name(_) | Address::Path(_) => options.token(secret),
-                _ => options.secret(secret),
-            };
+            let stock = matches!(address, Address::Name(_) | Address::Path(_)) && wire.level != WireLevel::One;
+            options = if stock { options.token(secret) } else { options.secret(secret) };
         }
         Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use hostlane::{Address, Channel, Code, ConnectOptions, Message, Peer};
 
-use crate::args::Access;
+use crate::args::{Access, Wire};
 use crate::exit::{Exit, Failure};
 
 /// Whom to connect to.
@@ -16,13 +16,17 @@ pub(crate) struct Target {
     address: String,
 
     #[command(flatten)]
+    wire: Wire,
+
+    #[command(flatten)]
     access: Access,
 }
 
 impl Target {
     pub(crate) fn connect(&self, channels: &[Channel], until: Instant) -> Result<Peer, Failure> {
         let address: Address = self.address.parse()?;
-        let options = self.access.apply(&address, ConnectOptions::new().channels(channels))?;
+        let options = self.wire.apply(ConnectOptions::new().channels(channels));
+        let options = self.access.apply(&address, &self.wire, options)?;
         Ok(Peer::connect_with(&address, &options, until)?)
     }
 }

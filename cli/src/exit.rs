@@ -47,9 +47,10 @@ impl From<Code> for Exit {
             | Code::PeerClosed
             | Code::Truncated
             | Code::Refused
-            | Code::TooManyHandshakes => Exit::Connection,
+            | Code::TooManyHandshakes
+            | Code::Draining => Exit::Connection,
             Code::PermissionDenied | Code::UnsafeDirectory | Code::AuthenticationFailed => Exit::Permission,
-            Code::Timeout => Exit::Timeout,
+            Code::Timeout | Code::PeerUnresponsive => Exit::Timeout,
             Code::SchemaViolation | Code::BadSchema => Exit::Schema,
             Code::InvalidArgument
             | Code::InvalidAddress
@@ -59,6 +60,7 @@ impl From<Code> for Exit {
             | Code::InvalidChannel
             | Code::PayloadTooLarge
             | Code::AuthenticationRequired => Exit::Usage,
+            Code::WouldBlock | Code::CallEnded => Exit::Transport,
             // What is left of the caller's faults is ours here: the command line is the caller.
             other => match other.number() {
                 200..=399 | 500..=599 => Exit::Transport,
@@ -96,7 +98,13 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Lane(error) => error.code().into(),
+            // What a program fails a call with is its own business, but for what hostlane fails it with.
+            Failure::Lane(error) => {
+                match error.status().and_then(|status| Code::from_number(status.try_into().ok()?)) {
+                    Some(code @ (Code::SchemaViolation | Code::BadSchema)) => code.into(),
+                    _ => error.code().into(),
+                }
+            }
             Failure::ReaderLeft => Exit::Success,
             Failure::Output(_) => Exit::Failed,
         }
@@ -151,6 +159,8 @@ mod tests {
         (Code::PayloadTooLarge, 64),
         (Code::WrongDriver, 125),
         (Code::AuthenticationRequired, 64),
+        (Code::WouldBlock, 3),
+        (Code::CallEnded, 3),
         (Code::ConnectionRefused, 1),
         (Code::NotFound, 1),
         (Code::AddressInUse, 3),
@@ -163,6 +173,8 @@ mod tests {
         (Code::TooManyFiles, 3),
         (Code::QueueFull, 3),
         (Code::Io, 3),
+        (Code::Draining, 1),
+        (Code::PeerUnresponsive, 124),
         (Code::BadMagic, 3),
         (Code::FrameTooLarge, 3),
         (Code::Truncated, 1),
@@ -177,9 +189,13 @@ mod tests {
         (Code::Refused, 1),
         (Code::ControlFlood, 3),
         (Code::TooManyHandshakes, 1),
+        (Code::ProtocolError, 3),
+        (Code::UnknownFrame, 3),
+        (Code::CreditExceeded, 3),
         (Code::SchemaViolation, 60),
         (Code::BadSchema, 60),
         (Code::RemoteError, 3),
+        (Code::CallAbandoned, 3),
         (Code::Internal, 125),
         (Code::Panic, 125),
     ];

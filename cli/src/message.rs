@@ -1,11 +1,11 @@
 //! A received message as the command line shows it.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hostlane::schema::Violation;
-use hostlane::{Info, Message};
+use hostlane::{Error, Info, Message};
 use serde::Serialize;
 
 use crate::logging::printable;
@@ -19,6 +19,8 @@ pub(crate) struct Received<'a> {
     size: usize,
     #[serde(flatten)]
     payload: Payload<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<Call>,
     peer_id: &'a str,
     credentials: Option<Credentials>,
     timestamp: String,
@@ -33,6 +35,44 @@ pub(crate) struct Received<'a> {
 enum Payload<'a> {
     Text(&'a str),
     Base64(String),
+}
+
+impl<'a> Payload<'a> {
+    fn of(bytes: &'a [u8]) -> Payload<'a> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Payload::Text(text),
+            Err(_) => Payload::Base64(STANDARD.encode(bytes)),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Payload::Text(text) => printable(text),
+            Payload::Base64(text) => format!("base64:{text}"),
+        }
+    }
+}
+
+/// What makes a message a call.
+#[derive(Serialize)]
+struct Call {
+    id: u64,
+    /// Whether its caller may send and take items.
+    stream: bool,
+    /// How long its caller still waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+}
+
+impl Call {
+    fn of(message: &Message) -> Option<Call> {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis();
+        Some(Call {
+            id: message.call_id()?,
+            stream: message.stream().is_some(),
+            deadline_ms: message.deadline().map(|at| left(at).try_into().unwrap_or(u64::MAX)),
+        })
+    }
 }
 
 /// Who is at the other end, as the kernel reports it.
@@ -64,10 +104,8 @@ impl<'a> Received<'a> {
             channel: message.channel().number(),
             channel_name: message.channel().name(),
             size: bytes.len(),
-            payload: match std::str::from_utf8(bytes) {
-                Ok(text) => Payload::Text(text),
-                Err(_) => Payload::Base64(STANDARD.encode(bytes)),
-            },
+            payload: Payload::of(bytes),
+            call: Call::of(message),
             peer_id: &from.peer_id,
             credentials: from.credentials.map(Credentials::from),
             timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
@@ -83,10 +121,7 @@ impl<'a> Received<'a> {
 
 impl Report for Received<'_> {
     fn table(&self) -> String {
-        let payload = match &self.payload {
-            Payload::Text(text) => printable(text),
-            Payload::Base64(text) => format!("base64:{text}"),
-        };
+        let payload = self.payload.shown();
         let channel = self.channel_name.map_or(self.channel.to_string(), str::to_owned);
         let mut line = format!(
             "{}  {channel:<9}  {:>8}  {:<10}  {payload}\n",
@@ -94,11 +129,52 @@ impl Report for Received<'_> {
             self.size,
             printable(self.peer_id),
         );
+        if let Some(call) = &self.call {
+            let stream = if call.stream { ", a stream" } else { "" };
+            let deadline = call.deadline_ms.map_or(String::new(), |ms| format!(", answer wanted within {ms} ms"));
+            line += &format!("  call {}{stream}{deadline}\n", call.id);
+        }
         if let Some(broken) = &self.violation {
             let (path, why) = (printable(broken.path), printable(broken.message));
             line += &format!("  violates its schema at \"{path}\": {why}\n");
         }
         line
+    }
+
+    fn raw(&self) -> Vec<u8> {
+        self.bytes.to_vec()
+    }
+}
+
+/// A call that the program at the other end failed.
+#[derive(Serialize)]
+pub(crate) struct Failed<'a> {
+    error: &'static str,
+    status: u32,
+    size: usize,
+    #[serde(flatten)]
+    data: Payload<'a>,
+    #[serde(skip)]
+    bytes: &'a [u8],
+}
+
+impl<'a> Failed<'a> {
+    /// `None` for an error that is not the other program's.
+    pub(crate) fn new(error: &'a Error) -> Option<Failed<'a>> {
+        let bytes = error.data();
+        Some(Failed {
+            error: error.code().name(),
+            status: error.status()?,
+            size: bytes.len(),
+            data: Payload::of(bytes),
+            bytes,
+        })
+    }
+}
+
+impl Report for Failed<'_> {
+    fn table(&self) -> String {
+        format!("{} {}  {:>8}  {}\n", self.error, self.status, self.size, self.data.shown())
     }
 
     fn raw(&self) -> Vec<u8> {

@@ -10,20 +10,32 @@ use signal_hook::iterator::Signals;
 
 use crate::exit::{Exit, Failure};
 
-/// From now on SIGINT, SIGTERM and SIGHUP close the listener and end the process with success,
-/// whatever its other threads are waiting for.
-pub(crate) fn end_on_signals(listener: &Arc<Listener>) -> Result<(), Failure> {
-    let failed = |error: io::Error| Error::new(Code::Internal, format!("signals: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-    let listener = Arc::clone(listener);
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                listener.close();
-                std::process::exit(Exit::Success as i32);
-            }
-        })
-        .map_err(failed)?;
-    Ok(())
+/// SIGINT, SIGTERM and SIGHUP, kept from the moment it is made.
+pub(crate) struct Caught(Signals);
+
+impl Caught {
+    /// Made before there is a socket to remove.
+    pub(crate) fn new() -> Result<Caught, Failure> {
+        Ok(Caught(Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?))
+    }
+
+    /// From now on each of them closes the listener and ends the process with success, whatever its other threads
+    /// are waiting for; so does one that came before.
+    pub(crate) fn end(mut self, listener: &Arc<Listener>) -> Result<(), Failure> {
+        let listener = Arc::clone(listener);
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                if self.0.forever().next().is_some() {
+                    listener.close();
+                    std::process::exit(Exit::Success as i32);
+                }
+            })
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::new(Code::Internal, format!("signals: {error}"))
 }

@@ -11,7 +11,7 @@ fn info_tells_who_serves() {
     let server = Server::start(&["echo", &address]);
     let info = run(&["info", &address]).expect(0).json();
     assert!(info["peer_id"].as_str().unwrap().starts_with("peer-"), "{info}");
-    assert_eq!(info["level"], 0);
+    assert_eq!(info["level"], 1);
     assert_eq!(info["features"], serde_json::json!([]));
     let channels: Vec<_> = info["channels"].as_array().unwrap().iter().map(|c| c["id"].as_u64().unwrap()).collect();
     assert_eq!(channels, [1, 2, 3, 4]);
@@ -19,11 +19,15 @@ fn info_tells_who_serves() {
     assert_eq!(info["credentials"]["pid"], server.child.id());
     assert_eq!(info["credentials"]["uid"], rustix::process::geteuid().as_raw());
     assert_eq!(info["carrier"], "unix");
+    assert_eq!((info["max_message"].as_u64(), info["max_calls"].as_u64()), (Some(16 << 20), Some(1024)));
+    assert_eq!(info["keepalive_ms"], serde_json::Value::Null);
+    assert!(info["channels"][1]["credit"].as_u64().unwrap() >= 64 * 1024, "{info}");
+    assert_eq!((&info["stats"]["calls"], &info["stats"]["late"]), (&0.into(), &0.into()));
     let ping = info["ping_us"].as_f64().unwrap();
     assert!(ping > 0.0 && ping < 1e6, "{ping}");
 
     let table = run(&["--format", "table", "info", &address]).expect(0);
-    for part in ["peer id", "level", "channels", "2 DATA", "credentials", "carrier", "ping"] {
+    for part in ["peer id", "level", "channels", "2 DATA", "credentials", "carrier", "keepalive", "max calls", "ping"] {
         assert!(table.text().contains(part), "{}", table.text());
     }
     let pretty = run(&["--format", "pretty", "info", &address]).expect(0);
@@ -63,9 +67,13 @@ fn doctor_passes_here() {
         assert_eq!(check["status"], "pass", "{check}");
         check["detail"].as_str().unwrap().to_owned()
     };
-    for transport in ["path socket", "per-user name", "abstract socket"] {
-        assert!(detail(transport).contains("there and back"), "{}", detail(transport));
+    for transport in ["path socket", "per-user name", "abstract socket", "tcp", "inproc", "standard streams of a child"]
+    {
+        assert!(detail(transport).contains("there and back on level 1"), "{}", detail(transport));
     }
+    assert!(detail("path socket, level 0").contains("there and back on level 0"));
+    assert!(detail("stream").contains("64 items"));
+    assert!(detail("cancelled call").contains("told"));
     assert!(detail("socket permissions").contains("mode 0600"));
     assert!(detail("runtime directory").contains("mode 0700"));
     let table = run(&["--format", "table", "doctor"]).expect(0);
@@ -86,7 +94,7 @@ fn version_and_envinfo_tell_the_truth() {
     assert_eq!(extended["debug_assertions"], cfg!(debug_assertions));
     assert!(extended["target"].as_str().unwrap().starts_with(std::env::consts::ARCH), "{extended}");
     assert!(extended["rustc"].as_str().unwrap().starts_with("rustc "), "{extended}");
-    assert_eq!(extended["levels"], serde_json::json!([0]));
+    assert_eq!(extended["levels"], serde_json::json!([0, 1]));
 
     let facts = run(&["envinfo"]).expect(0).json();
     assert_eq!(facts["version"], env!("CARGO_PKG_VERSION"));

@@ -54,7 +54,7 @@ fn send_and_request_report_the_refusal_at_once() {
     let _server = Server::start(&["echo", &address, "--schema", &place.schemas(SCHEMAS)]);
     for arguments in [
         &["send", &address, "--json", "{\"n\":1.5}", "--wait", "--timeout", "9s"][..],
-        &["request", &address, "--json", "{}", "--deadline", "9s"],
+        &["request", &address, "--json", "{}", "--deadline", "9s", "--level", "0"],
     ] {
         let done = run(arguments).expect(60);
         assert!(done.took.as_secs() < 5, "not only after the whole time: {:?}", done.took);
@@ -62,6 +62,9 @@ fn send_and_request_report_the_refusal_at_once() {
         assert_eq!(answer["channel_name"], "ERROR");
         assert!(answer["text"].as_str().unwrap().contains("schema_violation"), "{answer}");
     }
+    let failed = run(&["request", &address, "--json", "{}", "--deadline", "9s"]).expect(60);
+    assert_eq!((failed.json()["error"].as_str(), failed.json()["status"].as_u64()), (Some("remote_error"), Some(401)));
+    assert!(failed.json()["text"].as_str().unwrap().contains("schema_violation"), "{failed:?}");
     run(&["request", &address, "--json", "{\"op\":1}"]).expect(0);
 }
 

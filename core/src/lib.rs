@@ -1,23 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 pub mod limits;
+pub mod log;
 
 mod addr;
 mod api;
 mod driver;
 mod error;
+mod link;
 mod os;
 mod proto;
 #[cfg(feature = "schema")]
 pub mod schema;
 
 pub use addr::Address;
-pub use api::batch::{Batch, BatchMessage};
+pub use api::batch::{Batch, BatchMessage, Placed};
 pub use api::call::{Call, CallOptions};
 pub use api::info::{Credentials, Info};
 pub use api::listener::{Listener, Refusal};
 pub use api::message::Message;
-pub use api::options::{ConnectOptions, ListenOptions};
+pub use api::options::{ConnectOptions, ListenOptions, Spin};
 pub use api::payload::Payload;
 pub use api::peer::{Cork, Peer};
 pub use api::stats::{ChannelStats, Depth, ListenerStats, Stats};
@@ -25,6 +29,7 @@ pub use api::stream::Stream;
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
 pub use error::{Code, Error, Result, Sent};
+pub use link::{Link, LinkEvent, LinkOptions};
 pub use os::rundir::runtime_directory;
 pub use proto::Secret;
 pub use proto::channel::Channel;

@@ -113,14 +113,42 @@ pub const STREAM_WINDOW: u64 = 256 * 1024;
 /// Charged bytes that may wait on a channel whose policy is to drop, or inside a cork.
 pub const CHANNEL_QUEUE: usize = 4 * 1024 * 1024;
 
+/// Bytes of level-1 control frames that may wait to be sent while more is read.
+pub const CONTROL_QUEUE: usize = 256 * 1024;
+
 /// Answers to pings that the other side has not read.
 pub const MAX_UNREAD_PONGS: usize = 1024;
 
 /// Shortest keepalive.
 pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
 
+/// The first pause of a link between two attempts, and the longest.
+pub const LINK_DELAY: Duration = Duration::from_millis(10);
+/// See [`LINK_DELAY`].
+pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// Events that a link keeps for the program; further messages wait with the connection, against its credit.
+pub const LINK_EVENTS: usize = 64;
+
+/// How long one attempt of a link to connect may take.
+pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Events kept for [`log::drain`](crate::log::drain).
+pub const LOG_EVENTS: usize = 1024;
+
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
+pub const MAX_SPIN: Duration = Duration::from_micros(20);
+
+/// Shortest such polling: less finds nobody and is only lost.
+pub const MIN_SPIN: Duration = Duration::from_micros(5);
+
+/// Longest polling that [`Spin::Micros`](crate::Spin::Micros) may ask for.
+pub const MAX_FIXED_SPIN: Duration = Duration::from_millis(10);
+
+/// Callers that take turns at one connection. While more wait, the process's I/O thread attends to it.
+pub const MAX_LEADING_CALLERS: usize = 8;
 
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;

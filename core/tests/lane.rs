@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{Place, SOON, pair, pair_on_level_0, until};
 use hostlane::{
-    Address, Bytes, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret, Sent, Wait, limits,
+    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret, Sent,
+    Wait, limits,
 };
 
 #[test]
@@ -51,6 +52,59 @@ fn a_smaller_limit_holds_in_both_directions() {
         client.send(Channel::DATA, vec![0; 101], SOON).unwrap();
         assert_eq!(server.recv(SOON).unwrap_err().code(), Code::FrameTooLarge);
     });
+}
+
+#[test]
+fn a_channel_that_drops_keeps_no_sender_waiting() {
+    let (client, server) = pair(&Place::new());
+    let piece = vec![7; 64 * 1024];
+    // Far more than the kernel, the credit and the queue take, to somebody who reads nothing.
+    for _ in 0..400 {
+        client.send(Channel::TELEMETRY, &piece, Wait::none()).unwrap();
+    }
+    assert!(client.stats().unwrap().channels.iter().any(|c| c.channel == Channel::TELEMETRY && c.dropped > 0));
+    assert!(server.recv(SOON).unwrap().payload() == &piece);
+}
+
+#[test]
+fn a_batch_goes_into_the_memory_of_the_caller() {
+    let (client, server) = pair(&Place::new());
+    let call = client.request(b"ask").unwrap();
+    for text in ["12345", "longer than the room", "after"] {
+        client.send(Channel::DATA, text, SOON).unwrap();
+    }
+    until("all have arrived", || {
+        server.ping(Wait::none()).unwrap_or_default();
+        server.stats().unwrap().receive_queue.messages == 4
+    });
+    let mut buffer = [0; 10];
+    let placed = server.recv_into(&mut buffer, 9, SOON).unwrap();
+    let places: Vec<_> = placed.iter().map(|p| (p.channel, p.at, p.len, p.message.is_some())).collect();
+    let (command, data) = (Channel::COMMAND, Channel::DATA);
+    assert_eq!(places, [(command, Some(0), 3, true), (data, Some(3), 5, false), (data, None, 20, true)]);
+    assert_eq!(&buffer[..8], b"ask12345");
+    assert_eq!(placed[2].message.as_ref().unwrap().payload(), "longer than the room");
+    placed[0].message.as_ref().unwrap().reply(b"answer", SOON).unwrap();
+    assert_eq!(call.wait(SOON).unwrap().payload(), "answer");
+    assert_eq!(server.recv_into(&mut buffer, 9, SOON).unwrap().len(), 1);
+    assert!(server.try_recv_into(&mut buffer, 9).unwrap().is_empty());
+    assert!(server.try_recv_into(&mut buffer, 0).unwrap().is_empty());
+}
+
+#[test]
+fn closing_a_stream_wakes_its_readers() {
+    let (client, server) = pair(&Place::new());
+    let stream = client.open_stream(b"open", hostlane::CallOptions::new()).unwrap();
+    let request = server.recv(SOON).unwrap();
+    assert!(request.is_stream());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| stream.recv(SOON).unwrap_err().code());
+        until("the reader waits", || client.stats().unwrap().pending_operations == 1);
+        stream.close();
+        stream.close();
+        assert_eq!(reader.join().unwrap(), Code::Cancelled);
+    });
+    request.wait_cancelled(SOON).unwrap();
 }
 
 #[test]
@@ -478,4 +532,61 @@ fn forms_of_other_builds_answer_unsupported_and_bad_options_are_refused() {
     ] {
         assert_eq!(Peer::connect_with(&address, &options, SOON).unwrap_err().code(), Code::InvalidArgument);
     }
+}
+
+#[test]
+fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
+    let (client, server) = pair(&Place::new());
+    let mut call = client.request(b"slow").unwrap();
+    assert_eq!(call.try_wait(Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
+    assert!(!call.is_done());
+    let message = server.recv(SOON).unwrap();
+    assert!(!message.is_cancelled());
+    message.reply(b"late", SOON).unwrap();
+    until("the reply arrived", || call.is_done());
+    assert_eq!(call.try_wait(Wait::none()).unwrap().payload(), "late");
+    assert_eq!(call.try_wait(SOON).unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[test]
+fn what_is_there_needs_no_sleep_and_a_sleep_is_announced() {
+    let (client, server) = pair(&Place::new());
+    let mut announced = 0;
+    let mut sleep = |rest: &mut dyn FnMut()| {
+        announced += 1;
+        client.send(Channel::DATA, b"late", SOON).unwrap();
+        rest();
+    };
+    client.send(Channel::DATA, b"early", SOON).unwrap();
+    for text in ["early", "late"] {
+        let wait = Wait::from(SOON).apart(Duration::ZERO, &mut sleep);
+        assert_eq!(server.recv(wait).unwrap().payload(), text);
+    }
+    let passed = server.recv(Wait::none().apart(Duration::ZERO, &mut sleep));
+    assert_eq!((passed.unwrap_err().code(), announced), (Code::Timeout, 1));
+    // A hook that forgets the rest ends the wait, and nothing else.
+    let forgotten = server.recv(Wait::from(SOON).apart(Duration::ZERO, &mut |_: &mut dyn FnMut()| {}));
+    assert_eq!(forgotten.unwrap_err().code(), Code::Internal);
+    client.send(Channel::DATA, b"more", SOON).unwrap();
+    let looked =
+        server.recv(Wait::from(SOON).apart(SOON, &mut |_: &mut dyn FnMut()| panic!("it looks for long enough")));
+    assert_eq!(looked.unwrap().payload(), "more");
+}
+
+#[test]
+fn all_that_is_there_comes_whole() {
+    let (client, server) = pair(&Place::new());
+    let options = || CallOptions::new().trace(&b"trace"[..]);
+    let calls: Vec<_> = (0..3).map(|_| client.request_with(b"call", options()).unwrap()).collect();
+    client.send_with(b"message", options(), SOON).unwrap();
+    let mut messages = Vec::new();
+    while messages.len() < 4 {
+        server.recv_all(&mut messages, 2, SOON).unwrap();
+    }
+    assert!(messages.iter().all(|message| message.trace().unwrap() == "trace"));
+    assert_eq!(messages.iter().filter(|message| message.is_request()).count(), 3);
+    messages.iter().filter(|m| m.is_request()).for_each(|m| m.reply(b"", SOON).unwrap());
+    calls.into_iter().for_each(|call| drop(call.wait(SOON).unwrap()));
+    let error = server.recv_all(&mut messages, 1, Duration::from_millis(10)).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
 }

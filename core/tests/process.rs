@@ -27,7 +27,11 @@ fn child() {
         }
         "swallow" => {
             let peer = listener.accept(Wait::forever()).unwrap();
-            while peer.recv(Wait::forever()).is_ok() {}
+            // Kept: a request that is dropped is answered, as abandoned.
+            let mut swallowed = Vec::new();
+            while let Ok(message) = peer.recv(Wait::forever()) {
+                swallowed.push(message);
+            }
         }
         other => panic!("no such child: {other}"),
     }

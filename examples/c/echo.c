@@ -31,6 +31,10 @@ static void *serve(void *argument) {
             const uint8_t *data = hostlane_message_data(message, &len);
             status = hostlane_reply(message, data, len, HOSTLANE_FOREVER, &err);
         }
+        if (status == HOSTLANE_E_CALL_ENDED) { /* its caller has left, and others come */
+            hostlane_error_free(&err);
+            status = HOSTLANE_OK;
+        }
         hostlane_message_free(&message);
     } while (status == HOSTLANE_OK);
     report(status, err);

@@ -21,7 +21,8 @@ void serve(const hostlane::peer &peer) {
         if (!message) {
             return report(message.error());
         }
-        if (const auto replied = message->reply(message->data()); !replied) {
+        const auto replied = message->reply(message->data());
+        if (!replied && replied.status() != HOSTLANE_E_CALL_ENDED) { // then its caller has left, and others come
             return report(replied.error());
         }
     }

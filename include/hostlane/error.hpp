@@ -6,9 +6,11 @@
 #include <hostlane.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #if defined(__cpp_exceptions)
 #include <stdexcept>
@@ -28,6 +30,9 @@ public:
             message_.assign(text, len);
             retryable_ = hostlane_error_retryable(raw);
             may_have_been_sent_ = hostlane_error_sent(raw) != HOSTLANE_SENT_NO;
+            remote_status_ = hostlane_error_remote_status(raw);
+            const std::uint8_t *data = hostlane_error_data(raw, &len);
+            data_.assign(data, data + len);
             hostlane_error_free(&raw);
         }
     }
@@ -43,8 +48,15 @@ public:
     /// Whether what the failed call sent may have reached the other side.
     [[nodiscard]] bool may_have_been_sent() const noexcept { return may_have_been_sent_; }
 
+    /// For HOSTLANE_E_REMOTE_ERROR the code that the program on the other side failed the call with; else 0.
+    [[nodiscard]] std::uint32_t remote_status() const noexcept { return remote_status_; }
+    /// For HOSTLANE_E_REMOTE_ERROR the bytes that it gave along; else empty.
+    [[nodiscard]] const std::vector<std::uint8_t> &data() const noexcept { return data_; }
+
 private:
     hostlane_status_t status_;
+    std::uint32_t remote_status_ = 0;
+    std::vector<std::uint8_t> data_;
     std::string message_;
     bool retryable_ = false;
     bool may_have_been_sent_ = false;

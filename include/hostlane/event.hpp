@@ -3,12 +3,14 @@
 #ifndef HOSTLANE_EVENT_HPP
 #define HOSTLANE_EVENT_HPP
 
+#include "bytes.hpp"
 #include "error.hpp"
 #include "message.hpp"
 #include "peer.hpp"
 
 #include <chrono>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 namespace hostlane {
@@ -41,6 +43,20 @@ public:
     [[nodiscard]] std::chrono::nanoseconds round_trip() const noexcept {
         return std::chrono::nanoseconds(static_cast<std::int64_t>(raw_.rtt_ns));
     }
+
+    /// The payload of a message, a reply or an item: readable for as long as the event, or the message taken from it,
+    /// or the buffer that it was received into.
+    [[nodiscard]] span<const std::uint8_t> data() const noexcept { return {raw_.data, raw_.len}; }
+    /// The payload as text; nobody checks that it is any.
+    [[nodiscard]] std::string_view text() const noexcept {
+        return {reinterpret_cast<const char *>(raw_.data), raw_.len};
+    }
+    /// The channel of the message.
+    [[nodiscard]] std::uint16_t channel() const noexcept { return raw_.channel; }
+    /// HOSTLANE_MESSAGE_REQUEST and so on, or-ed.
+    [[nodiscard]] std::uint32_t flags() const noexcept { return raw_.flags; }
+    /// The id of the call that a received request is; 0 otherwise.
+    [[nodiscard]] std::uint64_t call_id() const noexcept { return raw_.call_id; }
 
     /// The received message or reply; a second call gives an empty one.
     [[nodiscard]] hostlane::message take_message() noexcept {

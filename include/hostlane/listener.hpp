@@ -4,6 +4,7 @@
 #define HOSTLANE_LISTENER_HPP
 
 #include "options.hpp"
+#include "owner.hpp"
 #include "peer.hpp"
 #include "result.hpp"
 #include "timeout.hpp"
@@ -17,21 +18,9 @@
 namespace hostlane {
 
 /// A listening socket.
-class listener {
+class listener : public detail::owner<hostlane_listener_t, hostlane_listener_close> {
 public:
-    /// Owns no socket; every call gives HOSTLANE_E_INVALID_HANDLE.
-    listener() noexcept = default;
-    /// Takes over a listener of hostlane.h.
-    explicit listener(hostlane_listener_t raw) noexcept : raw_(raw) {}
-    listener(listener &&other) noexcept : raw_(other.release()) {}
-    listener &operator=(listener &&other) noexcept {
-        if (this != &other) {
-            close();
-            raw_ = other.release();
-        }
-        return *this;
-    }
-    ~listener() { close(); }
+    using owner::owner;
 
     /// Listens on an address. See hostlane_listen().
     static result<listener> listen(std::string_view address, const listen_options &options = {}) {
@@ -83,16 +72,6 @@ public:
         all.resize(n);
         return all;
     }
-
-    /// Closes at once, removes the socket and wakes everybody who waits. Closing again does nothing.
-    void close() const noexcept { hostlane_listener_close(raw_, nullptr); }
-
-    [[nodiscard]] hostlane_listener_t get() const noexcept { return raw_; }
-    /// Gives the socket up; the caller closes it.
-    [[nodiscard]] hostlane_listener_t release() noexcept { return std::exchange(raw_, hostlane_listener_t{}); }
-
-private:
-    hostlane_listener_t raw_{};
 };
 
 } // namespace hostlane

@@ -4,9 +4,12 @@
 #define HOSTLANE_PEER_HPP
 
 #include "bytes.hpp"
+#include "call.hpp"
 #include "message.hpp"
 #include "options.hpp"
+#include "owner.hpp"
 #include "result.hpp"
+#include "stream.hpp"
 #include "timeout.hpp"
 
 #include <chrono>
@@ -15,34 +18,32 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace hostlane {
 
-/// A connection to one other process.
-class peer {
+class batch;
+
+/// Holds small writes of a peer back; destroying it lets them go. See hostlane_cork().
+class cork : public detail::owner<hostlane_peer_t, hostlane_uncork> {
 public:
-    /// Owns no connection; every call gives HOSTLANE_E_INVALID_HANDLE.
-    peer() noexcept = default;
-    /// Takes over a peer of hostlane.h.
-    explicit peer(hostlane_peer_t raw) noexcept : raw_(raw) {}
-    peer(peer &&other) noexcept : raw_(other.release()) {}
-    peer &operator=(peer &&other) noexcept {
-        if (this != &other) {
-            close();
-            raw_ = other.release();
-        }
-        return *this;
-    }
-    ~peer() { close(); }
+    using owner::owner;
+};
+
+/// A connection to one other process.
+class peer : public detail::owner<hostlane_peer_t, hostlane_close> {
+public:
+    using owner::owner;
 
     /// Connects to an address. See hostlane_connect().
     static result<peer> connect(std::string_view address, timeout limit = forever,
                                 const connect_options &options = {}) {
-        const auto raw_options = detail::raw(options);
+        const detail::raw_connect_options raw_options(options);
         return detail::run(
             hostlane_peer_t{},
             [&](hostlane_peer_t *out, hostlane_error_t **err) {
-                return hostlane_connect(address.data(), address.size(), &raw_options, limit.milliseconds(), out, err);
+                return hostlane_connect(address.data(), address.size(), raw_options.get(), limit.milliseconds(), out,
+                                        err);
             },
             [](hostlane_peer_t raw) { return peer(raw); });
     }
@@ -52,6 +53,37 @@ public:
         return detail::run([&](hostlane_error_t **err) {
             return hostlane_send(raw_, channel, data.data(), data.size(), limit.milliseconds(), err);
         });
+    }
+
+    /// Sends one message with what goes along. See hostlane_send_with().
+    result<void> send(payload data, const call_options &options, timeout limit = forever) const {
+        const auto raw_options = detail::raw(options);
+        return detail::run([&](hostlane_error_t **err) {
+            return hostlane_send_with(raw_, data.data(), data.size(), &raw_options, limit.milliseconds(), err);
+        });
+    }
+
+    /// Sends many messages of one channel, anything that holds what a payload is made from. See hostlane_send_batch().
+    template <typename Payloads>
+    result<void> send_batch(std::uint16_t channel, const Payloads &payloads, timeout limit = forever) const {
+        std::vector<hostlane_bytes_t> raw;
+        for (const auto &one : payloads) {
+            const payload data(one);
+            raw.push_back({data.data(), data.size()});
+        }
+        return detail::run([&](hostlane_error_t **err) {
+            return hostlane_send_batch(raw_, channel, raw.data(), raw.size(), limit.milliseconds(), err);
+        });
+    }
+
+    /// Receives all that is there into a batch, waiting for the first. See hostlane_recv_batch().
+    inline result<void> recv_batch(batch &into, timeout limit = forever) const;
+
+    /// Holds small writes back until the cork is destroyed. See hostlane_cork().
+    result<hostlane::cork> cork() const {
+        return detail::run(
+            raw_, [](hostlane_peer_t *peer, hostlane_error_t **err) { return hostlane_cork(*peer, err); },
+            [](hostlane_peer_t peer) { return hostlane::cork(peer); });
     }
 
     /// Receives the next message of any channel. See hostlane_recv().
@@ -75,6 +107,36 @@ public:
         });
     }
 
+    /// The same with what goes along. See hostlane_request_with().
+    result<message> request(payload data, timeout limit, const call_options &options) const {
+        const auto raw_options = detail::raw(options);
+        return received([&](hostlane_message_t **out, hostlane_error_t **err) {
+            return hostlane_request_with(raw_, data.data(), data.size(), &raw_options, limit.milliseconds(), out, err);
+        });
+    }
+
+    /// Starts a call and does not wait. See hostlane_call_start().
+    result<call> start_request(payload data, const call_options &options = {}) const {
+        const auto raw_options = detail::raw(options);
+        return detail::run(
+            hostlane_call_t{},
+            [&](hostlane_call_t *out, hostlane_error_t **err) {
+                return hostlane_call_start(raw_, data.data(), data.size(), &raw_options, out, err);
+            },
+            [](hostlane_call_t raw) { return call(raw); });
+    }
+
+    /// Opens a stream with a request. Never waits. See hostlane_stream_open().
+    result<stream> open_stream(payload data, const call_options &options = {}) const {
+        const auto raw_options = detail::raw(options);
+        return detail::run(
+            hostlane_stream_t{},
+            [&](hostlane_stream_t *out, hostlane_error_t **err) {
+                return hostlane_stream_open(raw_, data.data(), data.size(), &raw_options, out, err);
+            },
+            [](hostlane_stream_t raw) { return stream(raw); });
+    }
+
     /// Measures a round trip. See hostlane_ping().
     result<std::chrono::nanoseconds> ping(timeout limit = forever) const {
         return detail::run(
@@ -90,8 +152,10 @@ public:
         return detail::run([&](hostlane_error_t **err) { return hostlane_drain(raw_, limit.milliseconds(), err); });
     }
 
-    /// Closes at once and wakes everybody who waits. Closing again does nothing.
-    void close() const noexcept { hostlane_close(raw_, nullptr); }
+    /// Has the I/O thread move bytes while no call does. See hostlane_attach().
+    result<void> attach() const {
+        return detail::run([&](hostlane_error_t **err) { return hostlane_attach(raw_, err); });
+    }
 
     /// Who is on the other side. See hostlane_info().
     result<hostlane_info_t> info() const {
@@ -116,17 +180,21 @@ public:
             [](const hostlane_stats_t &stats) { return stats; });
     }
 
-    [[nodiscard]] hostlane_peer_t get() const noexcept { return raw_; }
-    /// Gives the connection up; the caller closes it.
-    [[nodiscard]] hostlane_peer_t release() noexcept { return std::exchange(raw_, hostlane_peer_t{}); }
+    /// The counters of one channel. See hostlane_stats_on().
+    result<hostlane_channel_stats_t> stats_on(std::uint16_t channel) const {
+        return detail::run(
+            hostlane_channel_stats_t{},
+            [&](hostlane_channel_stats_t *out, hostlane_error_t **err) {
+                return hostlane_stats_on(raw_, channel, out, err);
+            },
+            [](const hostlane_channel_stats_t &stats) { return stats; });
+    }
 
 private:
     template <typename Call> static result<message> received(Call &&call) {
         return detail::run(static_cast<hostlane_message_t *>(nullptr), call,
                            [](hostlane_message_t *raw) { return message(raw); });
     }
-
-    hostlane_peer_t raw_{};
 };
 
 } // namespace hostlane

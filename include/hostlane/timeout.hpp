@@ -18,6 +18,8 @@ public:
         : ms_(in_milliseconds(std::chrono::duration<double, std::milli>(duration).count())) {}
 
     [[nodiscard]] constexpr std::int64_t milliseconds() const noexcept { return ms_; }
+    /// What hostlane.h counts in: negative means for ever.
+    [[nodiscard]] static constexpr timeout of(std::int64_t milliseconds) noexcept { return timeout(milliseconds); }
     [[nodiscard]] static constexpr timeout never() noexcept { return timeout(HOSTLANE_FOREVER); }
 
 private:

@@ -8,6 +8,7 @@
 :func:`connect` and :func:`listen` are the two ways in. Every function that waits takes a
 ``timeout`` in seconds; ``None`` waits for ever, ``0`` takes only what is there now. All objects
 may be used from many threads at once. Every failure is a subclass of :class:`hostlane.Error`.
+:mod:`hostlane.aio` has the same for asyncio and trio.
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ import logging
 
 from hostlane import errors
 from hostlane._core import Message, __version__
+from hostlane._serving import HANDLER_FAILED, Handler
+from hostlane.call import Call
 from hostlane.errors import *  # noqa: F403
 from hostlane.listener import Listener, listen
 from hostlane.peer import Peer, connect
+from hostlane.stream import Stream
 from hostlane.types import (
     COMMAND,
     DATA,
     DEFAULT_TIMEOUT,
     ERROR,
     TELEMETRY,
+    ConnectOptions,
     Info,
+    ListenOptions,
+    Policy,
     Refusal,
     Stats,
 )
@@ -35,13 +42,20 @@ __all__ = [
     "DATA",
     "DEFAULT_TIMEOUT",
     "ERROR",
+    "HANDLER_FAILED",
     "TELEMETRY",
+    "Call",
+    "ConnectOptions",
+    "Handler",
     "Info",
+    "ListenOptions",
     "Listener",
     "Message",
     "Peer",
+    "Policy",
     "Refusal",
     "Stats",
+    "Stream",
     "__version__",
     "connect",
     "listen",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict
 
 from hostlane._native import (
     DEFAULT_TIMEOUT,
+    AioMessage,
     Message,
+    NativeCall,
+    NativeContext,
     NativeListener,
     NativePeer,
+    NativeStream,
     __version__,
     connect,
     listen,
@@ -17,18 +21,37 @@ from hostlane._native import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
+    from typing import Any
+
+    from _typeshed import FileDescriptorLike, ReadableBuffer
+
+    from hostlane.types import ConnectOptions, Info, ListenOptions, Stats
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "AioMessage",
+    "CallOps",
     "Message",
+    "NativeCall",
+    "NativeContext",
     "NativeListener",
     "NativePeer",
+    "NativeStream",
     "Options",
+    "PeerOps",
+    "StreamOps",
+    "With",
     "__version__",
     "connect",
     "listen",
+    "options",
     "panic",
+    "with_",
 ]
+
+With: TypeAlias = "tuple[bytes | None, bytes | None, list[FileDescriptorLike] | None] | None"
+"""What goes with a message: idempotency key, trace, descriptors."""
 
 
 class Options(TypedDict):
@@ -36,7 +59,102 @@ class Options(TypedDict):
 
     channels: Sequence[int] | None
     auth_token: str | None
+    secret: str | None
     allow_uids: Sequence[int] | None
     handshake_timeout: float | None
     max_message: int | None
+    level: int | None
+    max_calls: int | None
+    keepalive: float | None
+    policies: Sequence[tuple[int, str]] | None
+    fds: bool | None
     backlog: int | None
+    command: Sequence[str | PathLike[str]] | None
+
+
+_SEQUENCES = ("channels", "allow_uids", "command")
+
+
+def options(given: ConnectOptions | ListenOptions) -> Options:
+    """Completes the options a program gave."""
+    told: dict[str, Any] = dict(given)
+    every: dict[str, Any] = {name: told.pop(name, None) for name in Options.__annotations__}
+    for name in told:
+        message = f"{name!r} is no option"
+        raise TypeError(message)
+    for name in _SEQUENCES:
+        if every[name] is not None:
+            every[name] = list(every[name])
+    if every["policies"] is not None:
+        every["policies"] = list(every["policies"].items())
+    return every  # type: ignore[return-value]
+
+
+def with_(
+    idempotency_key: bytes | None,
+    trace: bytes | None,
+    fds: Sequence[FileDescriptorLike] | None,
+) -> With:
+    """Gathers what goes with a message."""
+    if idempotency_key is None and trace is None and fds is None:
+        return None
+    return idempotency_key, trace, None if fds is None else list(fds)
+
+
+class PeerOps(Protocol):
+    """What :class:`hostlane.Peer` asks of what drives its connection."""
+
+    @property
+    def peer_id(self) -> str: ...
+    def send(
+        self,
+        data: ReadableBuffer,
+        channel: int,
+        timeout: float | None,
+        with_: With,
+        /,
+    ) -> None: ...
+    def send_batch(
+        self, batch: list[ReadableBuffer], channel: int, timeout: float | None, /
+    ) -> None: ...
+    def recv(self, channel: int | None, timeout: float | None, /) -> Message: ...
+    def recv_batch(self, most: int, timeout: float | None, /) -> list[Message]: ...
+    def request(
+        self, data: ReadableBuffer, channel: int, timeout: float | None, with_: With, /
+    ) -> Message: ...
+    def start(
+        self, data: ReadableBuffer, channel: int, timeout: float | None, with_: With, /
+    ) -> CallOps: ...
+    def open_stream(
+        self, data: ReadableBuffer, channel: int, timeout: float | None, with_: With, /
+    ) -> StreamOps: ...
+    def cork(self) -> None: ...
+    def uncork(self) -> None: ...
+    def ping(self, timeout: float | None, /) -> float: ...
+    def drain(self, timeout: float | None, /) -> None: ...
+    def close(self) -> None: ...
+    def info(self) -> Info: ...
+    def stats(self) -> Stats: ...
+
+
+class CallOps(Protocol):
+    """The same for :class:`hostlane.Call`."""
+
+    @property
+    def ended(self) -> bool: ...
+    def result(self, timeout: float | None, /) -> Message: ...
+    def done(self) -> bool: ...
+    def cancel(self) -> None: ...
+
+
+class StreamOps(Protocol):
+    """The same for :class:`hostlane.Stream`."""
+
+    @property
+    def call_id(self) -> int: ...
+    @property
+    def reply(self) -> bytes | None: ...
+    def send(self, data: ReadableBuffer, timeout: float | None, /) -> None: ...
+    def finish(self, timeout: float | None, /) -> None: ...
+    def recv(self, timeout: float | None, /) -> bytes | None: ...
+    def close(self) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-__all__ = ["Error", "Sent"]
+__all__ = ["Error", "Remote", "Sent"]
 
 Sent = Literal["no", "maybe"]
 """Whether the message of a failed call can have reached the other side."""
@@ -44,3 +44,20 @@ class Error(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.message, self.sent), self.__dict__
+
+
+class Remote(Error):  # noqa: N818 - a part of the class that ends so
+    """What :class:`hostlane.RemoteError` has beyond the others."""
+
+    status: int
+    """The code the program on the other side failed the call with."""
+
+    data: bytes
+    """The bytes it gave along."""
+
+    def __init__(
+        self, message: str = "", sent: Sent = "maybe", status: int = 0, data: bytes = b""
+    ) -> None:
+        super().__init__(message, sent)
+        self.status = status
+        self.data = data

@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 from typing import ClassVar
 
-from hostlane._error import Error, Sent
+from hostlane._error import Error, Remote, Sent
 
 __all__ = [
     "AddressInUseError",
@@ -459,7 +459,7 @@ class BadSchemaError(Error, builtins.ValueError):
     retryable: ClassVar[bool] = False
 
 
-class RemoteError(Error):
+class RemoteError(Remote):
     """The program on the other side answered with an error."""
 
     code: ClassVar[int] = 501

@@ -7,59 +7,40 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from hostlane import _core
+from hostlane._server import Server
 from hostlane.errors import ClosedError
 from hostlane.peer import Peer
 from hostlane.types import ListenerStats, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
     from hostlane._core import NativeListener
+    from hostlane._serving import Handler
+    from hostlane.types import ListenOptions
 
 __all__ = ["Listener", "listen"]
 
 
-def listen(
-    address: str,
-    *,
-    channels: Iterable[int] | None = None,
-    auth_token: str | None = None,
-    allow_uids: Iterable[int] | None = None,
-    handshake_timeout: float | None = None,
-    max_message: int | None = None,
-    backlog: int | None = None,
-) -> Listener:
+def listen(address: str, **options: Unpack[ListenOptions]) -> Listener:
     """Serves an address from now on.
 
     Args:
         address: Where: a bare name (private to the user), a path, ``unix:@name`` and so on.
-        channels: Channel numbers to agree to; 1 to 4 by default.
-        auth_token: A shared secret that every client has to give; it crosses the wire in clear, so
-            only names and paths accept it.
-        allow_uids: User ids whose processes may connect. By default whoever may open the socket;
-            for a bare name this user and root.
-        handshake_timeout: Seconds a client has for its whole handshake; 5 by default.
-        max_message: Largest payload accepted and sent, in bytes; 16 MiB by default and at most.
-        backlog: Connections the kernel holds while nobody accepts them.
+        **options: See :class:`hostlane.ListenOptions`.
 
     Raises:
         InvalidAddressError: The address is in none of the known forms.
         AddressInUseError: Another process serves it.
         NotASocketError: The path is another kind of file; it was left untouched.
-        AuthenticationRequiredError: ``unix:@name`` is served only with ``allow_uids``.
+        AuthenticationRequiredError: ``tcp:`` is served only with ``secret``, ``unix:@name`` with
+            that or ``allow_uids``.
         InvalidArgumentError: An option is out of its range.
     """
-    options: _core.Options = {
-        "channels": None if channels is None else list(channels),
-        "auth_token": auth_token,
-        "allow_uids": None if allow_uids is None else list(allow_uids),
-        "handshake_timeout": handshake_timeout,
-        "max_message": max_message,
-        "backlog": backlog,
-    }
-    return Listener(_core.listen(address, options))
+    return Listener(_core.listen(address, _core.options(options)))
 
 
 class Listener:
@@ -92,6 +73,16 @@ class Listener:
             ClosedError: The listener was closed.
         """
         return Peer(self._native.accept(timeout))
+
+    def serve(self, handler: Handler, *, executor: Executor | None = None) -> None:
+        """Has the handler answer what all clients send, until the listener is closed.
+
+        This one thread drives all connections, and runs the handler for one message after the
+        other, or has the executor run it; see :meth:`Peer.serve`. Once the listener is closed,
+        by whatever thread or handler, the connections are drained. What is raised in here, by
+        Ctrl-C say, closes them.
+        """
+        Server(self._native, handler, executor).run()
 
     def stats(self) -> ListenerStats:
         """Returns the counters of the listener, as of now."""

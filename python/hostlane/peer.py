@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from hostlane import _core
+from hostlane._executing import Running
+from hostlane._serving import Handler, capped, run
+from hostlane.call import Call
 from hostlane.errors import ClosedError, PeerClosedError
-from hostlane.types import DATA, DEFAULT_TIMEOUT, Info, Stats
+from hostlane.stream import Stream
+from hostlane.types import COMMAND, DATA, DEFAULT_TIMEOUT, ConnectOptions, Info, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
-    from _typeshed import ReadableBuffer
+    from _typeshed import FileDescriptorLike, ReadableBuffer
 
-    from hostlane._core import Message, NativePeer
+    from hostlane._core import Message, PeerOps
 
 __all__ = ["Peer", "connect"]
 
@@ -26,23 +32,14 @@ def connect(
     address: str,
     *,
     timeout: float | None = DEFAULT_TIMEOUT,
-    channels: Iterable[int] | None = None,
-    auth_token: str | None = None,
-    allow_uids: Iterable[int] | None = None,
-    handshake_timeout: float | None = None,
-    max_message: int | None = None,
+    **options: Unpack[ConnectOptions],
 ) -> Peer:
     """Connects to a listener.
 
     Args:
         address: Where it serves: a bare name, a path, ``unix:@name`` and so on.
         timeout: Seconds for everything until the connection is usable, handshake included.
-        channels: Channel numbers to offer; 1 to 4 by default. The server chooses among them.
-        auth_token: The shared secret the server asks for.
-        allow_uids: User ids the server may run under. By default any; for a bare name this user and
-            root.
-        handshake_timeout: Seconds for the handshake alone; 5 by default.
-        max_message: Largest payload accepted and sent, in bytes; 16 MiB by default and at most.
+        **options: See :class:`hostlane.ConnectOptions`.
 
     Raises:
         InvalidAddressError: The address is in none of the known forms.
@@ -50,16 +47,9 @@ def connect(
         ConnectionRefusedError: Nobody serves it.
         TimeoutError: The deadline passed first.
         RefusedError: The server ended the handshake; other handshake failures have own classes.
+        InvalidArgumentError: An option is out of its range.
     """
-    options: _core.Options = {
-        "channels": None if channels is None else list(channels),
-        "auth_token": auth_token,
-        "allow_uids": None if allow_uids is None else list(allow_uids),
-        "handshake_timeout": handshake_timeout,
-        "max_message": max_message,
-        "backlog": None,
-    }
-    return Peer(_core.connect(address, options, timeout))
+    return Peer(_core.connect(address, _core.options(options), timeout))
 
 
 class Peer:
@@ -71,7 +61,7 @@ class Peer:
 
     __slots__ = ("__weakref__", "_native", "_open_in", "_peer_id")
 
-    def __init__(self, native: NativePeer) -> None:
+    def __init__(self, native: PeerOps) -> None:
         self._native = native
         self._peer_id = native.peer_id
         # The process that has to close it: a forked child never does.
@@ -83,6 +73,8 @@ class Peer:
         *,
         channel: int = DATA,
         timeout: float | None = DEFAULT_TIMEOUT,
+        trace: bytes | None = None,
+        fds: Sequence[FileDescriptorLike] | None = None,
     ) -> None:
         """Sends one message and returns when the kernel has all of it.
 
@@ -90,17 +82,50 @@ class Peer:
             data: Any contiguous object with the buffer protocol; used without a copy.
             channel: One of the agreed channels, see :meth:`info`.
             timeout: Seconds until giving up. When nothing was sent by then the connection goes
-                on; a message cut in the middle ends it.
+                on.
+            trace: Handed to the other program as it is; 1 to 64 bytes.
+            fds: Descriptors for the other process, at most 4, if both sides agreed to ``fds``.
+                It gets duplicates.
 
         Raises:
-            TimeoutError: The other side does not read.
+            TimeoutError: The other side does not read; ``.sent`` says whether the message may
+                still arrive. On wire level 0 a message cut in the middle ends the connection.
+            WouldBlockError: The same, on a channel with the policy ``"error"``.
             PayloadTooLargeError: Nothing was sent.
             InvalidChannelError: The channel is reserved or was not agreed.
+            UnsupportedError: The connection has no form for what goes along.
             ClosedError: This side has closed the connection.
             ConnectionLostError: The other side is gone; ``.sent`` says whether it may have the
                 message.
         """
-        self._native.send(data, channel, timeout)
+        self._native.send(data, channel, timeout, _core.with_(None, trace, fds))
+
+    def send_batch(
+        self,
+        batch: Iterable[ReadableBuffer],
+        *,
+        channel: int = DATA,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        """Sends many messages of one channel in as few system calls as they allow.
+
+        Returns when the kernel has all of them, and raises what :meth:`send` raises; how many
+        were accepted before an error is in :meth:`stats`.
+        """
+        self._native.send_batch(list(batch), channel, timeout)
+
+    @contextmanager
+    def cork(self) -> Iterator[None]:
+        """Gathers what any thread sends, requests and replies in the ``with``; then it leaves.
+
+        Meanwhile :meth:`send` and :meth:`Message.reply` return once a message is queued. What
+        fills a write leaves before; a call that waits for its reply lets all go.
+        """
+        self._native.cork()
+        try:
+            yield
+        finally:
+            self._native.uncork()
 
     def recv(self, channel: int | None = None, *, timeout: float | None = None) -> Message:
         """Returns the next message, in order of arrival.
@@ -117,25 +142,107 @@ class Peer:
         """
         return self._native.recv(channel, timeout)
 
-    def request(self, data: ReadableBuffer, *, timeout: float | None = DEFAULT_TIMEOUT) -> Message:
+    def recv_batch(self, most: int = 64, *, timeout: float | None = None) -> list[Message]:
+        """Returns all messages that are there, at most ``most``; waits for the first.
+
+        Raises what :meth:`recv` raises.
+        """
+        return self._native.recv_batch(most, timeout)
+
+    def request(
+        self,
+        data: ReadableBuffer,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        channel: int = COMMAND,
+        idempotency_key: bytes | None = None,
+        trace: bytes | None = None,
+        fds: Sequence[FileDescriptorLike] | None = None,
+    ) -> Message:
         """Makes a call and returns its reply.
 
-        Calls of several threads are made one after the other, in order. A call that times out
-        when it was already sent ends the connection, so that a late reply never answers the next
-        call.
+        Any number of threads may call at once; replies come in any order. Inside a handler the
+        call ends with the one that is served, at the latest.
 
         Args:
             data: Any contiguous object with the buffer protocol.
-            timeout: Seconds for everything, the time in the queue included.
+            timeout: Seconds for everything; the other side is told. A call that times out is
+                cancelled. On wire level 0, where that cannot be told, the connection ends.
+            channel: One of the agreed channels.
+            idempotency_key: Says that the call may be made again under this key of 1 to 64 bytes.
+            trace: Handed to the other program as it is; 1 to 64 bytes.
+            fds: Descriptors for the other process, as in :meth:`send`.
 
         Raises:
             TimeoutError: ``.sent`` says whether the other side may have acted on the call.
+            RemoteError: The program at the other end failed it, with ``.status`` and ``.data``.
+            CallAbandonedError: It let the call go without an answer.
             QueueFullError: Too many calls wait for their turn.
+            DrainingError: The other side takes no new calls.
             PayloadTooLargeError: Nothing was sent.
+            UnsupportedError: The connection has no form for what goes along.
             ClosedError: This side has closed the connection.
             ConnectionLostError: The connection ended before the reply.
         """
-        return self._native.request(data, timeout)
+        with_ = _core.with_(idempotency_key, trace, fds)
+        return self._native.request(data, channel, capped(timeout), with_)
+
+    def start(
+        self,
+        data: ReadableBuffer,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        channel: int = COMMAND,
+        idempotency_key: bytes | None = None,
+        trace: bytes | None = None,
+        fds: Sequence[FileDescriptorLike] | None = None,
+    ) -> Call:
+        """Starts a call and returns at once; any number may be in flight.
+
+        Takes and raises what :meth:`request` does; what ends the call later is raised by
+        :meth:`Call.result`.
+        """
+        with_ = _core.with_(idempotency_key, trace, fds)
+        return Call(self._native.start(data, channel, capped(timeout), with_))
+
+    def open_stream(
+        self,
+        data: ReadableBuffer = b"",
+        *,
+        timeout: float | None = None,
+        channel: int = COMMAND,
+        idempotency_key: bytes | None = None,
+        trace: bytes | None = None,
+        fds: Sequence[FileDescriptorLike] | None = None,
+    ) -> Stream:
+        """Opens a stream: a call with many messages in both directions. Never waits.
+
+        Args:
+            data: The request.
+            timeout: Seconds the whole stream may take; the other side is told.
+            channel: One of the agreed channels.
+            idempotency_key: As in :meth:`request`, like what follows.
+            trace: Handed to the other program.
+            fds: Descriptors for the other process.
+
+        Raises:
+            UnsupportedError: On wire level 0.
+        """
+        with_ = _core.with_(idempotency_key, trace, fds)
+        return Stream(self._native.open_stream(data, channel, capped(timeout), with_))
+
+    def serve(self, handler: Handler, *, executor: Executor | None = None) -> None:
+        """Has the handler answer what arrives, until the connection ends.
+
+        The handler gets each message and this peer. It runs on the calling thread, or by the
+        executor if one is given; never on a thread of the library's. What it returns is the
+        answer; with None it has answered by itself, or the call is abandoned. When it raises, the
+        caller gets :class:`RemoteError`: that of a ``RemoteError`` it raised, else with the
+        status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves.
+        """
+        running = Running(executor)
+        for message in self:
+            running.call(run, handler, message, self)
 
     def ping(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> float:
         """Returns the seconds of one round trip to the other side's library.

@@ -6,9 +6,13 @@ All classes are immutable, comparable and can be pickled.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypedDict
 
 from hostlane import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
 
 __all__ = [
     "COMMAND",
@@ -17,10 +21,14 @@ __all__ = [
     "ERROR",
     "TELEMETRY",
     "ChannelStats",
+    "ConnectOptions",
     "Credentials",
     "Depth",
     "Info",
+    "ListenOptions",
     "ListenerStats",
+    "Options",
+    "Policy",
     "Refusal",
     "Stats",
 ]
@@ -39,6 +47,70 @@ ERROR: Final = 4
 
 DEFAULT_TIMEOUT: Final[float] = _core.DEFAULT_TIMEOUT
 """Seconds a call waits when it is not told otherwise; receiving and accepting wait for ever."""
+
+
+Policy: TypeAlias = Literal["block", "error", "drop_oldest", "latest"]
+"""What a send does while the other side takes no more of its channel.
+
+``"block"`` waits until its timeout, ``"error"`` raises :class:`hostlane.WouldBlockError`,
+``"drop_oldest"`` makes room among what has not left yet, ``"latest"`` keeps only the newest of it.
+"""
+
+
+class Options(TypedDict, total=False):
+    """What connecting and listening can both be told."""
+
+    channels: Iterable[int]
+    """Channel numbers to agree on, in order of preference; 1 to 4 by default."""
+
+    secret: str | None
+    """A secret that both sides prove to each other without sending it. Demands wire level 1;
+    mandatory for ``tcp:``."""
+
+    auth_token: str | None
+    """The shared secret of wire level 0. It crosses the wire in clear, so only names and paths
+    accept it."""
+
+    allow_uids: Iterable[int]
+    """User ids the other side may run under. By default whoever may open the socket; for a bare
+    name this user and root."""
+
+    handshake_timeout: float
+    """Seconds for the whole handshake; 5 by default."""
+
+    max_message: int
+    """Largest payload accepted and sent, in bytes; 16 MiB by default and at most."""
+
+    level: Literal[0, 1] | None
+    """The wire level to insist on; by default the highest both sides know."""
+
+    max_calls: int
+    """Calls of the other side that are served at a time; 1024 by default. More wait at their
+    caller's."""
+
+    keepalive: float
+    """Pings when nothing arrived for so many seconds, and ends the connection when still nothing
+    comes. By default there is none."""
+
+    policies: Mapping[int, Policy]
+    """By channel; ``"drop_oldest"`` for TELEMETRY, ``"block"`` for the others by default."""
+
+    fds: bool
+    """Whether messages may carry descriptors, over Unix-domain sockets; they may not by default."""
+
+
+class ConnectOptions(Options, total=False):
+    """What connecting can be told."""
+
+    command: Sequence[str | PathLike[str]]
+    """For the address ``spawn:``: the program to start and its arguments, word for word."""
+
+
+class ListenOptions(Options, total=False):
+    """What listening can be told."""
+
+    backlog: int
+    """Connections the kernel holds while nobody accepts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +150,12 @@ class Info:
     """The other side's id, if it told one."""
 
     credentials: Credentials | None
-    """The process at the other end; None where the kernel cannot tell: ``tcp:``, and ``stdio:`` over pipes."""
+    """The process at the other end; None where the kernel cannot tell: ``tcp:``, and ``stdio:``
+    over pipes."""
 
     carrier: str
-    """What moves the bytes: ``"unix"``, ``"tcp"``, ``"inproc"``, ``"fd"``, ``"stdio"`` or ``"spawn"``."""
+    """What moves the bytes: ``"unix"``, ``"tcp"``, ``"inproc"``, ``"fd"``, ``"stdio"`` or
+    ``"spawn"``."""
 
     address: str
     """The address connected to, or the listener's."""
@@ -126,6 +200,31 @@ class ChannelStats:
     queued: int
     """Messages that wait for the program now."""
 
+    queued_bytes: int
+    """Bytes charged for them: payloads, and a fixed overhead for each. Wire level 1 only, as
+    everything below."""
+
+    queued_bytes_peak: int
+    """Most of them ever."""
+
+    send_queued: int
+    """Messages that wait to be sent now."""
+
+    send_queued_bytes: int
+    """Bytes charged for them."""
+
+    send_queued_bytes_peak: int
+    """Most of them ever."""
+
+    send_credit: int
+    """Charged bytes the other side would take now."""
+
+    dropped: int
+    """Messages this side dropped by the policy of the channel."""
+
+    dropped_by_peer: int
+    """Messages the other side says it dropped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -142,6 +241,21 @@ class Stats:
 
     calls: int
     """Calls put on the wire by this side."""
+
+    open_calls: int
+    """Calls of this side without an answer so far."""
+
+    calls_served: int
+    """Calls of the other side that arrived. Wire level 1 only, as the next three."""
+
+    open_served: int
+    """Calls of the other side without an answer so far."""
+
+    calls_cancelled: int
+    """Calls this side gave up after they had left."""
+
+    late: int
+    """Frames that came for calls that had ended; they are dropped."""
 
     pending_operations: int
     """Operations pending now."""

@@ -13,6 +13,8 @@ pub(crate) enum Data<'a> {
 }
 
 impl Data<'_> {
+    pub(crate) const EMPTY: Data<'static> = Data::Bytes(&[]);
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Data::Bytes(bytes) => bytes,

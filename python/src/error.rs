@@ -4,13 +4,13 @@ use hostlane_bridge::{Error, Flat, Result, guard};
 use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 /// `hostlane.errors.BY_CODE`.
 static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// The Python exception of an error; built here and nowhere else.
-fn raise(py: Python<'_>, error: &Error) -> PyErr {
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let flat = Flat::from(error);
     let class = BY_CODE
         .get_or_try_init(py, || {
@@ -19,7 +19,11 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
         })
         .and_then(|table| table.bind(py).get_item(flat.number));
     match class {
-        Ok(Some(class)) => class.call1((flat.message, flat.sent)).map_or_else(|failed| failed, PyErr::from_value),
+        Ok(Some(class)) => match error.status() {
+            Some(status) => class.call1((flat.message, flat.sent, status, PyBytes::new(py, error.data()))),
+            None => class.call1((flat.message, flat.sent)),
+        }
+        .map_or_else(|failed| failed, PyErr::from_value),
         Ok(None) => PySystemError::new_err(format!(
             "hostlane error {} ({}) has no class: {}",
             flat.number, flat.name, flat.message

@@ -54,6 +54,11 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Object<'py>
             receive_queue: depth(py, stats.receive_queue)?,
             send_queue: depth(py, stats.send_queue)?,
             calls: stats.calls,
+            open_calls: stats.open_calls,
+            calls_served: stats.calls_served,
+            open_served: stats.open_served,
+            calls_cancelled: stats.calls_cancelled,
+            late: stats.late,
             pending_operations: stats.pending_operations,
         }
     )
@@ -69,6 +74,14 @@ fn channel<'py>(py: Python<'py>, stats: &ChannelStats) -> PyResult<Object<'py>> 
             messages_received: stats.messages_received,
             bytes_received: stats.bytes_received,
             queued: stats.queued,
+            queued_bytes: stats.queued_bytes,
+            queued_bytes_peak: stats.queued_bytes_peak,
+            send_queued: stats.send_queued,
+            send_queued_bytes: stats.send_queued_bytes,
+            send_queued_bytes_peak: stats.send_queued_bytes_peak,
+            send_credit: stats.send_credit,
+            dropped: stats.dropped,
+            dropped_by_peer: stats.dropped_by_peer,
         }
     )
 }

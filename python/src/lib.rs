@@ -3,13 +3,17 @@
 //! Only `hostlane/_core.py` imports this module. It turns Python arguments into calls of
 //! `hostlane-bridge` and results into Python objects; what a connection does is decided below it.
 
+mod call;
+mod context;
 mod data;
 mod error;
 mod facts;
 mod listener;
+mod look;
 mod message;
 mod options;
 mod peer;
+mod stream;
 mod wait;
 
 /// The module `hostlane._native`.
@@ -18,13 +22,19 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::call::NativeCall;
+    #[pymodule_export]
+    use crate::context::NativeContext;
+    #[pymodule_export]
     use crate::error::panic;
     #[pymodule_export]
     use crate::listener::{NativeListener, listen};
     #[pymodule_export]
-    use crate::message::Message;
+    use crate::message::{AioMessage, Message};
     #[pymodule_export]
     use crate::peer::{NativePeer, connect};
+    #[pymodule_export]
+    use crate::stream::NativeStream;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -5,20 +5,31 @@ use pyo3::prelude::*;
 
 use crate::error::{OrRaise, entry};
 use crate::facts;
+use crate::look::Look;
 use crate::options::Options;
 use crate::peer::NativePeer;
 use crate::wait::{Deadline, blocking};
 
 /// A bound address. `hostlane.Listener` wraps it.
 #[pyclass(frozen, module = "hostlane._native")]
-pub(crate) struct NativeListener(Listener);
+pub(crate) struct NativeListener {
+    listener: Listener,
+    look: Look,
+}
+
+impl NativeListener {
+    pub(crate) fn get(&self) -> &Listener {
+        &self.listener
+    }
+}
 
 /// Binds `address`.
 #[pyfunction]
 pub(crate) fn listen(py: Python<'_>, address: &str, options: Options) -> PyResult<NativeListener> {
     entry(py, || {
         let bind = || Listener::bind_with(&address.parse::<Address>()?, &options.listen()?);
-        py.detach(bind).map(NativeListener).or_raise(py)
+        let listener = py.detach(bind).or_raise(py)?;
+        Ok(NativeListener { listener, look: Look::once() })
     })
 }
 
@@ -28,20 +39,20 @@ impl NativeListener {
     fn accept(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<NativePeer> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            blocking(py, deadline, |wait| self.0.accept(wait)).map(NativePeer::new)
+            blocking(py, deadline, &self.look, |wait| self.listener.accept(wait)).map(NativePeer::new)
         })
     }
 
     /// The address it serves.
     #[getter]
     fn address(&self) -> String {
-        self.0.address().to_string()
+        self.listener.address().to_string()
     }
 
     /// Counters, as of now.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         entry(py, || {
-            let stats = self.0.stats().or_raise(py)?;
+            let stats = self.listener.stats().or_raise(py)?;
             facts::listener_stats(py, &stats)
         })
     }
@@ -49,7 +60,7 @@ impl NativeListener {
     /// The latest refused clients; each is handed out once.
     fn refusals<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         entry(py, || {
-            let refusals = self.0.take_refusals().or_raise(py)?;
+            let refusals = self.listener.take_refusals().or_raise(py)?;
             refusals.iter().map(|one| facts::refusal(py, one)).collect()
         })
     }
@@ -57,7 +68,7 @@ impl NativeListener {
     /// Stops serving now.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            py.detach(|| self.0.close());
+            py.detach(|| self.listener.close());
             Ok(())
         })
     }

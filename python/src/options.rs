@@ -1,10 +1,17 @@
-//! Numbers as Python has them, and the options that connect and listen share.
+//! Numbers as Python has them, the options that connect and listen share, and what goes with a message.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use hostlane_bridge::{Channel, Code, ConnectOptions, Error, ListenOptions, Result, Secret};
+use hostlane_bridge::{
+    CallOptions, Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret,
+};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+
+use crate::error::OrRaise;
+use crate::wait::Deadline;
 
 /// A Python integer of any size; `None` when it does not fit `T`. What does not fit is a mistake in
 /// the argument and gets the error of one, not an `OverflowError`.
@@ -24,7 +31,7 @@ impl<'a, 'py, T: TryFrom<i64>> FromPyObject<'a, 'py> for Number<T> {
 }
 
 impl<T> Number<T> {
-    fn get(self, what: &str) -> Result<T> {
+    pub(crate) fn get(self, what: &str) -> Result<T> {
         self.0.ok_or_else(|| Error::new(Code::InvalidArgument, format!("{what} is out of range")))
     }
 }
@@ -43,10 +50,17 @@ impl Number<u16> {
 pub(crate) struct Options {
     channels: Option<Vec<Number<u16>>>,
     auth_token: Option<String>,
+    secret: Option<String>,
     allow_uids: Option<Vec<Number<u32>>>,
     handshake_timeout: Option<f64>,
     max_message: Option<Number<usize>>,
+    level: Option<Number<u8>>,
+    max_calls: Option<Number<usize>>,
+    keepalive: Option<f64>,
+    policies: Option<Vec<(Number<u16>, String)>>,
+    fds: Option<bool>,
     backlog: Option<Number<u16>>,
+    command: Option<Vec<PathBuf>>,
 }
 
 /// Sets what `$options` names on `$builder`: the two builders have the same setters and no type in
@@ -61,15 +75,33 @@ macro_rules! apply {
         if let Some(token) = &$options.auth_token {
             builder = builder.auth_token(Secret::new(token.as_str())?);
         }
+        if let Some(secret) = &$options.secret {
+            builder = builder.secret(Secret::new(secret.as_str())?);
+        }
         if let Some(numbers) = &$options.allow_uids {
             let uids: Vec<_> = numbers.iter().map(|n| n.get("a uid")).collect::<Result<_>>()?;
             builder = builder.allow_uids(&uids);
         }
         if let Some(seconds) = $options.handshake_timeout {
-            builder = builder.handshake_timeout(span(seconds)?);
+            builder = builder.handshake_timeout(span("handshake_timeout", seconds)?);
         }
         if let Some(bytes) = $options.max_message {
             builder = builder.max_message(bytes.get("max_message")?);
+        }
+        if let Some(number) = $options.level {
+            builder = builder.level(level(number)?);
+        }
+        if let Some(calls) = $options.max_calls {
+            builder = builder.max_calls(calls.get("max_calls")?);
+        }
+        if let Some(seconds) = $options.keepalive {
+            builder = builder.keepalive(span("keepalive", seconds)?);
+        }
+        for (channel, name) in $options.policies.iter().flatten() {
+            builder = builder.policy(channel.channel()?, policy(name)?);
+        }
+        if let Some(agreed) = $options.fds {
+            builder = builder.fds(agreed);
         }
         builder
     }};
@@ -77,7 +109,11 @@ macro_rules! apply {
 
 impl Options {
     pub(crate) fn connect(&self) -> Result<ConnectOptions> {
-        Ok(apply!(self, ConnectOptions::new()))
+        let options = apply!(self, ConnectOptions::new());
+        Ok(match &self.command {
+            Some(words) => options.command(words),
+            None => options,
+        })
     }
 
     pub(crate) fn listen(&self) -> Result<ListenOptions> {
@@ -89,7 +125,67 @@ impl Options {
     }
 }
 
-fn span(seconds: f64) -> Result<Duration> {
+fn span(what: &str, seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| Error::new(Code::InvalidArgument, "handshake_timeout is a finite number of seconds above zero"))
+        .map_err(|_| Error::new(Code::InvalidArgument, format!("{what} is a finite number of seconds above zero")))
+}
+
+fn level(number: Number<u8>) -> Result<Level> {
+    match number.get("level")? {
+        0 => Ok(Level::Zero),
+        1 => Ok(Level::One),
+        other => Err(Error::new(Code::InvalidArgument, format!("there is no wire level {other}"))),
+    }
+}
+
+fn policy(name: &str) -> Result<Policy> {
+    match name {
+        "block" => Ok(Policy::Block),
+        "error" => Ok(Policy::Error),
+        "drop_oldest" => Ok(Policy::DropOldest),
+        "latest" => Ok(Policy::Latest),
+        other => Err(Error::new(Code::InvalidArgument, format!("there is no policy {other:?}"))),
+    }
+}
+
+/// What may go with a message: the tuple `(idempotency_key, trace, fds)` of `_native.pyi`, `None` for nothing.
+pub(crate) type With<'py> = Option<(Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<Bound<'py, PyAny>>>)>;
+
+/// The options of a call, stream or message.
+pub(crate) fn call_options(
+    py: Python<'_>,
+    channel: Number<u16>,
+    with: With<'_>,
+    deadline: Deadline,
+) -> PyResult<CallOptions> {
+    let mut options = CallOptions::new().channel(channel.channel().or_raise(py)?);
+    if let Deadline::At(at) = deadline {
+        options = options.deadline(at);
+    }
+    let Some((key, trace, fds)) = with else { return Ok(options) };
+    if let Some(key) = key {
+        options = options.idempotency_key(key);
+    }
+    if let Some(trace) = trace {
+        options = options.trace(trace);
+    }
+    if let Some(fds) = fds {
+        options = options.fds(fds.iter().map(duplicate).collect::<PyResult<_>>()?);
+    }
+    Ok(options)
+}
+
+/// A descriptor of our own of what `object`, a number or something with a `fileno`, stands for.
+fn duplicate(object: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
+    let number = match object.extract::<i32>() {
+        Ok(number) => number,
+        Err(_) => object.call_method0("fileno")?.extract()?,
+    };
+    if number < 0 {
+        return Err(Error::new(Code::InvalidArgument, "a descriptor is a number from zero up")).or_raise(object.py());
+    }
+    // SAFETY: it is borrowed for one system call, which refuses a number that is not open; another thread may close it
+    // meanwhile, with the same outcome.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(borrowed.try_clone_to_owned()?)
 }

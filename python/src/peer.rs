@@ -1,22 +1,40 @@
-//! `NativePeer`: one connection, driven by its callers' threads.
+//! `NativePeer`: one connection, driven by its callers' threads or by a context.
 
-use hostlane_bridge::{Address, Peer};
+use std::mem::transmute;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hostlane_bridge::{Address, Cork, Peer};
 use pyo3::prelude::*;
 
+use crate::call::NativeCall;
 use crate::data::Data;
 use crate::error::{OrRaise, entry};
 use crate::facts;
+use crate::look::Look;
 use crate::message::Message;
-use crate::options::{Number, Options};
-use crate::wait::{Deadline, blocking, ready_or_blocking};
+use crate::options::{Number, Options, With, call_options};
+use crate::stream::NativeStream;
+use crate::wait::{Deadline, blocking, detached};
 
-/// One connection. `hostlane.Peer` wraps it.
+/// One connection. `hostlane.Peer` and `hostlane.aio.Peer` wrap it.
 #[pyclass(frozen, module = "hostlane._native")]
-pub(crate) struct NativePeer(Peer);
+pub(crate) struct NativePeer {
+    /// Before the peer, which they borrow.
+    corks: Mutex<Vec<Cork<'static>>>,
+    peer: Arc<Peer>,
+    /// Of waits for an answer, and for a message: one is soon over, the other may never be.
+    calls: Arc<Look>,
+    receives: Look,
+}
 
 impl NativePeer {
     pub(crate) fn new(peer: Peer) -> Self {
-        Self(peer)
+        let calls = Arc::new(Look::new());
+        Self { corks: Mutex::default(), peer: Arc::new(peer), calls, receives: Look::new() }
+    }
+
+    pub(crate) fn get(&self) -> &Peer {
+        &self.peer
     }
 }
 
@@ -26,19 +44,43 @@ pub(crate) fn connect(py: Python<'_>, address: &str, options: Options, timeout: 
     entry(py, || {
         let prepare = || Ok((address.parse::<Address>()?, options.connect()?, Deadline::after(timeout)?));
         let (address, options, deadline) = prepare().or_raise(py)?;
-        blocking(py, deadline, |wait| Peer::connect_with(&address, &options, wait)).map(NativePeer)
+        detached(py, deadline, |wait| Peer::connect_with(&address, &options, wait)).map(NativePeer::new)
     })
 }
 
 #[pymethods]
 impl NativePeer {
     /// Sends one message; returns when the kernel has all of it.
-    fn send(&self, py: Python<'_>, data: Data<'_>, channel: Number<u16>, timeout: Option<f64>) -> PyResult<()> {
+    fn send(
+        &self,
+        py: Python<'_>,
+        data: Data<'_>,
+        channel: Number<u16>,
+        timeout: Option<f64>,
+        with_: With<'_>,
+    ) -> PyResult<()> {
+        entry(py, || {
+            let deadline = Deadline::after(timeout).or_raise(py)?;
+            let options = call_options(py, channel, with_, Deadline::Never)?;
+            let payload = data.as_slice();
+            blocking(py, deadline, &ONCE, |wait| self.peer.send_with(payload, options, wait))
+        })
+    }
+
+    /// Sends many messages of one channel.
+    fn send_batch(
+        &self,
+        py: Python<'_>,
+        batch: Vec<Bound<'_, PyAny>>,
+        channel: Number<u16>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
         entry(py, || {
             let prepare = || Ok((channel.channel()?, Deadline::after(timeout)?));
             let (channel, deadline) = prepare().or_raise(py)?;
-            let payload = data.as_slice();
-            blocking(py, deadline, |wait| self.0.send(channel, payload, wait))
+            let batch = batch.iter().map(|data| Data::extract(data.as_borrowed())).collect::<PyResult<Vec<_>>>()?;
+            let payloads = batch.iter().map(Data::as_slice);
+            blocking(py, deadline, &ONCE, |wait| self.peer.send_batch(channel, payloads, wait))
         })
     }
 
@@ -47,20 +89,94 @@ impl NativePeer {
         entry(py, || {
             let prepare = || Ok((channel.map(Number::channel).transpose()?, Deadline::after(timeout)?));
             let (channel, deadline) = prepare().or_raise(py)?;
-            ready_or_blocking(py, deadline, |wait| match channel {
-                Some(channel) => self.0.recv_on(channel, wait),
-                None => self.0.recv(wait),
+            blocking(py, deadline, &self.receives, |wait| match channel {
+                Some(channel) => self.peer.recv_on(channel, wait),
+                None => self.peer.recv(wait),
             })
-            .map(Message::new)
+            .map(Message::direct)
         })
     }
 
-    /// One call: sends `data` on COMMAND and returns its reply.
-    fn request(&self, py: Python<'_>, data: Data<'_>, timeout: Option<f64>) -> PyResult<Message> {
+    /// All messages that are there, at most `most`; waits for the first.
+    fn recv_batch(&self, py: Python<'_>, most: Number<usize>, timeout: Option<f64>) -> PyResult<Vec<Message>> {
+        entry(py, || {
+            let prepare = || Ok((most.get("the number of messages")?.max(1), Deadline::after(timeout)?));
+            let (most, deadline) = prepare().or_raise(py)?;
+            let mut messages = Vec::new();
+            blocking(py, deadline, &self.receives, |wait| self.peer.recv_all(&mut messages, most, wait))?;
+            Ok(messages.into_iter().map(Message::direct).collect())
+        })
+    }
+
+    /// One call: sends `data` and returns its reply.
+    fn request(
+        &self,
+        py: Python<'_>,
+        data: Data<'_>,
+        channel: Number<u16>,
+        timeout: Option<f64>,
+        with_: With<'_>,
+    ) -> PyResult<Message> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
+            let options = call_options(py, channel, with_, deadline)?;
             let payload = data.as_slice();
-            blocking(py, deadline, |wait| self.0.request(payload)?.wait(wait)).map(Message::new)
+            blocking(py, deadline, &self.calls, |wait| self.peer.request_with(payload, options)?.wait(wait))
+                .map(Message::direct)
+        })
+    }
+
+    /// Starts a call.
+    fn start(
+        &self,
+        py: Python<'_>,
+        data: Data<'_>,
+        channel: Number<u16>,
+        timeout: Option<f64>,
+        with_: With<'_>,
+    ) -> PyResult<NativeCall> {
+        entry(py, || {
+            let deadline = Deadline::after(timeout).or_raise(py)?;
+            let options = call_options(py, channel, with_, deadline)?;
+            let call = self.peer.request_with(data.as_slice(), options).or_raise(py)?;
+            Ok(NativeCall::new(call, deadline, Arc::clone(&self.calls)))
+        })
+    }
+
+    /// Opens a stream; also for a context.
+    fn open_stream(
+        &self,
+        py: Python<'_>,
+        data: Data<'_>,
+        channel: Number<u16>,
+        timeout: Option<f64>,
+        with_: With<'_>,
+    ) -> PyResult<NativeStream> {
+        entry(py, || {
+            let deadline = Deadline::after(timeout).or_raise(py)?;
+            let options = call_options(py, channel, with_, deadline)?;
+            self.peer.open_stream(data.as_slice(), options).or_raise(py).map(NativeStream::new)
+        })
+    }
+
+    /// Holds small writes back until [`uncork`](NativePeer::uncork), as often as it is called.
+    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+        entry(py, || {
+            let cork = self.peer.cork();
+            // SAFETY: the peer it borrows stands in an `Arc` of this object, which outlives the corks: fields are dropped
+            // in their order, and the `Arc` is never replaced.
+            let cork = unsafe { transmute::<Cork<'_>, Cork<'static>>(cork) };
+            self.corks.lock().unwrap_or_else(PoisonError::into_inner).push(cork);
+            Ok(())
+        })
+    }
+
+    /// Lets go what the last cork held back.
+    fn uncork(&self, py: Python<'_>) -> PyResult<()> {
+        entry(py, || {
+            let cork = self.corks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            drop(cork);
+            Ok(())
         })
     }
 
@@ -68,7 +184,7 @@ impl NativePeer {
     fn ping(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<f64> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            blocking(py, deadline, |wait| self.0.ping(wait)).map(|time| time.as_secs_f64())
+            blocking(py, deadline, &self.calls, |wait| self.peer.ping(wait)).map(|time| time.as_secs_f64())
         })
     }
 
@@ -76,31 +192,34 @@ impl NativePeer {
     fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            blocking(py, deadline, |wait| self.0.drain(wait))
+            blocking(py, deadline, &ONCE, |wait| self.peer.drain(wait))
         })
     }
 
     /// The name of this connection.
     #[getter]
     fn peer_id(&self, py: Python<'_>) -> PyResult<String> {
-        entry(py, || self.0.info().map(|info| info.peer_id).or_raise(py))
+        entry(py, || self.peer.info().map(|info| info.peer_id).or_raise(py))
     }
 
     /// Facts that do not change.
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        entry(py, || facts::info(py, &self.0.info().or_raise(py)?))
+        entry(py, || facts::info(py, &self.peer.info().or_raise(py)?))
     }
 
     /// Counters, as of now.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        entry(py, || facts::stats(py, &self.0.stats().or_raise(py)?))
+        entry(py, || facts::stats(py, &self.peer.stats().or_raise(py)?))
     }
 
     /// Ends the connection now.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            py.detach(|| self.0.close());
+            py.detach(|| self.peer.close());
             Ok(())
         })
     }
 }
+
+/// Of waits that are not for an answer.
+static ONCE: Look = Look::once();

@@ -1,4 +1,4 @@
-//! Waiting: never with the interpreter held, never deaf to signals.
+//! Waiting: the interpreter is let go only by who has to sleep, and no wait is deaf to signals.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use hostlane_bridge::{Code, Error, Result, Wait};
 use pyo3::prelude::*;
 
 use crate::error::OrRaise;
+use crate::look::Look;
 
 /// Seconds a call waits when it is not told otherwise.
 pub(crate) const DEFAULT_TIMEOUT: f64 = 5.0;
@@ -38,6 +39,29 @@ impl Deadline {
         Ok(deadline.map_or(Deadline::Never, Deadline::At))
     }
 
+    /// The time itself; a deadline that has passed for `Now`.
+    pub(crate) fn at(self) -> Option<Instant> {
+        match self {
+            Deadline::Now => Some(Instant::now()),
+            Deadline::At(instant) => Some(instant),
+            Deadline::Never => None,
+        }
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.at().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// The one of both that comes first.
+    pub(crate) fn sooner(self, other: Deadline) -> Deadline {
+        match (self, other) {
+            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
+            (Deadline::At(one), Deadline::At(two)) => Deadline::At(one.min(two)),
+            (Deadline::At(at), Deadline::Never) | (Deadline::Never, Deadline::At(at)) => Deadline::At(at),
+            (Deadline::Never, Deadline::Never) => Deadline::Never,
+        }
+    }
+
     pub(crate) fn wait<'a>(self) -> Wait<'a> {
         match self {
             Deadline::Now => Wait::none(),
@@ -47,41 +71,71 @@ impl Deadline {
     }
 }
 
-/// Runs a blocking call with the interpreter released. A signal that arrives meanwhile runs its
-/// Python handler; when that raises, the wait ends and the very exception is raised from here.
-pub(crate) fn blocking<T: Send>(
+/// Runs a call of the core. It starts, and looks for what is there already, with the interpreter held: letting go of it
+/// may cost a whole scheduling slice of another Python thread. Only to sleep is it released. A signal that arrives
+/// meanwhile runs its Python handler; when that raises, the wait ends and the very exception is raised from here.
+pub(crate) fn blocking<T>(
+    py: Python<'_>,
+    deadline: Deadline,
+    look: &Look,
+    call: impl FnOnce(Wait<'_>) -> Result<T>,
+) -> PyResult<T> {
+    let mut slept = None;
+    let mut apart = |rest: &mut dyn FnMut()| {
+        let rest = Rest(rest);
+        let woke = py.detach(move || {
+            rest.run();
+            Instant::now()
+        });
+        slept = Some(woke.elapsed());
+    };
+    let mut raised = None;
+    let mut on_interrupt = || run_handlers(&mut raised);
+    let wait = deadline.wait().on_interrupt(&mut on_interrupt).apart(look.budget(), &mut apart);
+    let result = call(wait);
+    look.learn(slept);
+    finish(py, raised, result)
+}
+
+/// The same for what does more than wait, such as looking at files: the interpreter is released for all of it.
+pub(crate) fn detached<T: Send>(
     py: Python<'_>,
     deadline: Deadline,
     call: impl FnOnce(Wait<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     let mut raised = None;
-    let result = py.detach(|| {
-        let mut on_interrupt = || match Python::attach(|py| py.check_signals()) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(exception) => {
-                raised = Some(exception);
-                ControlFlow::Break(())
-            }
-        };
-        call(deadline.wait().on_interrupt(&mut on_interrupt))
-    });
+    let result = py.detach(|| call(deadline.wait().on_interrupt(&mut || run_handlers(&mut raised))));
+    finish(py, raised, result)
+}
+
+/// Runs the Python handlers of signals that arrived.
+fn run_handlers(raised: &mut Option<PyErr>) -> ControlFlow<()> {
+    match Python::attach(|py| py.check_signals()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(exception) => {
+            *raised = Some(exception);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+fn finish<T>(py: Python<'_>, raised: Option<PyErr>, result: Result<T>) -> PyResult<T> {
     match raised {
         Some(exception) => Err(exception),
         None => result.or_raise(py),
     }
 }
 
-/// As [`blocking`], but takes what is already there without letting go of the interpreter:
-/// releasing it may cost a whole scheduling slice of another Python thread.
-pub(crate) fn ready_or_blocking<T: Send>(
-    py: Python<'_>,
-    deadline: Deadline,
-    call: impl Fn(Wait<'_>) -> Result<T> + Send,
-) -> PyResult<T> {
-    match call(Wait::none()) {
-        Err(error) if error.code() == Code::Timeout && !matches!(deadline, Deadline::Now) => {
-            blocking(py, deadline, call)
-        }
-        result => result.or_raise(py),
+/// The sleeping part of a wait.
+struct Rest<'a>(&'a mut dyn FnMut());
+
+// SAFETY: `detach` runs it on the thread that made it. What its bound `Send` stands for is that nothing in it touches
+// the interpreter while that is released: a wait holds memory of the core and pinned payloads alone, and its hook
+// attaches to the interpreter by itself.
+unsafe impl Send for Rest<'_> {}
+
+impl Rest<'_> {
+    fn run(self) {
+        (self.0)();
     }
 }

@@ -54,6 +54,13 @@ def pair(listener: hostlane.Listener, pool: ThreadPoolExecutor) -> Iterator[Pair
 
 
 @pytest.fixture
+def pair_on_level_0(listener: hostlane.Listener, pool: ThreadPoolExecutor) -> Iterator[Pair]:
+    accepting = pool.submit(listener.accept, 10)
+    with hostlane.connect(listener.address, level=0) as client, accepting.result() as server:
+        yield Pair(client, server)
+
+
+@pytest.fixture
 def script(folder: Path) -> Iterator[type[Script]]:
     """Starts scripts; what still runs at the end is killed."""
     yield Script

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import hostlane
-from hostlane import _core
+from hostlane import _core, aio
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_stubs_describe_the_native_module(folder: Path) -> None:
     allowed = folder / "allowed"
     # Before Python 3.12 the buffer protocol has no method that could be seen.
-    allowed.write_text("hostlane._native.Message.__buffer__\n", encoding="ascii")
+    names = [f"hostlane._native.{name}.__buffer__\n" for name in ("Message", "AioMessage")]
+    allowed.write_text("".join(names), encoding="ascii")
     stubtest = ["-m", "mypy.stubtest", "hostlane._native", "--ignore-unused-allowlist"]
     checked = subprocess.run(
         [sys.executable, *stubtest, "--allowlist", allowed],
@@ -47,6 +48,12 @@ def test_all_that_is_public_is_documented_and_typed() -> None:
     assert (package / "py.typed").is_file()
     for name in hostlane.__all__:
         assert hasattr(hostlane, name)
-    for kind in (hostlane.Peer, hostlane.Listener, hostlane.Message):
+    for name in aio.__all__:
+        assert hasattr(aio, name)
+    for kind in (
+        *(hostlane.Peer, hostlane.Listener, hostlane.Message, hostlane.Call, hostlane.Stream),
+        *(aio.Peer, aio.Listener, aio.Message, aio.Stream),
+    ):
         for name, member in vars(kind).items():
-            assert name.startswith("_") or inspect.getdoc(member), f"{kind.__name__}.{name}"
+            documented = name.startswith("_") or name == "native" or inspect.getdoc(member)
+            assert documented, f"{kind.__name__}.{name}"

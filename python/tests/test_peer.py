@@ -183,6 +183,19 @@ def test_the_reply_to_a_call_that_timed_out_reaches_nobody(
     with lasts(0.2, 2), pytest.raises(hostlane.TimeoutError) as caught:
         pair.client.request(b"never answered in time", timeout=0.2)
     assert caught.value.sent == "maybe"
+    late = pair.server.recv(timeout=0)
+    calling = pool.submit(pair.client.request, b"the next call", timeout=5)
+    pair.server.recv(timeout=5).reply(b"its own reply")
+    with pytest.raises(hostlane.CallEndedError):
+        late.reply(b"too late")
+    assert calling.result(5).data == b"its own reply"
+
+
+def test_on_level_0_a_call_that_timed_out_ends_the_connection(pair_on_level_0: Pair) -> None:
+    pair = pair_on_level_0
+    with lasts(0.2, 2), pytest.raises(hostlane.TimeoutError) as caught:
+        pair.client.request(b"never answered in time", timeout=0.2)
+    assert caught.value.sent == "maybe"
     with pytest.raises(hostlane.Error) as after:
         pair.client.request(b"the next call", timeout=5)
     assert after.value.sent == "no"
@@ -278,17 +291,20 @@ def test_a_waiting_receive_lets_other_threads_run(pair: Pair, pool: ThreadPoolEx
     assert waiting.result(5).data == b"enough"
 
 
-def test_info(pair: Pair, address: str) -> None:
+@pytest.mark.parametrize(("kind", "level"), [("pair", 1), ("pair_on_level_0", 0)])
+def test_info(request: pytest.FixtureRequest, address: str, kind: str, level: int) -> None:
+    pair: Pair = request.getfixturevalue(kind)
     client, server = pair.client.info(), pair.server.info()
     assert client.peer_id == server.peer_id != ""
     assert client.channels == server.channels == (1, 2, 3, 4)
-    assert (client.level, client.carrier, client.max_message) == (0, "unix", 16 << 20)
+    assert (client.level, client.carrier, client.max_message) == (level, "unix", 16 << 20)
     assert client.address == server.address
     assert address in client.address
     assert server.peer_instance == client.instance
     assert len(client.instance) == 32
     for one in (client, server):
         ids = one.credentials
+        assert ids is not None
         assert (ids.pid, ids.uid, ids.gid) == (os.getpid(), os.getuid(), os.getgid())
     assert client == pair.client.info()
 
@@ -305,10 +321,22 @@ def test_stats(pair: Pair) -> None:
     assert (got.messages_received, got.bytes_received, got.queued) == (2, 5, 0)
 
 
-def test_a_smaller_limit_of_ones_own(address: str, pool: ThreadPoolExecutor) -> None:
+def test_a_smaller_limit_is_agreed(address: str, pool: ThreadPoolExecutor) -> None:
     with hostlane.listen(address, max_message=100) as listener:
         accepting = pool.submit(listener.accept, 10)
         with hostlane.connect(address) as client, accepting.result() as server:
+            assert client.info().max_message == server.info().max_message == 100
+            for end in (client, server):
+                with pytest.raises(hostlane.PayloadTooLargeError):
+                    end.send(bytes(101))
+            client.send(bytes(100))
+            assert len(server.recv(timeout=5)) == 100
+
+
+def test_a_smaller_limit_of_ones_own(address: str, pool: ThreadPoolExecutor) -> None:
+    with hostlane.listen(address, max_message=100) as listener:
+        accepting = pool.submit(listener.accept, 10)
+        with hostlane.connect(address, level=0) as client, accepting.result() as server:
             assert server.info().max_message == 100
             with pytest.raises(hostlane.PayloadTooLargeError):
                 server.send(bytes(101))

@@ -1,6 +1,6 @@
 /* The context: one descriptor, operations that finish through it. */
 
-#include "lane.h"
+#include "driven.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,75 +8,6 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* A context, a listener and the two ends of a connection, all driven by it. */
-typedef struct {
-    hostlane_context_t context;
-    hostlane_listener_t listener;
-    hostlane_peer_t client;
-    hostlane_peer_t server;
-} driven;
-
-/* Polls the descriptor and processes until the operation `op` finished; other events must not come. */
-static hostlane_event_t finish(hostlane_context_t context, const hostlane_event_t *started) {
-    if (started->kind != HOSTLANE_EVENT_PENDING) {
-        CHECK_EQ(started->op, 0);
-        return *started;
-    }
-    CHECK(started->op != 0);
-    struct pollfd ready = {-1, POLLIN, 0};
-    CHECK_OK(hostlane_context_fd(context, &ready.fd, NULL));
-    for (;;) {
-        hostlane_event_t event;
-        size_t n = 0;
-        bool more = false;
-        CHECK_OK(hostlane_context_process(context, &event, 1, &n, &more, NULL));
-        if (n == 1) {
-            CHECK_EQ(event.op, started->op);
-            return event;
-        }
-        if (!more) {
-            CHECK_EQ(poll(&ready, 1, LONG), 1);
-        }
-    }
-}
-
-static driven driven_open(void) {
-    driven all;
-    const char *path;
-    hostlane_event_t accepting;
-    hostlane_event_t connecting;
-    CHECK_OK(hostlane_context_new(&all.context, NULL));
-    all.listener = lane_listen("driven", NULL);
-    path = lane_path("driven");
-    CHECK_OK(hostlane_context_accept(all.context, all.listener, LONG, &accepting, NULL));
-    CHECK_OK(hostlane_context_connect(all.context, path, strlen(path), NULL, LONG, &connecting, NULL));
-    CHECK_EQ(accepting.kind, HOSTLANE_EVENT_PENDING);
-    all.client.id = all.server.id = 0;
-    for (int done = 0; done < 2; ++done) {
-        hostlane_event_t event;
-        CHECK_OK(hostlane_context_next(all.context, LONG, &event, NULL));
-        CHECK_OK(event.status);
-        if (event.op == accepting.op) {
-            CHECK_EQ(event.kind, HOSTLANE_EVENT_ACCEPTED);
-            all.server = event.peer;
-        } else {
-            CHECK_EQ(event.op, connecting.op);
-            CHECK_EQ(event.kind, HOSTLANE_EVENT_CONNECTED);
-            all.client = event.peer;
-        }
-        hostlane_events_free(&event, 1);
-    }
-    CHECK(all.client.id != 0 && all.server.id != 0);
-    return all;
-}
-
-static void driven_close(driven *all) {
-    hostlane_close(all->client, NULL);
-    hostlane_close(all->server, NULL);
-    hostlane_listener_close(all->listener, NULL);
-    CHECK_OK(hostlane_context_close(all->context, NULL));
-}
 
 TEST(a_request_and_its_answer) {
     driven all = driven_open();

@@ -207,7 +207,7 @@ TEST(info_and_stats_tell_the_truth) {
     CHECK(strcmp(client.carrier, "unix") == 0);
     CHECK_EQ(client.max_message, 16777216);
     CHECK_EQ(client.channels_len, 4);
-    CHECK_EQ(client.level, 0);
+    CHECK_EQ(client.level, 1);
     CHECK_EQ(server.pid > 0, 1);
     CHECK_OK(hostlane_stats(lane.client, &stats, NULL));
     CHECK_EQ(stats.messages_sent, 2);

@@ -60,10 +60,10 @@ TEST(close_of_the_other_side_wakes_recv_and_request) {
     lane_wait_pending(lane.client, 2);
     hostlane_message_t *message = NULL;
     CHECK_OK(hostlane_recv(lane.server, LONG, &message, NULL));
-    hostlane_message_free(&message);
     CHECK_OK(hostlane_close(lane.server, NULL));
     CHECK_EQ(pthread_join(threads[0], NULL), 0);
     CHECK_EQ(pthread_join(threads[1], NULL), 0);
+    hostlane_message_free(&message);
     CHECK_STATUS(receiving.status, HOSTLANE_E_PEER_CLOSED);
     CHECK_STATUS(requesting.status, HOSTLANE_E_CONNECTION_LOST);
     lane_close(&lane);
@@ -100,8 +100,11 @@ TEST(the_largest_timeouts_are_for_ever) {
     lane_close(&lane);
 }
 
-TEST(a_request_that_timed_out_ends_the_connection) {
-    lane lane = lane_open();
+TEST(a_request_that_timed_out_ends_a_connection_of_level_0) {
+    hostlane_connect_options_t client;
+    hostlane_connect_options_init(&client);
+    client.level = HOSTLANE_LEVEL_ZERO;
+    lane lane = lane_open_with(NULL, &client);
     hostlane_message_t *message = NULL;
     hostlane_error_t *err = NULL;
     const int64_t start = lane_now();

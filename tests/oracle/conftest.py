@@ -9,6 +9,7 @@ import pytest
 
 from harness import BIN, EXAMPLE_ECHO, Process, Server, echo_server, wait_until
 from lane import Lane, LaneListener
+from peer1 import EchoServer, probe
 from stock import Background, StockClient, StockPeer, StockServer
 
 
@@ -77,3 +78,27 @@ def from_stock(path: str) -> Iterator[tuple[Lane, StockClient]]:
             lane: Lane = accepting.result()
             yield lane, other
             lane.close()
+
+
+@pytest.fixture(params=["oracle", "hostlane"])
+def echo1(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EchoServer | Server]:
+    """A server that echoes on level 1. Whatever the test did to it, it still serves and leaks no descriptor."""
+    if request.param == "oracle":
+        own = EchoServer(str(tmp_path / "own.sock"))
+        try:
+            yield own
+            assert own.alive() and own.probe() < 1.0
+        finally:
+            own.close()
+        return
+    process = echo_server(tmp_path)
+    try:
+        probe(process.path)
+        baseline = process.descriptors()
+        yield process
+        assert process.alive(), f"the server died with {process.popen.returncode}: {process.err}"
+        assert probe(process.path) < 1.0
+        wait_until(lambda: process.descriptors() <= baseline, 8.0, "every descriptor of the test closed")
+        assert "panicked" not in process.err
+    finally:
+        process.kill()

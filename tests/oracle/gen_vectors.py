@@ -1,5 +1,6 @@
-"""Writes tests/vectors/framing/*.json. The inputs are listed here, in `gen_handshakes.py` and in
-`gen_transcripts.py`; the expectations are what the oracle in `level0.py` answers.
+"""Writes tests/vectors/framing/*.json and tests/vectors/level1/*.json. The inputs are listed here, in
+`gen_handshakes.py` and in `gen_transcripts.py`, those of level 1 in `gen_level1.py` and the
+`gen_level1_*.py` beside it; the expectations are what the oracle answers.
 
     python3 tests/oracle/gen_vectors.py            rewrites the files
     python3 tests/oracle/gen_vectors.py --check    fails when a file differs from what would be written
@@ -27,6 +28,7 @@ from level0 import (
 )
 
 TARGET = Path(__file__).resolve().parent.parent / "vectors" / "framing"
+LEVEL1 = TARGET.parent / "level1"
 
 Bytes = Any  # a hex string, {"text": …}, {"hex": …, "times": …}, or a list of these; see the README
 
@@ -238,22 +240,40 @@ def files() -> dict[str, str]:
     }
 
 
+def level1_files() -> dict[str, str]:
+    from gen_level1 import controls, extensions, grants, offers, proofs
+    from gen_level1 import frames as level1_frames
+    from gen_level1_transcripts import transcripts
+
+    kinds = {
+        "frames": ("Byte streams, and the control frames and messages they hold.", level1_frames()),
+        "extensions": ("Extensions as they stand in a frame and in READY.", extensions()),
+        "control": ("Payloads of control frames.", controls()),
+        "offers": ("The hostlane member of requests, as a server sees them.", offers()),
+        "grants": ("The hostlane member of responses, as a client sees them.", grants()),
+        "proofs": ("The proofs of both sides.", proofs()),
+        "transcripts": ("Whole conversations with one side under test.", transcripts()),
+    }
+    return {f"{name}.json": document(f"level1_{name}", doc, cases) for name, (doc, cases) in kinds.items()}
+
+
+def trees() -> dict[Path, dict[str, str]]:
+    return {TARGET: files(), LEVEL1: level1_files()}
+
+
 def main(arguments: list[str]) -> int:
-    stale = [
-        name
-        for name, content in files().items()
-        if not (TARGET / name).exists() or (TARGET / name).read_text("utf-8") != content
-    ]
+    wanted = {directory / name: content for directory, found in trees().items() for name, content in found.items()}
+    stale = [path for path, content in wanted.items() if not path.exists() or path.read_text("utf-8") != content]
     if arguments == ["--check"]:
-        for name in stale:
-            print(f"tests/vectors/framing/{name} is out of date", file=sys.stderr)
+        for path in stale:
+            print(f"tests/vectors/{path.parent.name}/{path.name} is out of date", file=sys.stderr)
         return 1 if stale else 0
     if arguments:
         print(__doc__, file=sys.stderr)
         return 64
-    TARGET.mkdir(parents=True, exist_ok=True)
-    for name, content in files().items():
-        (TARGET / name).write_text(content, "utf-8")
+    for path, content in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, "utf-8")
     return 0
 
 

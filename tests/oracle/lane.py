@@ -32,6 +32,8 @@ class Handle(c.Structure):
 
 
 class ConnectOptions(c.Structure):
+    """The members of the first version of the struct; later ones are longer."""
+
     _fields_ = [
         ("size", c.c_size_t),
         ("channels", c.POINTER(c.c_uint16)), ("channels_len", c.c_size_t),
@@ -77,10 +79,8 @@ def _milliseconds(timeout: float | None) -> c.c_int64:
 
 
 def _options(kind: Any, channels: Sequence[int] | None, token: str | None) -> Any:
-    options = kind()
-    init = "hostlane_connect_options_init" if kind is ConnectOptions else "hostlane_listen_options_init"
-    getattr(library(), init).restype = None
-    getattr(library(), init)(c.byref(options))
+    # Zero is the default of every member, and the size says which of them this program knows.
+    options = kind(size=c.sizeof(kind))
     if channels is not None:
         options.channels = (c.c_uint16 * len(channels))(*channels)
         options.channels_len = len(channels)

@@ -13,36 +13,40 @@ from level0 import Decoder, Frame, Violation, encode_request, encode_response, p
 from minischema import problems
 from stock import Background, StockClient, StockServer, Wire, echo
 
-VECTORS = Path(gen_vectors.TARGET)
-NAMES = sorted(gen_vectors.files())
+VECTORS = Path(gen_vectors.TARGET).parent
+WANTED = {path / name: content for path, files in gen_vectors.trees().items() for name, content in files.items()}
+PATHS = sorted(WANTED)
+IDS = [f"{path.parent.name}/{path.name}" for path in PATHS]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_committed_file_is_current(name: str) -> None:
-    assert (VECTORS / name).read_text("utf-8") == gen_vectors.files()[name]
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+def test_committed_file_is_current(path: Path) -> None:
+    assert path.read_text("utf-8") == WANTED[path]
 
 
 def test_no_other_file_is_committed() -> None:
-    assert sorted(path.name for path in VECTORS.iterdir()) == NAMES
+    assert sorted(path for path in VECTORS.glob("*/*")) == PATHS
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_file_satisfies_the_schema(name: str) -> None:
-    schema = json.loads((VECTORS.parent / "schema.json").read_text("utf-8"))
-    assert problems(json.loads((VECTORS / name).read_text("utf-8")), schema, schema) == []
+@pytest.mark.parametrize("path", PATHS, ids=IDS)
+def test_file_satisfies_the_schema(path: Path) -> None:
+    schema = json.loads((VECTORS / "schema.json").read_text("utf-8"))
+    assert problems(json.loads(path.read_text("utf-8")), schema, schema) == []
 
 
 def test_every_error_name_is_in_the_error_table() -> None:
-    table = (VECTORS.parent.parent.parent / "core" / "errors.toml").read_text("utf-8")
+    table = (VECTORS.parent.parent / "core" / "errors.toml").read_text("utf-8")
     known = {line.split('"')[1] for line in table.splitlines() if line.startswith("name =")}
     used: set[str] = set()
-    for name in NAMES:
-        for case in json.loads((VECTORS / name).read_text("utf-8"))["cases"]:
+    for path in PATHS:
+        for case in json.loads(path.read_text("utf-8"))["cases"]:
             for step in [case.get("expect", {}), *case.get("steps", [])]:
-                for member in ("error", "refused", "refuses", "ends"):
+                for member in ("error", "refused", "refuses", "closes", "ends"):
                     used.update(step.get(member, []))
-                if step.get("end") not in (None, "more", "clean"):
-                    used.add(step["end"])
+                used.update(step.get("fails", {}).get("error", []))
+                end = step.get("end")
+                if end not in (None, "more", "clean"):
+                    used.update([end] if isinstance(end, str) else end)
     assert used and used <= known
 
 

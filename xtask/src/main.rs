@@ -10,6 +10,7 @@ mod lang;
 mod layers;
 mod process;
 mod server;
+mod simulate;
 mod suites;
 mod table;
 mod verdict;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure every language beside a raw Unix socket in the same language
     Bench(bench::Options),
+    /// Run simulated worlds of core's protocol, each made from its seed
+    Simulate(simulate::Options),
     /// Say which languages can be built here, and what the others lack
     Doctor,
     /// Write every generated file
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(options) => suites::run(&workspace, &options),
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
         Command::Gen => r#gen::write(&workspace),
         Command::CheckGen => r#gen::check(&workspace),

@@ -91,6 +91,12 @@ pub(crate) fn fresh(log: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// A process and everything below it, by process id.
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
+    let below = children(pid).into_iter().flat_map(tree);
+    std::iter::once(pid).chain(below).collect()
+}
+
 /// Kills a process and everything below it, by process id.
 fn kill_tree(pid: u32) {
     for child in children(pid) {
@@ -116,6 +122,10 @@ pub(crate) struct Guarded(pub(crate) Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            // Over already: its id may belong to somebody else by now.
+            return;
+        }
         kill_tree(self.0.id());
         // The status of a killed server says nothing.
         let _ = self.0.wait();

@@ -15,10 +15,15 @@ const START: Duration = Duration::from_secs(30);
 
 /// A running server; it ends with this value.
 pub(crate) struct Server {
-    _process: Guarded,
+    process: Guarded,
 }
 
 impl Server {
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Starts `command` and waits for its line `ready …`. What it prints to stderr goes to `log`.
     pub(crate) fn start(mut command: Command, log: &Path) -> Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fresh(log)?);
@@ -36,7 +41,7 @@ impl Server {
             let _ = std::io::copy(&mut reader.by_ref(), &mut std::io::sink());
         });
         match line.recv_timeout(START) {
-            Ok(Ok(line)) if line.starts_with("ready ") => Ok(Server { _process: process }),
+            Ok(Ok(line)) if line.starts_with("ready ") => Ok(Server { process }),
             Ok(Ok(line)) if line.is_empty() => {
                 let why = std::fs::read_to_string(log).unwrap_or_default();
                 bail!("{} ended before it was ready: {} ({})", shown(&command), gist(&why), log.display())
@@ -49,7 +54,7 @@ impl Server {
 }
 
 /// The line of a log that says most: the first that names an error, or else the last.
-fn gist(log: &str) -> &str {
+pub(crate) fn gist(log: &str) -> &str {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(|line| line.contains("rror")).or_else(|| lines().next_back()).unwrap_or("it said nothing")
 }

@@ -1,13 +1,16 @@
 //! `hostlane doctor`: does this machine carry messages? Every check does what it speaks of.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use hostlane::{Address, Channel, Code, ConnectOptions, Error, ListenOptions, Listener, Peer};
+use hostlane::{
+    Address, CallOptions, Channel, Code, ConnectOptions, Error, Level, ListenOptions, Listener, Peer, Secret,
+};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -50,6 +53,9 @@ type Step = (&'static str, fn(&Path) -> Finding);
 
 const CHECKS: &[Step] = &[
     ("path socket", path_socket),
+    ("path socket, level 0", path_socket_level_0),
+    ("stream", stream),
+    ("cancelled call", cancelled_call),
     ("socket permissions", socket_permissions),
     ("live server kept", live_server_kept),
     ("other file kept", other_file_kept),
@@ -58,7 +64,24 @@ const CHECKS: &[Step] = &[
     ("runtime directory", runtime_directory),
     ("abstract without authentication", abstract_refused),
     ("abstract socket", abstract_socket),
+    ("tcp", tcp),
+    ("inproc", inproc),
+    ("standard streams of a child", standard_streams),
 ];
+
+/// A call that its server never answers.
+const UNANSWERED: &[u8] = b"unanswered";
+
+/// Who the kernel has to say is at the other end.
+#[derive(Clone, Copy)]
+enum Who {
+    /// This very process.
+    Me,
+    /// A program of this user's.
+    Mine,
+    /// Nobody: the transport tells nothing.
+    Unknown,
+}
 
 impl Doctor {
     pub(crate) fn run(self, output: &Output) -> Result<Exit, Failure> {
@@ -84,6 +107,49 @@ fn path_socket(directory: &Path) -> Finding {
     round_trip(&path_address(directory, "round-trip")?, &ConnectOptions::new(), &ListenOptions::new())
 }
 
+fn path_socket_level_0(directory: &Path) -> Finding {
+    let options = ConnectOptions::new().level(Level::Zero);
+    let listener = Listener::bind_with(&path_address(directory, "level-0")?, &ListenOptions::new()).map_err(said)?;
+    exchange(&listener, &options, |peer| call(peer, 0, Who::Me))
+}
+
+fn stream(directory: &Path) -> Finding {
+    const ITEMS: usize = 64;
+    let (listener, _) = listener_in(directory, "stream")?;
+    exchange(&listener, &ConnectOptions::new(), |peer| {
+        let stream = peer.open_stream("opened", CallOptions::new()).map_err(said)?;
+        for n in 0..ITEMS {
+            let item = vec![n as u8; 16 * 1024];
+            stream.send(&item, LIMIT).map_err(said)?;
+            if stream.recv(LIMIT).map_err(said)?.as_deref() != Some(&item[..]) {
+                return Err(format!("item {n} differs from what was sent"));
+            }
+        }
+        stream.finish(LIMIT).map_err(said)?;
+        match (stream.recv(LIMIT).map_err(said)?, stream.reply()) {
+            (None, Some(reply)) if reply == "opened" => Ok(format!("{ITEMS} items of 16 KiB there and back")),
+            (item, reply) => Err(format!("the end was {item:?}, {reply:?}")),
+        }
+    })
+}
+
+fn cancelled_call(directory: &Path) -> Finding {
+    let (listener, _) = listener_in(directory, "cancelled")?;
+    exchange(&listener, &ConnectOptions::new(), |peer| {
+        match peer.request(UNANSWERED).and_then(|call| call.wait(Duration::from_millis(20))) {
+            Err(error) if error.code() == Code::Timeout => {}
+            other => return Err(format!("expected timeout, got {other:?}")),
+        }
+        // The server answers the next call once it knows that the first one was given up.
+        let started = Instant::now();
+        let reply = peer.call("next", LIMIT).map_err(said)?;
+        if reply.payload() != "next" {
+            return Err("the next call got another reply than its own".into());
+        }
+        Ok(format!("the server was told, and the next call answered after {:?}", started.elapsed()))
+    })
+}
+
 fn socket_permissions(directory: &Path) -> Finding {
     let (listener, path) = listener_in(directory, "permissions")?;
     let seen = private(&path, 0o600)?;
@@ -94,7 +160,7 @@ fn socket_permissions(directory: &Path) -> Finding {
 fn live_server_kept(directory: &Path) -> Finding {
     let (listener, path) = listener_in(directory, "live")?;
     expect(Listener::bind(&text(&path)), Code::AddressInUse)?;
-    let seen = exchange(&listener, &path_address(directory, "live")?, &ConnectOptions::new())?;
+    let seen = exchange(&listener, &ConnectOptions::new(), |peer| call(peer, 1, Who::Me))?;
     Ok(format!("a second server was refused; through the first: {seen}"))
 }
 
@@ -143,15 +209,38 @@ fn abstract_socket(_: &Path) -> Finding {
     round_trip(&Address::Abstract(name()), &connect, &listen)
 }
 
-fn round_trip(address: &Address, connect: &ConnectOptions, listen: &ListenOptions) -> Finding {
-    exchange(&Listener::bind_with(address, listen).map_err(said)?, address, connect)
+fn tcp(_: &Path) -> Finding {
+    let mut key = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).map_err(|error| error.to_string())?;
+    let secret = Secret::new(format!("{:032x}", u128::from_ne_bytes(key))).map_err(said)?;
+    let address = "tcp:127.0.0.1:0".parse().map_err(said)?;
+    let listener = Listener::bind_with(&address, &ListenOptions::new().secret(secret.clone())).map_err(said)?;
+    exchange(&listener, &ConnectOptions::new().secret(secret), |peer| call(peer, 1, Who::Unknown))
 }
 
-/// A call and a message there and back between two threads, and a ping. Ends the listener.
-fn exchange(listener: &Listener, address: &Address, options: &ConnectOptions) -> Finding {
+fn inproc(_: &Path) -> Finding {
+    let address = format!("inproc:{}", name()).parse().map_err(said)?;
+    round_trip(&address, &ConnectOptions::new(), &ListenOptions::new())
+}
+
+fn standard_streams(_: &Path) -> Finding {
+    let program = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let arguments = ["echo".as_ref(), "stdio:".as_ref()];
+    let options = ConnectOptions::new().command(&[&[program.as_os_str()], &arguments[..]].concat());
+    let peer = Peer::connect_with(&"spawn:".parse().map_err(said)?, &options, LIMIT).map_err(said)?;
+    call(&peer, 1, Who::Mine)
+}
+
+fn round_trip(address: &Address, connect: &ConnectOptions, listen: &ListenOptions) -> Finding {
+    let listener = Listener::bind_with(address, listen).map_err(said)?;
+    exchange(&listener, connect, |peer| call(peer, 1, Who::Me))
+}
+
+/// Has a client talk to a server in another thread. Ends the listener.
+fn exchange(listener: &Listener, options: &ConnectOptions, talk: impl FnOnce(&Peer) -> Finding) -> Finding {
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(listener));
-        let client = call(address, options);
+        let client = Peer::connect_with(listener.address(), options, LIMIT).map_err(said).and_then(|peer| talk(&peer));
         listener.close();
         let server = server.join().map_err(|_| "the server panicked")?;
         let seen = client?;
@@ -164,18 +253,32 @@ fn exchange(listener: &Listener, address: &Address, options: &ConnectOptions) ->
 fn serve(listener: &Listener) -> hostlane::Result<()> {
     let peer = listener.accept(LIMIT)?;
     loop {
-        match peer.recv(LIMIT) {
-            Ok(message) => message.reply(message.payload(), LIMIT)?,
+        let message = match peer.recv(LIMIT) {
+            Ok(message) => message,
             Err(error) if error.code() == Code::PeerClosed => return Ok(()),
             Err(error) => return Err(error),
+        };
+        if message.payload() == UNANSWERED {
+            message.wait_cancelled(LIMIT)?;
+            continue;
         }
+        if let Some(stream) = message.stream() {
+            while let Some(item) = stream.recv(LIMIT)? {
+                stream.send(item, LIMIT)?;
+            }
+        }
+        message.reply(message.payload(), LIMIT)?;
     }
 }
 
-fn call(address: &Address, options: &ConnectOptions) -> Finding {
-    let peer = Peer::connect_with(address, options, LIMIT).map_err(said)?;
+/// A call and a message there and back, and a ping.
+fn call(peer: &Peer, level: u8, who: Who) -> Finding {
+    let info = peer.info().map_err(said)?;
+    if info.level != level {
+        return Err(format!("agreed on level {} instead of {level}", info.level));
+    }
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
-    let reply = peer.request(&payload).and_then(|call| call.wait(LIMIT)).map_err(said)?;
+    let reply = peer.call(&payload, LIMIT).map_err(said)?;
     if reply.payload()[..] != payload[..] {
         return Err("the reply differs from what was sent".into());
     }
@@ -184,13 +287,18 @@ fn call(address: &Address, options: &ConnectOptions) -> Finding {
     if echo.payload()[..] != payload[..] {
         return Err("the echo differs from what was sent".into());
     }
-    let seen = peer.info().map_err(said)?.credentials;
     let me = (rustix::process::getpid().as_raw_nonzero().get(), rustix::process::geteuid().as_raw());
-    if seen.map(|seen| (seen.pid, seen.uid)) != Some(me) {
-        return Err(format!("the kernel reports another peer: {seen:?}"));
+    let expected = match (who, info.credentials) {
+        (Who::Me, Some(seen)) => (seen.pid, seen.uid) == me,
+        (Who::Mine, Some(seen)) => seen.pid != me.0 && seen.uid == me.1,
+        (Who::Unknown, seen) => seen.is_none(),
+        (_, None) => false,
+    };
+    if !expected {
+        return Err(format!("the kernel reports another peer: {:?}", info.credentials));
     }
     let ping = peer.ping(LIMIT).map_err(said)?;
-    Ok(format!("64 KiB there and back, ping {:.1} us", ping.as_nanos() as f64 / 1000.0))
+    Ok(format!("64 KiB there and back on level {level}, ping {:.1} us", ping.as_nanos() as f64 / 1000.0))
 }
 
 fn path_address(directory: &Path, file: &str) -> Result<Address, String> {

@@ -10,7 +10,7 @@ use crate::server::{Next, Place};
 
 /// Print every message that arrives
 ///
-/// Stays up through idle time, bad clients and silent clients; SIGINT and SIGTERM end it and remove
+/// A call is shown with its id; nobody answers it, and its caller is told so at once where the connection can tell. Stays up through idle time, bad clients and silent clients; SIGINT and SIGTERM end it and remove
 /// the socket.
 #[derive(Args)]
 pub(crate) struct Listen {
@@ -30,7 +30,7 @@ impl Listen {
         let schemas = self.schema.load()?;
         let mut left = self.count;
         let mut exit = Exit::Success;
-        self.place.serve(|client, message| {
+        self.place.serve(false, |client, message| {
             let violation = schemas.as_ref().and_then(|set| set.validate(message.channel(), message.payload()).err());
             if let Some(violation) = &violation {
                 log::warn!("{}: {violation}", client.info.peer_id);

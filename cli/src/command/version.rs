@@ -47,7 +47,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 impl Build {
     pub(crate) const THIS: Build = Build {
         protocol: "ipcprims 1.0",
-        levels: &[0],
+        levels: &[0, 1],
         target: env!("HOSTLANE_TARGET"),
         profile: env!("HOSTLANE_PROFILE"),
         opt_level: env!("HOSTLANE_OPT_LEVEL"),

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::message::{Message, Ticket};
+use crate::api::payload::Payload;
+use crate::api::peer::unexpected;
+use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
+use crate::error::Result;
 use crate::proto::channel::Channel;
-use crate::proto::level1::{Delivery, Extra};
+use crate::proto::conn::Post;
+use crate::proto::level1::{Body, Delivery, Extra, Request, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
@@ -25,7 +30,6 @@ struct Item {
     channel: Channel,
     end: usize,
     ticket: Option<Arc<Ticket>>,
-    trace: Option<Bytes>,
 }
 
 /// One message of a [`Batch`].
@@ -42,22 +46,16 @@ impl Batch {
     }
 
     pub(crate) fn reset(&mut self, lane: &Arc<Lane>) {
-        self.clear();
+        self.bytes.clear();
+        self.items.clear();
         self.lane = Some(lane.clone());
     }
 
-    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], extra: Extra) {
+    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], request: Option<Request>) {
         self.bytes.extend_from_slice(payload);
         let lane = &self.lane;
-        let ticket = extra.request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
-        self.items.push(Item { channel, end: self.bytes.len(), ticket, trace: extra.trace });
-    }
-
-    /// Lets its messages go; their memory is kept for the next ones.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.items.clear();
-        self.lane = None;
+        let ticket = request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
+        self.items.push(Item { channel, end: self.bytes.len(), ticket });
     }
 
     /// Number of messages.
@@ -98,30 +96,76 @@ impl<'a> BatchMessage<'a> {
         self.batch.items[self.at].ticket.is_some()
     }
 
-    /// What the sender gave along to follow the message by.
-    pub fn trace(&self) -> Option<&'a Bytes> {
-        self.batch.items[self.at].trace.as_ref()
+    /// Answers it as [`Message::reply`] does; inside a [cork](crate::Peer::cork) many answers leave in one write.
+    pub fn reply<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<()> {
+        let Some(lane) = &self.batch.lane else { return Err(unexpected()) };
+        let post = match self.ticket() {
+            Some(ticket) => ticket.answer(None),
+            None => Post::Message(self.channel(), With::default()),
+        };
+        lane.send(post, payload, wait.into())
     }
 
     /// A message of its own, with a copy of the bytes.
     pub fn to_message(&self) -> Option<Message> {
-        self.message(Bytes::copy_from_slice(self.payload()))
-    }
-
-    /// The request to answer, without its bytes; `None` for a one-way message.
-    pub fn to_request(&self) -> Option<Message> {
-        self.is_request().then(|| self.message(Bytes::new())).flatten()
-    }
-
-    fn message(&self, payload: Bytes) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
-        let trace = self.trace().cloned();
-        let delivery = Delivery { channel: self.channel(), payload, request: None, trace, fds: Vec::new() };
+        let payload = Bytes::copy_from_slice(self.payload());
+        let delivery = Delivery { channel: self.channel(), payload, request: None, trace: None, fds: Vec::new() };
         Some(Message::of_batch(delivery, lane, self.ticket().cloned()))
     }
 
     pub(crate) fn ticket(&self) -> Option<&'a Arc<Ticket>> {
         self.batch.items[self.at].ticket.as_ref()
+    }
+}
+
+/// One message of [`Peer::recv_into`](crate::Peer::recv_into).
+#[derive(Debug)]
+pub struct Placed {
+    /// The channel it arrived on.
+    pub channel: Channel,
+    /// Where its bytes are in the buffer; `None` when there was no room, and the message has them.
+    pub at: Option<usize>,
+    /// Its length in bytes.
+    pub len: usize,
+    /// What is left to do with it: a request to answer, a trace or descriptors to take, or bytes that found no room.
+    /// Its payload is empty when the bytes are in the buffer.
+    pub message: Option<Message>,
+}
+
+/// The caller's memory while a batch is received into it.
+pub(crate) struct Room<'a> {
+    buffer: &'a mut [u8],
+    used: usize,
+    lane: &'a Arc<Lane>,
+    most: usize,
+    placed: Vec<Placed>,
+}
+
+impl<'a> Room<'a> {
+    pub(crate) fn new(buffer: &'a mut [u8], lane: &'a Arc<Lane>, most: usize) -> Room<'a> {
+        Room { buffer, used: 0, lane, most, placed: Vec::new() }
+    }
+
+    /// Keeps a message; says whether there is room for one more.
+    pub(crate) fn place(&mut self, channel: Channel, body: Body<'_>, extra: Option<Box<Extra>>) -> bool {
+        let len = body.len();
+        let at = self.buffer.get_mut(self.used..).and_then(|rest| rest.get_mut(..len)).map(|place| {
+            place.copy_from_slice(body.as_slice());
+            self.used
+        });
+        self.used += at.map_or(0, |_| len);
+        let message = (at.is_none() || extra.is_some()).then(|| {
+            let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
+            let payload = if at.is_some() { Bytes::new() } else { body.into_bytes() };
+            Message::new(Delivery { channel, payload, request, trace, fds }, self.lane.clone())
+        });
+        self.placed.push(Placed { channel, at, len, message });
+        at.is_some() && self.placed.len() < self.most
+    }
+
+    pub(crate) fn into_placed(self) -> Vec<Placed> {
+        self.placed
     }
 }
 

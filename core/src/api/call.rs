@@ -9,10 +9,9 @@ use crate::api::message::Message;
 use crate::api::peer::unexpected;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::os::Descriptor;
 use crate::proto::channel::Channel;
-use crate::proto::conn::Post;
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome};
 
@@ -33,11 +32,40 @@ impl Call {
         Call { lane, channel, op: Some(op) }
     }
 
+    /// Whether it has ended, so that [`wait`](Call::wait) returns at once. Takes nothing from the connection.
+    pub fn is_finished(&self) -> bool {
+        self.op.is_some_and(|op| self.lane.is_finished(op))
+    }
+
     /// Waits for the reply. `timeout`; `remote_error` when the program at the other end failed it; `call_abandoned`;
     /// `connection_lost`: [`Error::sent`](crate::Error::sent) says whether the other side may have seen the request.
     pub fn wait<'a>(mut self, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let Some(op) = self.op.take() else { return Err(unexpected()) };
-        match self.lane.finish(op, wait.into())? {
+        self.reply(self.lane.finish(op, wait.into()))
+    }
+
+    /// Waits for the reply, and keeps the call when that takes too long: after `timeout` and `interrupted` it may be
+    /// waited for again. Errors as of [`wait`](Call::wait); `invalid_argument` once it has ended.
+    pub fn try_wait<'a>(&mut self, wait: impl Into<Wait<'a>>) -> Result<Message> {
+        let Some(op) = self.op else {
+            return Err(Error::new(Code::InvalidArgument, "the reply to this call was taken already"));
+        };
+        let result = self.lane.finish(op, wait.into().keep());
+        let open = matches!(&result, Err(e) if matches!(e.code(), Code::Timeout | Code::Interrupted));
+        // One that timed out by itself is no longer known, and giving it up is without effect.
+        if !open {
+            self.op = None;
+        }
+        self.reply(result)
+    }
+
+    /// Whether [`wait`](Call::wait) would return at once. Looks at what has arrived.
+    pub fn is_done(&self) -> bool {
+        self.op.is_none_or(|op| self.lane.has_ended(op))
+    }
+
+    fn reply(&self, result: Result<Outcome>) -> Result<Message> {
+        match result? {
             Outcome::Reply(payload) => Ok(Message::reply_to_call(self.channel, payload, self.lane.clone())),
             _ => Err(unexpected()),
         }
@@ -72,7 +100,8 @@ impl CallOptions {
         self
     }
 
-    /// When the caller stops waiting; the other side is told how long that is. Waiting for the reply has its own limit.
+    /// When the caller stops waiting: the call, or stream, then ends with `timeout` on this side and is over for the other,
+    /// which is told how long it has. A wait for the reply may end before.
     pub fn deadline(mut self, at: Instant) -> Self {
         self.with.deadline = Some(at);
         self
@@ -97,9 +126,21 @@ impl CallOptions {
         self
     }
 
-    pub(crate) fn into_request(self) -> (Channel, Post) {
-        let channel = self.channel.unwrap_or(Channel::COMMAND);
-        (channel, Post::Request(channel, self.with))
+    /// The same for another attempt; descriptors went with the first.
+    pub(crate) fn again(&self) -> CallOptions {
+        let With { deadline, idempotency, trace, .. } = &self.with;
+        let with =
+            With { deadline: *deadline, idempotency: idempotency.clone(), trace: trace.clone(), fds: Vec::new() };
+        CallOptions { channel: self.channel, with }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn told_deadline(&self) -> Option<Instant> {
+        self.with.deadline
+    }
+
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.with.idempotency.is_some()
     }
 
     pub(crate) fn into_parts_or(self, channel: Channel) -> (Channel, With) {

@@ -1,5 +1,7 @@
 //! Who the other side is and what was agreed.
 
+use std::time::Duration;
+
 use crate::proto::channel::Channel;
 
 /// Facts about a connection; they do not change while it lives.
@@ -27,6 +29,10 @@ pub struct Info {
     pub address: String,
     /// Largest payload this side accepts and sends, in bytes.
     pub max_message: usize,
+    /// Calls of this side that the other side serves at a time.
+    pub max_calls: usize,
+    /// The other side asks for a sign of life when it hears nothing for so long. `None`: it does not.
+    pub peer_keepalive: Option<Duration>,
 }
 
 /// Identity of the process at the other end when it connected or listened, from the kernel

@@ -9,8 +9,6 @@ use crate::api::peer::Peer;
 use crate::api::stats::ListenerStats;
 use crate::api::wait::Wait;
 use crate::driver::acceptor::Acceptor;
-use crate::driver::lane::{Driver, Lane};
-use crate::driver::turn::Turn;
 use crate::error::{Error, Result};
 
 /// A server's address.
@@ -62,7 +60,9 @@ impl Listener {
     /// it is `peer_closed`.
     pub fn accept<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Peer> {
         let made = self.acceptor.accept(wait.into())?;
-        Ok(Peer::of(Lane::new(made, |_| Driver::Direct(Turn::default()))))
+        let lane = made.into_direct();
+        lane.attach_for_keepalive()?;
+        Ok(Peer::of(lane))
     }
 
     /// The address as given; where a TCP port of 0 was, the real one.

@@ -28,7 +28,8 @@ pub struct Message {
     channel: Channel,
     payload: Bytes,
     trace: Option<Bytes>,
-    fds: Arc<std::sync::Mutex<Vec<Descriptor>>>,
+    /// Few messages have any.
+    fds: Option<Arc<std::sync::Mutex<Vec<Descriptor>>>>,
     lane: Arc<Lane>,
     ticket: Option<Arc<Ticket>>,
 }
@@ -65,7 +66,8 @@ impl Message {
     pub(crate) fn new(delivery: Delivery, lane: Arc<Lane>) -> Message {
         let Delivery { channel, payload, request, trace, fds } = delivery;
         let ticket = request.map(|request| Ticket::new(lane.clone(), request));
-        Message { channel, payload, trace, fds: Arc::new(std::sync::Mutex::new(fds)), lane, ticket }
+        let fds = (!fds.is_empty()).then(|| Arc::new(std::sync::Mutex::new(fds)));
+        Message { channel, payload, trace, fds, lane, ticket }
     }
 
     pub(crate) fn of_batch(delivery: Delivery, lane: Arc<Lane>, ticket: Option<Arc<Ticket>>) -> Message {
@@ -129,7 +131,17 @@ impl Message {
 
     /// The descriptors that came with it; whoever takes them owns them. The rest is closed with the last clone.
     pub fn take_fds(&self) -> Vec<Descriptor> {
-        std::mem::take(&mut lock(&self.fds))
+        self.fds.as_ref().map(|fds| std::mem::take(&mut *lock(fds))).unwrap_or_default()
+    }
+
+    /// Whether descriptors came with it that nobody has taken.
+    pub fn has_fds(&self) -> bool {
+        self.fds.as_ref().is_some_and(|fds| !lock(fds).is_empty())
+    }
+
+    /// Whether this request opened a [`stream`](Message::stream).
+    pub fn is_stream(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|t| t.request.stream)
     }
 
     /// Whether an answer is no longer wanted: given already, or the caller left, ran out of time, or lost the connection.

@@ -14,6 +14,27 @@ use crate::proto::conn::{Config, Role};
 use crate::proto::level1::{self, Policy};
 use crate::proto::offer::{self, Level, Own};
 
+/// Whether a blocking wait looks at the connection again and again for a moment before it sleeps.
+///
+/// Sleeping costs a wake-up, which is most of what a small round trip takes between two processors.
+/// Spinning saves it when the other side answers at once, at the price of processor time. Both sides
+/// have to do it for the full gain. It holds for blocking calls alone, never for a
+/// [`Context`](crate::Context), and at most one thread of a process spins at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Spin {
+    /// As long as it pays: at most [`MAX_SPIN`](crate::limits::MAX_SPIN) and no longer than a wake-up was
+    /// seen to take, after waits that were answered while spinning, else a rare try. Never when both
+    /// sides may have to share one processor, or the process has a quota below one and a half.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Up to so many microseconds before each sleep, whatever came of it before; at most
+    /// [`MAX_FIXED_SPIN`](crate::limits::MAX_FIXED_SPIN), 0 is the same as `Off`. For processors set aside for it.
+    Micros(u32),
+}
+
 /// What both sides can set.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
@@ -28,6 +49,7 @@ pub(crate) struct Common {
     pub(crate) max_calls: usize,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) policies: Vec<(Channel, Policy)>,
+    pub(crate) spin: Spin,
 }
 
 impl Default for Common {
@@ -44,6 +66,7 @@ impl Default for Common {
             max_calls: limits::MAX_CALLS,
             keepalive: None,
             policies: Vec::new(),
+            spin: Spin::Auto,
         }
     }
 }
@@ -56,6 +79,11 @@ impl Common {
         }
         if self.max_message == 0 || self.max_message > limits::MAX_MESSAGE {
             return invalid(format!("max_message must be 1 to {} bytes", limits::MAX_MESSAGE));
+        }
+        if let Spin::Micros(micros) = self.spin
+            && Duration::from_micros(micros.into()) > limits::MAX_FIXED_SPIN
+        {
+            return invalid(format!("a wait spins at most {:?}", limits::MAX_FIXED_SPIN));
         }
         if self.handshake_timeout.is_zero() {
             return invalid("the handshake timeout must not be zero".to_owned());
@@ -180,6 +208,12 @@ macro_rules! common_setters {
             self.common.max_message = bytes;
             self
         }
+
+        /// Whether blocking waits on the connection spin before they sleep; default [`Spin::Auto`].
+        pub fn spin(mut self, spin: Spin) -> Self {
+            self.common.spin = spin;
+            self
+        }
     };
 }
 
@@ -211,11 +245,13 @@ impl ConnectOptions {
 pub struct ListenOptions {
     pub(crate) common: Common,
     pub(crate) backlog: i32,
+    /// A client nobody waits for in `accept` is refused instead of kept.
+    pub(crate) only_awaited: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions { common: Common::default(), backlog: limits::LISTEN_BACKLOG }
+        ListenOptions { common: Common::default(), backlog: limits::LISTEN_BACKLOG, only_awaited: false }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::addr::Address;
-use crate::api::batch::Batch;
+use crate::api::batch::{Batch, Placed, Room};
 use crate::api::call::{Call, CallOptions};
 use crate::api::info::Info;
 use crate::api::message::Message;
@@ -13,8 +13,7 @@ use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::stream::Stream;
 use crate::api::wait::Wait;
-use crate::driver::lane::{self, Driver, Lane};
-use crate::driver::turn::Turn;
+use crate::driver::lane::{self, Lane};
 use crate::error::{Code, Error, Result};
 use crate::os::dial::Dial;
 use crate::os::trust;
@@ -27,7 +26,7 @@ use crate::proto::level1::With;
 ///
 /// All methods take `&self` and may be called from many threads at once; messages never interleave.
 /// In blocking use bytes move, and the other side's pings are answered, while some thread is inside
-/// a call on the peer. Dropping the peer closes the connection.
+/// a call on the peer, or always after [`attach`](Peer::attach). Dropping the peer closes the connection.
 ///
 /// Any call may give `closed`, `forked`, `wrong_driver`, or the error that ended the connection.
 #[derive(Debug)]
@@ -64,8 +63,9 @@ impl Peer {
         }
         let allowed = trust::allowed_uids(address, &options.common);
         let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
-        let lane = Lane::new(made, |_| Driver::Direct(Turn::default()));
+        let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
+        lane.attach_for_keepalive()?;
         Ok(Peer::of(lane))
     }
 
@@ -75,6 +75,19 @@ impl Peer {
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {
         &self.lane
+    }
+
+    /// Has the process's I/O thread move this connection's bytes while no call on it does: the other side's
+    /// pings are answered, its messages collected up to [`RECV_QUEUE`](crate::limits::RECV_QUEUE), and its
+    /// end is noticed, whatever the program does meanwhile. Blocking calls cost about the same as before. The
+    /// thread, named `hostlane-io`, is one per process, runs nothing of the program's and takes no signals.
+    ///
+    /// A connection with a keepalive of either side has it from the start.
+    ///
+    /// Idempotent. `wrong_driver` for a peer of a context, `too_many_files`, and the system's error when no
+    /// thread can be started.
+    pub fn attach(&self) -> Result<()> {
+        self.lane.attach()
     }
 
     /// Sends one message; returns once the kernel has all of it.
@@ -118,6 +131,12 @@ impl Peer {
         Cork { peer: self, held: true }
     }
 
+    /// Ends one cork whose guard was forgotten, for those who cannot keep a guard, such as other languages. One too many
+    /// changes nothing.
+    pub fn uncork(&self) {
+        self.lane.with(|conn| conn.cork(false));
+    }
+
     /// Receives the oldest message of any channel.
     ///
     /// `timeout` (nothing is lost, call again). After the last message `peer_closed`, `truncated` or
@@ -133,8 +152,8 @@ impl Peer {
         loop {
             let lane = &self.lane;
             lane.with_checked(|conn| {
-                conn.recv_many(None, |channel, payload, extra| {
-                    batch.push(channel, payload, extra);
+                conn.recv_many(None, |channel, body, extra| {
+                    batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
                     batch.len() < most
                 })
             })?;
@@ -148,17 +167,61 @@ impl Peer {
     /// Receives all that is there, at most `most` messages, without waiting, whatever drives the peer. The end of the
     /// connection is no error here: [`Context::readable`](crate::Context::readable) tells it.
     pub fn try_recv_batch(&self, batch: &mut Batch, most: usize) -> Result<()> {
-        self.try_recv_bytes(batch, most, usize::MAX)
-    }
-
-    /// The same, and stops once `bytes` bytes of payloads are exceeded.
-    pub fn try_recv_bytes(&self, batch: &mut Batch, most: usize, bytes: usize) -> Result<()> {
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
-            conn.recv_many(None, |channel, payload, extra| {
-                batch.push(channel, payload, extra);
-                batch.len() < most && batch.bytes() <= bytes
+            conn.recv_many(None, |channel, body, extra| {
+                batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
+                batch.len() < most
             })
+        })
+    }
+
+    /// Receives into the caller's memory: all that is there, at most `most` messages, payloads one behind the other,
+    /// waiting for the first. The first that finds too little room keeps its payload for itself and ends the batch, so
+    /// nothing is lost. The same errors as [`recv`](Peer::recv).
+    pub fn recv_into<'a>(&self, buffer: &mut [u8], most: usize, wait: impl Into<Wait<'a>>) -> Result<Vec<Placed>> {
+        let mut wait = wait.into();
+        loop {
+            let placed = self.try_recv_into(buffer, most)?;
+            if !placed.is_empty() {
+                return Ok(placed);
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer; empty when nothing is there, as of
+    /// [`try_recv_batch`](Peer::try_recv_batch).
+    pub fn try_recv_into(&self, buffer: &mut [u8], most: usize) -> Result<Vec<Placed>> {
+        let mut room = Room::new(buffer, &self.lane, most);
+        if most > 0 {
+            self.lane
+                .with_checked(|conn| conn.recv_many(None, |channel, body, extra| room.place(channel, body, extra)))?;
+        }
+        Ok(room.into_placed())
+    }
+
+    /// Appends all messages that are there to `out`, at most `most` of them, waiting for the first; each is one of its
+    /// own. The same errors as [`recv`](Peer::recv).
+    pub fn recv_all<'a>(&self, out: &mut Vec<Message>, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        let before = out.len();
+        loop {
+            self.try_recv_all(out, most)?;
+            if out.len() > before {
+                return Ok(());
+            }
+            self.lane.run_with(&mut wait, |conn, op| conn.readable(op, None))?;
+        }
+    }
+
+    /// The same without waiting, whatever drives the peer. The end of the connection is no error here:
+    /// [`Context::readable`](crate::Context::readable) tells it.
+    pub fn try_recv_all(&self, out: &mut Vec<Message>, most: usize) -> Result<()> {
+        self.lane.with_checked(|conn| {
+            let messages = std::iter::from_fn(|| conn.take_oldest()).take(most);
+            out.extend(messages.map(|delivery| Message::new(delivery, self.lane.clone())));
+            Ok(())
         })
     }
 
@@ -183,8 +246,18 @@ impl Peer {
 
     /// Starts a call with what `options` says.
     pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
-        let (channel, post) = options.into_request();
-        let op = self.lane.start_call(post, payload)?;
+        let (channel, with) = options.into_parts();
+        self.start_call(channel, with.deadline, with, payload)
+    }
+
+    fn start_call(
+        &self,
+        channel: Channel,
+        deadline: Option<Instant>,
+        with: With,
+        payload: impl Payload,
+    ) -> Result<Call> {
+        let op = self.lane.start_call(Post::Request(channel, with), payload, deadline)?;
         Ok(Call::new(self.lane.clone(), channel, op))
     }
 
@@ -192,11 +265,9 @@ impl Peer {
     /// [`request`](Peer::request) and [`Call::wait`].
     pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let wait = wait.into();
-        let options = match wait.deadline {
-            Some(at) => CallOptions::new().deadline(at),
-            None => CallOptions::new(),
-        };
-        self.request_with(payload, options)?.wait(wait)
+        // The wait itself sees to its deadline.
+        let with = With { deadline: wait.deadline, ..With::default() };
+        self.start_call(Channel::COMMAND, None, with, payload)?.wait(wait)
     }
 
     /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of
@@ -229,6 +300,11 @@ impl Peer {
     /// Messages not yet received are dropped. Does nothing in a forked child.
     pub fn close(&self) {
         self.lane.close();
+    }
+
+    /// Whether the connection has not ended, as far as this side has noticed.
+    pub fn is_open(&self) -> bool {
+        self.lane.peek(|conn| conn.is_open())
     }
 
     /// Who the other side is and what was agreed.

@@ -82,6 +82,14 @@ impl Stream {
         lock(&self.reply).clone()
     }
 
+    /// What dropping it does, now: for its caller the call is given up unless it has ended, and whoever waits in it gets
+    /// `cancelled`. Idempotent; without effect on the other side, whose [`Message`](crate::Message) answers.
+    pub fn close(&self) {
+        if self.ticket.is_none() {
+            self.lane.with(|conn| conn.drop_stream(self.id));
+        }
+    }
+
     pub(crate) fn keep_reply(&self, reply: Option<Bytes>) {
         if reply.is_some() {
             *lock(&self.reply) = reply;
@@ -91,9 +99,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.ticket.is_none() {
-            self.lane.with(|conn| conn.drop_stream(self.id));
-        }
+        self.close();
     }
 }
 

@@ -19,10 +19,19 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Wait<'a> {
     pub(crate) deadline: Option<Instant>,
+    pub(crate) apart: Option<Apart<'a>>,
+    /// What is waited for is not given up with the wait.
+    pub(crate) keep: bool,
     on_interrupt: Option<Hook<'a>>,
 }
 
 type Hook<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
+
+/// What stands before a sleep.
+pub(crate) struct Apart<'a> {
+    pub(crate) look: Duration,
+    pub(crate) hook: &'a mut dyn FnMut(&mut dyn FnMut()),
+}
 
 impl<'a> Wait<'a> {
     /// No deadline.
@@ -44,6 +53,20 @@ impl<'a> Wait<'a> {
         self
     }
 
+    /// For hosts that hold a lock of their own, which must not be held by a thread that sleeps. The call looks at the
+    /// connection again and again for as long as `look`, once if that is zero, without sleeping. If that does not
+    /// finish it, `hook` gets the rest of the wait, which it has to run, once, on this thread: with the lock let go.
+    pub fn apart(mut self, look: Duration, hook: &'a mut dyn FnMut(&mut dyn FnMut())) -> Wait<'a> {
+        self.apart = Some(Apart { look, hook });
+        self
+    }
+
+    /// The wait alone ends at its deadline, or on a signal; what it waits for goes on.
+    pub(crate) fn keep(mut self) -> Wait<'a> {
+        self.keep = true;
+        self
+    }
+
     /// Asks the hook, if there is one.
     pub(crate) fn interrupted(&mut self) -> ControlFlow<()> {
         match &mut self.on_interrupt {
@@ -56,13 +79,13 @@ impl<'a> Wait<'a> {
 impl From<Duration> for Wait<'_> {
     /// A duration too long for the clock means for ever.
     fn from(limit: Duration) -> Self {
-        Wait { deadline: Instant::now().checked_add(limit), on_interrupt: None }
+        Wait { deadline: Instant::now().checked_add(limit), ..Wait::default() }
     }
 }
 
 impl From<Instant> for Wait<'_> {
     fn from(deadline: Instant) -> Self {
-        Wait { deadline: Some(deadline), on_interrupt: None }
+        Wait { deadline: Some(deadline), ..Wait::default() }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Made;
 use crate::driver::turn::{self, Shared, Turn};
-use crate::driver::{carry, lock};
+use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::os::carrier::Carrier;
@@ -47,6 +47,8 @@ struct State {
     address: String,
     options: Common,
     allowed: Option<Vec<u32>>,
+    /// Clients beyond those who are waited for are refused.
+    only_awaited: bool,
     /// `None` once closed.
     socket: Option<ListenSocket>,
     /// The socket had one client, and that is gone.
@@ -58,10 +60,19 @@ struct State {
     half_open: BTreeMap<u64, HalfOpen>,
     last_token: u64,
     ready: VecDeque<Made>,
-    waiting: VecDeque<(OpId, Option<Instant>)>,
+    waiting: VecDeque<Waiting>,
     driver: Option<Driver>,
     refusals: VecDeque<Refusal>,
     stats: ListenerStats,
+}
+
+/// An accept that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    op: OpId,
+    deadline: Option<Instant>,
+    /// It gets the client; otherwise it is only told that one is ready.
+    takes: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +102,7 @@ impl Acceptor {
                 address: socket.address().to_string(),
                 allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
+                only_awaited: options.only_awaited,
                 socket: Some(socket),
                 over: false,
                 watched: READ,
@@ -115,7 +127,7 @@ impl Acceptor {
     pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
         self.stamp.check()?;
         let op = {
-            let mut state = lock(&self.state);
+            let mut state = lock_telling(&self.state);
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Turn::default())) {
                 return Err(Error::new(Code::WrongDriver, "a context drives this listener: use its accept"));
             }
@@ -126,7 +138,7 @@ impl Acceptor {
             let turn = state.turn();
             let op = turn.new_op();
             turn.expect(op);
-            state.waiting.push_back((op, None));
+            state.waiting.push_back(Waiting { op, deadline: None, takes: true });
             state.watch_listener();
             op
         };
@@ -135,13 +147,32 @@ impl Acceptor {
 
     /// An accept driven by a context, which the listener joins with its first.
     pub(crate) fn submit_accept(self: &Arc<Acceptor>, hub: &Arc<Hub>, deadline: Option<Instant>) -> Result<OpId> {
-        self.stamp.check()?;
-        let mut state = lock(&self.state);
-        state.check_open()?;
-        if state.waiting.len() >= limits::MAX_ACCEPTS {
-            let limit = limits::MAX_ACCEPTS;
-            return Err(Error::new(Code::QueueFull, format!("{limit} accepts are pending on this listener")));
+        let mut state = self.join(hub)?;
+        let op = state.wait(hub, deadline, true)?;
+        state.settle();
+        Ok(op)
+    }
+
+    /// A client that is ready, or an accept that will be told when one is.
+    pub(crate) fn poll_accept(
+        self: &Arc<Acceptor>,
+        hub: &Arc<Hub>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Made, OpId>> {
+        let mut state = self.join(hub)?;
+        if let Some(made) = state.take_ready() {
+            return Ok(Ok(made));
         }
+        let op = state.wait(hub, deadline, false)?;
+        state.settle();
+        Ok(Err(op))
+    }
+
+    /// Has `hub` drive this listener, if nothing else does.
+    fn join(self: &Arc<Acceptor>, hub: &Arc<Hub>) -> Result<Telling<'_, State>> {
+        self.stamp.check()?;
+        let mut state = lock_telling(&self.state);
+        state.check_open()?;
         if state.driver.is_none() {
             let mut seat = hub.seat_acceptor(self);
             seat.watch(self.epoll.as_fd(), READ);
@@ -151,18 +182,12 @@ impl Acceptor {
             Some(Driver::Seated(seat)) => seat.check(hub)?,
             _ => return Err(Error::new(Code::WrongDriver, "this listener is used with blocking accepts")),
         }
-        let op = hub.new_op();
-        if let Some(Driver::Seated(seat)) = &state.driver {
-            seat.expect(op);
-        }
-        state.waiting.push_back((op, deadline));
-        state.settle();
-        Ok(op)
+        Ok(state)
     }
 
     /// Something is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         if alarm && let Some(Driver::Seated(seat)) = &mut state.driver {
             seat.alarm_rang();
         }
@@ -170,14 +195,14 @@ impl Acceptor {
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
-        lock(&self.state).end_accept(op, Code::Cancelled);
+        lock_telling(&self.state).end_accept(op, Code::Cancelled);
     }
 
     pub(crate) fn close(&self) {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
         if let Some(socket) = state.socket.take() {
             // Closing would take it out too, unless the descriptor is not the only one.
@@ -186,7 +211,7 @@ impl Acceptor {
         }
         state.half_open.clear();
         state.ready.clear();
-        let waiting: Vec<OpId> = state.waiting.iter().map(|&(op, _)| op).collect();
+        let waiting: Vec<OpId> = state.waiting.iter().map(|w| w.op).collect();
         for op in waiting {
             state.end_accept(op, Code::Closed);
         }
@@ -211,10 +236,23 @@ impl Acceptor {
 impl State {
     fn check_open(&self) -> Result<()> {
         match self.socket {
-            Some(_) if self.over => Err(over()),
+            Some(_) if self.over && self.ready.is_empty() => Err(over()),
             Some(_) => Ok(()),
             None => Err(closed()),
         }
+    }
+
+    fn wait(&mut self, hub: &Hub, deadline: Option<Instant>, takes: bool) -> Result<OpId> {
+        if self.waiting.len() >= limits::MAX_ACCEPTS {
+            let limit = limits::MAX_ACCEPTS;
+            return Err(Error::new(Code::QueueFull, format!("{limit} accepts are pending on this listener")));
+        }
+        let op = hub.new_op();
+        if let Some(Driver::Seated(seat)) = &self.driver {
+            seat.expect(op);
+        }
+        self.waiting.push_back(Waiting { op, deadline, takes });
+        Ok(op)
     }
 
     fn take_ready(&mut self) -> Option<Made> {
@@ -223,15 +261,17 @@ impl State {
         Some(made)
     }
 
+    /// Clients who were granted a place and have not finished their handshake.
+    fn granted(&self) -> usize {
+        self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count()
+    }
+
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
         let Some(socket) = &self.socket else { return };
         let room = match socket.shared() {
             // The next server can have whom nobody here waits for. Who was granted a place is about to take it.
-            true => {
-                let granted = self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count();
-                self.waiting.len() > granted
-            }
+            true => self.waiting.len() > self.granted(),
             false => self.ready.len() < limits::MAX_READY,
         };
         let listening = room && self.resume_at.is_none() && !self.over;
@@ -259,6 +299,7 @@ impl State {
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // The client stays in the backlog and is served once something was freed.
                     self.stats.pauses += 1;
+                    report::paused(&self.address);
                     self.resume_at = Some(now + limits::ACCEPT_BACKOFF);
                     return false;
                 }
@@ -306,6 +347,12 @@ impl State {
 
     /// Reads what the client sent and moves it on.
     fn advance(&mut self, token: u64, now: Instant) {
+        let awaited = !self.only_awaited
+            || self.half_open.get(&token).is_some_and(|c| !c.conn.agreed().peer_id.is_empty())
+            || self.waiting.len() > self.granted() + self.ready.len();
+        if !awaited {
+            return self.refuse(token, Error::new(Code::QueueFull, "the other side has whom it waited for"));
+        }
         if let Some(client) = self.half_open.get_mut(&token) {
             // A handshake is small; what may be left is pipelined, and read by whoever gets the connection.
             let _ = carry::fill(&mut client.conn, &client.carrier, now);
@@ -332,15 +379,19 @@ impl State {
         let _ = self.epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
         match failure {
             None => {
+                let mut client = client;
+                report::conn(&mut client.conn, &self.address);
                 self.stats.accepted += 1;
                 self.ready.push_back(Made {
                     carrier: client.carrier,
                     conn: client.conn,
                     credentials: client.credentials,
                     address: self.address.clone(),
+                    spin: self.options.spin,
                 });
             }
             Some(error) => {
+                report::refused(&self.address, &error);
                 *self.stats.refused.entry(error.code()).or_default() += 1;
                 if self.refusals.len() == limits::MAX_REFUSALS {
                     self.refusals.pop_front();
@@ -352,17 +403,24 @@ impl State {
 
     /// Matches finished handshakes with accepts, and hands the accepts over.
     fn settle(&mut self) {
-        let mut finished = Vec::new();
+        let (mut finished, mut told) = (Vec::new(), Vec::new());
         while !self.ready.is_empty()
-            && let Some((op, _)) = self.waiting.pop_front()
-            && let Some(made) = self.ready.pop_front()
+            && let Some(Waiting { op, takes, .. }) = self.waiting.pop_front()
         {
-            finished.push((op, Ok(made)));
+            match takes {
+                true => finished.extend(self.ready.pop_front().map(|made| (op, Ok(made)))),
+                false => told.push(op),
+            }
         }
         if self.over {
-            finished.extend(self.waiting.drain(..).map(|(op, _)| (op, Err(over()))));
+            finished.extend(self.waiting.drain(..).map(|w| (w.op, Err(over()))));
         }
         self.hand_over(finished);
+        if let Some(Driver::Seated(seat)) = &self.driver
+            && !told.is_empty()
+        {
+            seat.tell(told);
+        }
         self.watch_listener();
         let timeout = self.next_timeout();
         if let Some(Driver::Seated(seat)) = &mut self.driver {
@@ -379,7 +437,7 @@ impl State {
     }
 
     fn end_accept(&mut self, op: OpId, code: Code) {
-        let Some(at) = self.waiting.iter().position(|&(o, _)| o == op) else { return };
+        let Some(at) = self.waiting.iter().position(|w| w.op == op) else { return };
         self.waiting.remove(at);
         let error = if code == Code::Closed { closed() } else { turn::given_up(code) };
         self.hand_over(vec![(op, Err(error))]);
@@ -404,7 +462,7 @@ impl Shared for State {
 
     fn next_timeout(&mut self) -> Option<Instant> {
         let handshakes = self.half_open.values_mut().filter_map(|c| c.conn.next_timeout());
-        let accepts = self.waiting.iter().filter_map(|&(_, deadline)| deadline);
+        let accepts = self.waiting.iter().filter_map(|w| w.deadline);
         handshakes.chain(accepts).chain(self.resume_at).min()
     }
 
@@ -431,7 +489,7 @@ impl Shared for State {
             }
         }
         let expired: Vec<OpId> =
-            self.waiting.iter().filter(|(_, d)| d.is_some_and(|d| d <= now)).map(|&(op, _)| op).collect();
+            self.waiting.iter().filter(|w| w.deadline.is_some_and(|d| d <= now)).map(|w| w.op).collect();
         self.settle();
         for op in expired {
             self.end_accept(op, Code::Timeout);

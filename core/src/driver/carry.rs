@@ -13,12 +13,21 @@ use crate::proto::conn::Conn;
 /// Reads in one turn, so that one busy connection cannot starve the others.
 const READS_PER_TURN: usize = 16;
 
-/// Reads what has arrived, as far as the connection wants it. Says whether more may be there: the
-/// turn was over, or a read was filled exactly.
-pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> bool {
-    for _ in 0..READS_PER_TURN {
+/// What came of reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filled {
+    /// Bytes came, or the end.
+    pub(crate) any: bool,
+    /// More may be there: the turn was over, or a read was filled exactly.
+    pub(crate) more: bool,
+}
+
+/// Reads what has arrived, as far as the connection wants it.
+pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
+    for turn in 0..READS_PER_TURN {
+        let so_far = Filled { any: turn > 0, more: false };
         if !conn.wants_read() {
-            return false;
+            return so_far;
         }
         let wants_fds = conn.passes_fds();
         let (buffer, offered) = conn.read_buffer();
@@ -26,7 +35,7 @@ pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> bool {
         match carrier.read(buffer, offered, wants_fds.then_some(&mut fds)) {
             Ok(0) => {
                 conn.hung_up();
-                return false;
+                return Filled { any: true, more: false };
             }
             Ok(n) => {
                 if !fds.is_empty() {
@@ -35,27 +44,27 @@ pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> bool {
                 conn.received(n, offered, now);
                 // A short read emptied the carrier; asking again would cost a call to hear so.
                 if n < offered {
-                    return false;
+                    return Filled { any: true, more: false };
                 }
                 // One that ended with a frame most likely did too; a poll tells at once if not.
                 if !conn.inside_frame() {
-                    return true;
+                    return Filled { any: true, more: true };
                 }
             }
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return false,
+            Err(Errno::AGAIN) => return so_far,
             Err(e) => {
                 conn.read_failed(Error::os("the connection ended", e));
-                return false;
+                return Filled { any: true, more: false };
             }
         }
     }
-    true
+    Filled { any: true, more: true }
 }
 
 /// Writes what is queued, as far as the carrier takes it.
 pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
-    loop {
+    while conn.wants_write() {
         conn.stage();
         if !conn.wants_write() {
             return;

@@ -96,7 +96,8 @@ pub enum Outcome {
     Pong(Duration),
     /// Of [`drain`](Context::drain).
     Drained,
-    /// Of [`readable`](Context::readable).
+    /// Of [`readable`](Context::readable), and of [`poll_recv`](Context::poll_recv),
+    /// [`poll_accept`](Context::poll_accept) and [`poll_stream_recv`](Context::poll_stream_recv) that had to wait.
     Readable,
     /// Of [`stream_recv`](Context::stream_recv).
     Item(Bytes),
@@ -105,6 +106,8 @@ pub enum Outcome {
     StreamEnd(Option<Bytes>),
     /// Of [`call_ended`](Context::call_ended).
     CallEnded,
+    /// Of [`timer`](Context::timer).
+    Elapsed,
 }
 
 impl Context {
@@ -175,9 +178,26 @@ impl Context {
         listener.acceptor().submit_accept(self.hub(), deadline).map(Started::Pending)
     }
 
+    /// The next peer of `listener`, if there is one. Otherwise as [`poll_recv`](Context::poll_recv): no client is
+    /// lost with an operation that is given up.
+    pub fn poll_accept(&self, listener: &Listener, deadline: Option<Instant>) -> Result<Started> {
+        self.hub().check()?;
+        Ok(match listener.acceptor().poll_accept(self.hub(), deadline)? {
+            Ok(made) => Started::Done(Outcome::Accepted(self.hub().admit(made))),
+            Err(op) => Started::Pending(op),
+        })
+    }
+
     /// Receives the oldest message of `channel`, or of any; errors as of [`Peer::recv`].
     pub fn recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
         self.start(peer.lane(), |conn, op| conn.recv(op, channel, deadline))
+    }
+
+    /// The oldest message of `channel`, or of any, if there is one. Otherwise it completes with [`Outcome::Readable`] once
+    /// there may be one, and is called again: an operation that waits takes nothing, so nothing is lost when it
+    /// is given up or its completion comes too late. Errors as of [`Peer::recv`].
+    pub fn poll_recv(&self, peer: &Peer, channel: Option<Channel>, deadline: Option<Instant>) -> Result<Started> {
+        self.start(peer.lane(), |conn, op| conn.poll_recv(op, channel, deadline))
     }
 
     /// Sends a message; errors as of [`Peer::send`].
@@ -209,7 +229,7 @@ impl Context {
         self.request_with(peer, payload, CallOptions::default(), deadline)
     }
 
-    /// Calls the other side with what `options` says; a deadline given here and none there is told too.
+    /// Calls the other side with what `options` says; the sooner of two deadlines counts, and is told.
     pub fn request_with(
         &self,
         peer: &Peer,
@@ -218,7 +238,8 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Result<Started> {
         let (channel, mut with) = options.into_parts();
-        with.deadline = with.deadline.or(deadline);
+        let deadline = with.deadline.into_iter().chain(deadline).min();
+        with.deadline = deadline;
         self.start_post(peer.lane(), Post::Request(channel, with), payload, deadline)
     }
 
@@ -277,6 +298,12 @@ impl Context {
         self.start(stream.lane(), |conn, op| conn.stream_recv(op, id, deadline))
     }
 
+    /// The next item of a stream, or its end, if it is there. Otherwise as [`poll_recv`](Context::poll_recv).
+    pub fn poll_stream_recv(&self, stream: &Stream, deadline: Option<Instant>) -> Result<Started> {
+        let id = stream.call_id();
+        self.start(stream.lane(), |conn, op| conn.poll_stream_recv(op, id, deadline))
+    }
+
     /// Measures a round trip; errors as of [`Peer::ping`].
     pub fn ping(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
         let now = Instant::now();
@@ -286,6 +313,12 @@ impl Context {
     /// Ends the connection in order; errors as of [`Peer::drain`].
     pub fn drain(&self, peer: &Peer, deadline: Option<Instant>) -> Result<Started> {
         self.start(peer.lane(), |conn, op| conn.drain(op, deadline))
+    }
+
+    /// Completes at `at`, or a moment later.
+    pub fn timer(&self, at: Instant) -> Result<Started> {
+        self.hub().check()?;
+        Ok(Started::Pending(self.hub().timer(at)))
     }
 
     /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call
@@ -298,6 +331,11 @@ impl Context {
     /// descriptor stays readable so that every waiting loop finds out. Idempotent.
     pub fn close(&self) {
         self.hub().close();
+    }
+
+    /// Makes the descriptor readable once.
+    pub(crate) fn nudge(&self) {
+        self.hub().nudge();
     }
 
     fn hub(&self) -> &Arc<Hub> {

@@ -17,6 +17,7 @@ use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
+use crate::log::Scope;
 use crate::os::dial::Dial;
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
@@ -64,6 +65,8 @@ enum Member {
     Lane(Arc<Lane>),
     Acceptor(Arc<Acceptor>),
     Dial(Arc<Dialling>),
+    /// An operation that ends at its time.
+    Timer(OpId),
 }
 
 /// A connect that found the server's backlog full.
@@ -144,6 +147,7 @@ impl Hub {
         if budget == 0 {
             return Err(Error::new(Code::InvalidArgument, "a budget of no completion makes no progress"));
         }
+        let _scope = Scope::enter();
         let _turn = lock(&self.turn);
         let queued = {
             let mut queue = lock(&self.queue);
@@ -217,6 +221,10 @@ impl Hub {
                 self.dial_again(token, &dialling);
                 false
             }
+            Some(Member::Timer(op)) => {
+                self.end_timer(token, op, Ok(Outcome::Elapsed));
+                false
+            }
             None => false,
         }
     }
@@ -282,6 +290,30 @@ impl Hub {
             lane.close();
         }
         lane
+    }
+
+    /// Takes an accepted client in.
+    pub(crate) fn admit(self: &Arc<Hub>, made: Made) -> Peer {
+        let lane = self.seat(made);
+        // Frames may have arrived behind the handshake, before anybody watched.
+        lane.pump(false);
+        Peer::of(lane)
+    }
+
+    /// Gives a lane of blocking callers its place beside them.
+    pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Seat {
+        let token = self.join(|_| Member::Lane(lane.clone()));
+        Seat::new(self, token, None)
+    }
+
+    /// Has whoever sleeps on the descriptor look again.
+    pub(crate) fn nudge(&self) {
+        self.ring(&mut lock(&self.queue));
+    }
+
+    /// Whether it drives nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).members.is_empty()
     }
 
     /// Gives a listener its place.
@@ -370,6 +402,23 @@ impl Hub {
         state.members.remove(&token);
     }
 
+    // --- time --------------------------------------------------------------------------------------
+
+    /// An operation that completes at `at`.
+    pub(crate) fn timer(self: &Arc<Hub>, at: Instant) -> OpId {
+        let op = self.new_op();
+        let token = self.join(|_| Member::Timer(op));
+        lock(&self.queue).owners.insert(op, token);
+        self.schedule(token, at);
+        op
+    }
+
+    fn end_timer(&self, token: u64, op: OpId, result: Result<Outcome>) {
+        if lock(&self.state).members.remove(&token).is_some() {
+            self.complete(std::iter::once(Completion { op, result }));
+        }
+    }
+
     // --- the end -----------------------------------------------------------------------------------
 
     pub(crate) fn cancel(&self, op: OpId) {
@@ -388,6 +437,7 @@ impl Hub {
             }
             Some((_, Member::Lane(lane))) => lane.cancel(op),
             Some((_, Member::Acceptor(acceptor))) => acceptor.cancel(op),
+            Some((token, Member::Timer(op))) => self.end_timer(token, op, Err(turn::given_up(Code::Cancelled))),
             None => {}
         }
     }
@@ -415,6 +465,7 @@ impl Hub {
                 Member::Dial(dialling) => {
                     self.end_dial(token, &dialling, Code::Closed);
                 }
+                Member::Timer(op) => self.end_timer(token, op, Err(turn::given_up(Code::Closed))),
             }
         }
         lock(&self.state).closed = true;
@@ -498,17 +549,16 @@ impl Seat {
         let Some(hub) = self.hub.upgrade() else { return };
         let completions: Vec<Completion> = finished
             .into_iter()
-            .map(|(op, result)| {
-                let accepted = result.map(|made| {
-                    let lane = hub.seat(made);
-                    // Frames may have arrived behind the handshake, before anybody watched.
-                    lane.pump(false);
-                    Outcome::Accepted(Peer::of(lane))
-                });
-                Completion { op, result: accepted }
-            })
+            .map(|(op, result)| Completion { op, result: result.map(|made| Outcome::Accepted(hub.admit(made))) })
             .collect();
         hub.complete(completions.into_iter());
+    }
+
+    /// Tells accepts that a client is ready.
+    pub(crate) fn tell(&self, ops: Vec<OpId>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.complete(ops.into_iter().map(|op| Completion { op, result: Ok(Outcome::Readable) }));
+        }
     }
 
     pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>, interest: Interest) {

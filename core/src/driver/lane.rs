@@ -7,13 +7,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::api::info::{Credentials, Info};
-use crate::api::options::Common;
+use crate::api::options::{Common, Spin};
 use crate::api::payload::Payload;
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
+use crate::driver::iothread::Share;
+use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
-use crate::driver::{carry, lock};
+use crate::driver::{carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::Carrier;
 use crate::os::poller::{Interest, READ, WRITE};
@@ -27,7 +29,7 @@ pub(crate) struct Lane {
     stamp: fork::Stamp,
     credentials: Option<Credentials>,
     carrier: &'static str,
-    address: String,
+    address: Arc<str>,
     info: OnceLock<Info>,
     state: Mutex<State>,
 }
@@ -35,6 +37,7 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) struct State {
     conn: Conn,
+    address: Arc<str>,
     driver: Driver,
     /// `None` once the connection is finished. Whoever polls it holds a share, so it is closed by the last.
     carrier: Option<Arc<Carrier>>,
@@ -56,6 +59,15 @@ pub(crate) struct Made {
     pub(crate) conn: Conn,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) address: String,
+    pub(crate) spin: Spin,
+}
+
+impl Made {
+    /// To be driven by blocking callers.
+    pub(crate) fn into_direct(self) -> Arc<Lane> {
+        let spinner = Spinner::new(self.spin, self.credentials.map_or(0, |c| c.pid));
+        Lane::new(self, |lane| Driver::Direct(Turn::new(spinner, Share::of(lane.clone()))))
+    }
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
@@ -64,7 +76,7 @@ pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, all
     trust::check(credentials, allowed)?;
     let config = options.config(Role::Connector, &carrier)?;
     let conn = Conn::new(config, Instant::now());
-    Ok(Made { carrier, conn, credentials, address })
+    Ok(Made { carrier, conn, credentials, address, spin: options.spin })
 }
 
 impl std::fmt::Debug for Lane {
@@ -75,13 +87,19 @@ impl std::fmt::Debug for Lane {
 
 impl Lane {
     pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
+        let address: Arc<str> = made.address.into();
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
             carrier: made.carrier.kind().name(),
-            address: made.address,
+            address: address.clone(),
             info: OnceLock::new(),
-            state: Mutex::new(State { conn: made.conn, driver: driver(lane), carrier: Some(Arc::new(made.carrier)) }),
+            state: Mutex::new(State {
+                conn: made.conn,
+                address,
+                driver: driver(lane),
+                carrier: Some(Arc::new(made.carrier)),
+            }),
         })
     }
 
@@ -109,8 +127,10 @@ impl Lane {
                     peer_instance: agreed.instance.clone(),
                     credentials: self.credentials,
                     carrier: self.carrier,
-                    address: self.address.clone(),
+                    address: self.address.to_string(),
                     max_message: agreed.max_message,
+                    max_calls: agreed.max_calls,
+                    peer_keepalive: agreed.peer_keepalive,
                 }
             })
             .clone())
@@ -126,13 +146,33 @@ impl Lane {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.say_good_bye();
         if let Some(carrier) = state.carrier.clone() {
             carry::flush(&mut state.conn, &carrier);
         }
         state.conn.close();
         state.settle();
+    }
+
+    /// From now on the I/O thread attends to it while no caller does.
+    pub(crate) fn attach(&self) -> Result<()> {
+        self.check()?;
+        let mut state = lock_telling(&self.state);
+        if state.conn.finished() {
+            return Err(state.conn.end_error().cloned().unwrap_or_else(ended));
+        }
+        state.direct()?.share().0.attach()?;
+        state.attend();
+        Ok(())
+    }
+
+    /// Somebody has to answer, or to ask, while the program does something else.
+    pub(crate) fn attach_for_keepalive(&self) -> Result<()> {
+        match self.peek(|conn| conn.is_open() && conn.has_keepalive()) {
+            true => self.attach(),
+            false => Ok(()),
+        }
     }
 
     // --- blocking callers ------------------------------------------------------------------------
@@ -143,7 +183,7 @@ impl Lane {
         if !self.stamp.current() {
             return T::default();
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let result = change(&mut state.conn);
         state.move_on();
         result
@@ -152,7 +192,7 @@ impl Lane {
     /// The same, for what can fail.
     pub(crate) fn with_checked<T>(&self, change: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let result = change(&mut state.conn);
         state.move_on();
         result
@@ -166,7 +206,7 @@ impl Lane {
     /// Takes what has arrived, unless somebody else is about to.
     pub(crate) fn look(&self) {
         if self.stamp.current() {
-            lock(&self.state).pump(Instant::now());
+            lock_telling(&self.state).pump(Instant::now());
         }
     }
 
@@ -197,7 +237,7 @@ impl Lane {
         self.check()?;
         let mut payloads = payloads.peekable();
         while payloads.peek().is_some() {
-            let mut state = lock(&self.state);
+            let mut state = lock_telling(&self.state);
             state.direct()?;
             while let Some(payload) = payloads.peek()
                 && state.conn.send_short(channel, payload)?
@@ -227,31 +267,37 @@ impl Lane {
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
     fn begin(&self, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = start(&mut state.conn, op);
         Ok(state.started(op, step))
     }
 
     /// Sends a message or a request straight from the caller's memory where the way is free.
-    fn begin_frame(&self, post: Post, payload: impl Payload) -> Result<Result<Result<Outcome>, OpId>> {
+    fn begin_frame(
+        &self,
+        post: Post,
+        payload: impl Payload,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
-        let step = state.post(op, post, payload, None);
+        let step = state.post(op, post, payload, deadline);
         Ok(state.started(op, step))
     }
 
     /// Sends a message or an answer, and waits until it has left.
     pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
-        match self.begin_frame(post, payload)? {
+        match self.begin_frame(post, payload, None)? {
             Ok(outcome) => outcome.map(drop),
             Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
         }
     }
 
-    pub(crate) fn start_call(&self, post: Post, payload: impl Payload) -> Result<OpId> {
-        match self.begin_frame(post, payload)? {
+    /// Starts a call that ends at `deadline` whoever waits for it.
+    pub(crate) fn start_call(&self, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Result<OpId> {
+        match self.begin_frame(post, payload, deadline)? {
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) => Err(Error::new(Code::Internal, "a call ended before it was waited for")),
             Err(op) => Ok(op),
@@ -263,11 +309,22 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait)
     }
 
+    /// Whether `op`, which was started before, has ended.
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
+    }
+
+    /// The same, after a look at the carrier.
+    pub(crate) fn has_ended(&self, op: OpId) -> bool {
+        self.look();
+        self.is_finished(op)
+    }
+
     pub(crate) fn abandon(&self, op: OpId) {
         if !self.stamp.current() {
             return;
         }
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.cancel(op);
         state.move_on();
         if let Driver::Direct(turn) = &mut state.driver {
@@ -280,7 +337,7 @@ impl Lane {
     /// Starts an operation under an id of `hub`. `wrong_driver` unless that context drives this lane.
     pub(crate) fn submit(&self, hub: &Arc<Hub>, op: OpId, start: impl FnOnce(&mut Conn) -> Step) -> Result<Step> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = start(&mut state.conn);
         Ok(state.submitted(op, step))
@@ -296,7 +353,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);
         Ok(state.submitted(op, step))
@@ -320,15 +377,29 @@ impl Lane {
 
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
-        let mut state = lock(&self.state);
-        if alarm && let Driver::Seated(seat) = &mut state.driver {
-            seat.alarm_rang();
+        let mut state = lock_telling(&self.state);
+        let now = Instant::now();
+        let interest = match state.driver {
+            Driver::Direct(_) => state.interest(),
+            Driver::Seated(_) => Interest::empty(),
+        };
+        let State { driver, carrier, .. } = &mut *state;
+        match driver {
+            Driver::Seated(seat) if alarm => seat.alarm_rang(),
+            Driver::Seated(_) => {}
+            Driver::Direct(turn) => {
+                let rest = turn.unattended(interest);
+                let (share, led, waiting) = turn.share();
+                if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, rest, led, waiting, now) {
+                    return false;
+                }
+            }
         }
-        state.pump(Instant::now())
+        state.pump(now)
     }
 
     pub(crate) fn cancel(&self, op: OpId) {
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.conn.cancel(op);
         state.move_on();
     }
@@ -357,10 +428,18 @@ impl State {
     fn post(&mut self, op: OpId, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Step {
         let bytes = payload.as_slice();
         let len = bytes.len();
-        let now = Instant::now();
+        let now = if post.has_deadline() { Instant::now() } else { self.conn.now() };
         match self.conn.inline(&post, len, now) {
             Err(error) => Some(Err(error)),
-            Ok(None) => self.conn.post(op, post, payload.into_bytes(), now, deadline),
+            // Gathered with what else the cork holds back.
+            Ok(Some(inline)) if self.conn.is_corked() => self.conn.gather(op, &post, &inline, bytes, deadline),
+            Ok(None) => {
+                // A program that only sends would otherwise never hear that it has credit again.
+                if matches!(self.driver, Driver::Direct(_)) && self.conn.lacks_credit(&post) {
+                    self.pump(Instant::now());
+                }
+                self.conn.post(op, post, payload.into_bytes(), now, deadline)
+            }
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
                 match carry::write(carrier, &inline.slices(bytes), &[]) {
@@ -452,6 +531,7 @@ impl State {
     /// Hands finished operations over, sees to it that somebody attends to the socket, and lets it go
     /// once the connection is finished.
     fn settle(&mut self) {
+        report::conn(&mut self.conn, &self.address);
         match &mut self.driver {
             Driver::Direct(turn) => {
                 while let Some((op, result)) = self.conn.poll_done() {
@@ -462,7 +542,7 @@ impl State {
         }
         let interest = self.interest();
         match &mut self.driver {
-            Driver::Direct(turn) => turn.attend(interest),
+            Driver::Direct(_) => self.attend(),
             Driver::Seated(seat) => {
                 if let Some(carrier) = &self.carrier {
                     seat.watch(carrier.as_fd(), interest);
@@ -476,6 +556,9 @@ impl State {
         if self.conn.finished()
             && let Some(carrier) = self.carrier.take()
         {
+            if let Driver::Direct(turn) = &mut self.driver {
+                turn.share().0.leave(carrier.as_fd());
+            }
             carrier.shut();
         }
     }
@@ -512,12 +595,37 @@ impl Shared for State {
 
     fn pump(&mut self, now: Instant) -> bool {
         let more = match &self.carrier {
-            Some(carrier) => carry::fill(&mut self.conn, carrier, now),
+            Some(carrier) => carry::fill(&mut self.conn, carrier, now).more,
             None => false,
         };
         self.conn.handle_timeout(now);
         self.move_on();
         more && self.conn.wants_read()
+    }
+
+    fn glance(&mut self, now: Instant) -> bool {
+        match &self.carrier {
+            Some(carrier) if !carry::fill(&mut self.conn, carrier, now).any => return false,
+            _ => self.move_on(),
+        }
+        true
+    }
+
+    fn attend(&mut self) {
+        let interest = self.interest();
+        let Driver::Direct(turn) = &mut self.driver else { return };
+        match &self.carrier {
+            Some(carrier) if turn.share().0.concerned() => {
+                turn.attend_shared(carrier.as_fd(), interest, self.conn.next_timeout());
+            }
+            _ => turn.attend(interest),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.conn.release() {
+            self.move_on();
+        }
     }
 
     fn give_up(&mut self, op: OpId, code: Code) {

@@ -9,21 +9,29 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::api::options::Spin;
 use crate::api::wait::Wait;
+use crate::driver::iothread::Share;
 use crate::driver::lock;
+use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::log;
 use crate::os::poller::{self, Interest, READ};
-use crate::os::thread_bell::{self, ThreadBell};
+use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
 /// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
 const BELL_LESS: Duration = Duration::from_millis(5);
+
+/// Between two looks of a spin, so that others find the lock free: about as long as a look.
+const PAUSES: u32 = 8;
 
 /// The waiting callers of one object.
 #[derive(Debug)]
@@ -32,22 +40,49 @@ pub(crate) struct Turn<T> {
     /// What somebody polls the descriptor for.
     attended: Interest,
     waiting: IdMap<Waiter<T>>,
+    /// How many of them sleep.
+    asleep: usize,
+    spinner: Spinner,
+    share: Share,
 }
 
 #[derive(Debug)]
 struct Waiter<T> {
     result: Option<Result<T>>,
-    /// Set while its thread sleeps: what wakes it, and what it polls the descriptor for.
-    asleep: Option<(Arc<ThreadBell>, Interest)>,
+    /// Set while its thread sleeps.
+    asleep: Option<Sleep>,
+}
+
+/// Where a thread sleeps, and what wakes it.
+#[derive(Debug)]
+enum Sleep {
+    /// At the descriptor.
+    There(Arc<ThreadAlarm>),
+    Elsewhere(Arc<ThreadBell>),
+}
+
+impl Sleep {
+    fn wake(&self) {
+        match self {
+            Sleep::There(alarm) => alarm.ring(),
+            Sleep::Elsewhere(bell) => bell.ring(),
+        }
+    }
 }
 
 impl<T> Default for Turn<T> {
     fn default() -> Turn<T> {
-        Turn { last_op: 0, attended: Interest::empty(), waiting: IdMap::default() }
+        Turn::new(Spinner::new(Spin::Off, 0), Share::default())
     }
 }
 
 impl<T> Turn<T> {
+    /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
+    pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
+        let attended = Interest::empty();
+        Turn { last_op: 0, attended, waiting: IdMap::default(), asleep: 0, spinner, share }
+    }
+
     pub(crate) fn new_op(&mut self) -> OpId {
         self.last_op += 1;
         self.last_op
@@ -62,8 +97,13 @@ impl<T> Turn<T> {
     pub(crate) fn finish(&mut self, op: OpId, result: Result<T>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             waiter.result = Some(result);
-            waiter.asleep.iter().for_each(|(bell, _)| bell.ring());
+            waiter.asleep.iter().for_each(Sleep::wake);
         }
+    }
+
+    /// Whether `op` has a result that was not taken.
+    pub(crate) fn is_finished(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_some_and(|waiter| waiter.result.is_some())
     }
 
     /// Nobody waits for `op` any more.
@@ -75,14 +115,38 @@ impl<T> Turn<T> {
     /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
     /// descriptor yet.
     pub(crate) fn attend(&self, interest: Interest) {
-        if (interest - self.attended).is_empty() {
+        if self.asleep == 0 || (interest - self.attended).is_empty() {
             return;
         }
-        let asleep =
-            self.waiting.iter().filter_map(|(op, w)| w.asleep.as_ref().map(|(bell, at)| (at.is_empty(), op, bell)));
-        if let Some((_, _, bell)) = asleep.max_by_key(|&(free, op, _)| (free, op)) {
-            bell.ring();
+        let asleep = self.waiting.iter().filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
+        if let Some((_, sleep)) = asleep.max_by_key(|&(op, sleep)| (matches!(sleep, Sleep::Elsewhere(_)), op)) {
+            sleep.wake();
         }
+    }
+
+    /// What of `interest` no caller polls the descriptor for.
+    pub(crate) fn unattended(&self, interest: Interest) -> Interest {
+        interest - self.attended
+    }
+
+    /// The I/O thread's share, and whether callers are at the descriptor, and whether any wait.
+    pub(crate) fn share(&mut self) -> (&mut Share, bool, bool) {
+        let led = !self.attended.is_empty();
+        (&mut self.share, led, led || self.asleep > 0)
+    }
+
+    /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
+    /// is its matter, or theirs again.
+    pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
+        let rest = self.unattended(interest);
+        let (share, led, waiting) = self.share();
+        if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
+            self.attend(interest);
+        }
+    }
+
+    fn is_done(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_none_or(|waiter| waiter.result.is_some())
     }
 
     fn take(&mut self, op: OpId) -> Option<Result<T>> {
@@ -90,16 +154,16 @@ impl<T> Turn<T> {
         self.waiting.remove(&op)?.result
     }
 
-    fn fall_asleep(&mut self, op: OpId, bell: Option<&Arc<ThreadBell>>, interest: Interest) {
-        self.attended |= interest;
+    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
-            waiter.asleep = bell.map(|bell| (bell.clone(), interest));
+            self.asleep += usize::from(sleep.is_some());
+            waiter.asleep = sleep;
         }
     }
 
     fn wake_up(&mut self, op: OpId) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
-            waiter.asleep = None;
+            self.asleep -= usize::from(waiter.asleep.take().is_some());
         }
     }
 }
@@ -119,6 +183,12 @@ pub(crate) trait Shared {
     /// Moves bytes, without waiting, and hands finished operations to their waiters. Says whether there
     /// may be more to do at once.
     fn pump(&mut self, now: Instant) -> bool;
+    /// Looks once for something to read, and moves on what came of it. Says whether anything did.
+    fn glance(&mut self, _now: Instant) -> bool {
+        false
+    }
+    /// Lets go what is held back to be sent together.
+    fn release(&mut self) {}
     /// Gives `op` up for the reason `code` and hands it to its waiter.
     fn give_up(&mut self, op: OpId, code: Code);
 
@@ -134,10 +204,59 @@ pub(crate) trait Shared {
 
 /// Waits for `op`, which is expected in `shared`'s turn.
 pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+    let _scope = log::Scope::enter();
     let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
-    let result = wait_for(&mut expected, wait);
-    expected.ended = true;
-    result
+    let Some(apart) = wait.apart.take() else {
+        let result = wait_for(&mut expected, wait);
+        expected.ended = true;
+        return result;
+    };
+    let mut result = look(&mut expected, wait, apart.look);
+    if result.is_none() {
+        (apart.hook)(&mut || result = Some(wait_for(&mut expected, wait)));
+    }
+    wait.apart = Some(apart);
+    expected.ended = result.is_some();
+    result.unwrap_or_else(|| Err(Error::new(Code::Internal, "a wait was not run by its hook")))
+}
+
+/// Looks at the descriptor again and again for as long as `limit`, once at least: the result of the operation, if
+/// it ended or ran out of time.
+fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Duration) -> Option<Result<S::Out>> {
+    let (shared, op) = (expected.shared, expected.op);
+    let mut state = lock(shared);
+    let mut until = None;
+    loop {
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        let now = Instant::now();
+        state.pump(now);
+        if let Some(result) = state.turn().take(op) {
+            state.attend();
+            return Some(result);
+        }
+        if wait.deadline.is_some_and(|d| d <= now) {
+            return Some(out_of_time(&mut *state, op, wait, Code::Timeout));
+        }
+        if now >= *until.get_or_insert(now + limit) {
+            return None;
+        }
+        drop(state);
+        std::hint::spin_loop();
+        state = lock(shared);
+    }
+}
+
+/// Ends a wait before its operation: that is given up, or kept for another wait.
+fn out_of_time<S: Shared>(state: &mut S, op: OpId, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
+    if !wait.keep {
+        state.give_up(op, code);
+    }
+    let result = state.turn().take(op);
+    state.attend();
+    result.unwrap_or_else(|| Err(given_up(code)))
 }
 
 /// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
@@ -164,48 +283,78 @@ impl<S: Shared> Drop for Expected<'_, S> {
 
 fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> Result<S::Out> {
     let (shared, op) = (expected.shared, expected.op);
-    let mut bell = None;
+    let mut place = Place::default();
     let mut state = lock(shared);
     // Even a deadline that has passed gets one look at the descriptor.
     let mut looked = false;
+    // The last spin found nothing, and no sleep followed yet.
+    let mut spun = false;
     loop {
         if let Some(result) = state.turn().take(op) {
             state.attend();
             return result;
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         if wait.deadline.is_some_and(|d| d <= now) {
-            match looked {
-                false => drop(state.pump(now)),
-                true => state.give_up(op, Code::Timeout),
+            if looked {
+                return out_of_time(&mut *state, op, wait, Code::Timeout);
             }
+            state.pump(now);
             looked = true;
             continue;
         }
-        if bell.is_none() {
-            bell = thread_bell::mine();
-        }
+        let others = state.turn().asleep;
+        let crowded = (others >= limits::MAX_LEADING_CALLERS || state.turn().share.concerned())
+            && state.turn().share.crowded(others, now);
         let (fd, interest) = match state.descriptor() {
-            Some((fd, interest)) => (Some(fd), interest - state.turn().attended),
-            None => (None, Interest::empty()),
+            Some((fd, interest)) if !crowded => (Some(fd), interest - state.turn().attended),
+            _ => (None, Interest::empty()),
         };
+        expected.claimed = interest;
+        state.turn().attended |= interest;
+        if interest == READ
+            && !spun
+            && let Some(permit) = state.turn().spinner.start()
+        {
+            let until = now + permit.budget();
+            let ended;
+            (state, spun, ended) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
+            drop(permit);
+            state.turn().spinner.spun(ended.saturating_duration_since(now), !spun);
+            state.turn().attended.remove(interest);
+            state.turn().share.left(ended);
+            expected.claimed = Interest::empty();
+            continue;
+        }
+        spun = false;
         let fd = fd.filter(|_| !interest.is_empty());
         // Time-outs of the whole are seen to by whoever is at the descriptor.
         let timeout = if interest.is_empty() { None } else { state.next_timeout() };
         let until = wait.deadline.into_iter().chain(timeout).min();
-        expected.claimed = interest;
-        state.turn().fall_asleep(op, bell.as_deref(), interest);
+        let asleep = place.prepare(fd.is_some(), now, until);
+        state.turn().fall_asleep(op, asleep);
+        if crowded {
+            state.attend();
+        }
         drop(state);
-        let slept = sleep(bell.as_deref(), fd.as_ref().map(AsFd::as_fd), interest, until);
+        log::flush();
+        let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
         state = lock(shared);
         state.turn().wake_up(op);
-        bell.iter().for_each(|bell| bell.clear());
+        place.woke();
         if !interest.is_empty() {
             // Still at the descriptor: nobody else has to be woken for what this finds.
-            state.pump(Instant::now());
+            let woken = Instant::now();
+            state.pump(woken);
             looked = true;
+            if interest == READ && state.turn().is_done(op) {
+                state.turn().spinner.slept(woken.saturating_duration_since(now));
+            }
             state.turn().attended.remove(interest);
+            state.turn().share.left(woken);
             expected.claimed = Interest::empty();
         }
         if slept == Err(Errno::INTR) {
@@ -215,29 +364,82 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             let decision = wait.interrupted();
             state = lock(shared);
             if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-                state.give_up(op, Code::Interrupted);
+                return out_of_time(&mut *state, op, wait, Code::Interrupted);
             }
         }
     }
 }
 
-/// Sleeps until the descriptor is ready, the bell rings, or the time has come. `Err(INTR)` when a signal
-/// handler ran.
-fn sleep(
-    bell: Option<&Arc<ThreadBell>>,
-    fd: Option<BorrowedFd<'_>>,
-    interest: Interest,
-    until: Option<Instant>,
-) -> Result<(), Errno> {
-    let soon = Instant::now() + BELL_LESS;
-    match (bell, fd) {
-        (Some(bell), Some(fd)) => poller::wait_two(bell.as_fd(), fd, interest, until),
-        (Some(bell), None) => poller::wait_one(bell.as_fd(), READ, until),
-        (None, Some(fd)) => poller::wait_one(fd, interest, Some(until.map_or(soon, |u| u.min(soon)))),
-        (None, None) => {
-            std::thread::park_timeout(BELL_LESS);
-            Ok(())
+/// Looks at the descriptor again and again until `op` ended, anything else came, or the time has come.
+/// Says whether it was in vain, and when it ended. Between two looks the lock is free for others, who go first.
+fn spin<'a, S: Shared>(
+    shared: &'a Mutex<S>,
+    mut state: MutexGuard<'a, S>,
+    op: OpId,
+    until: Instant,
+) -> (MutexGuard<'a, S>, bool, Instant) {
+    loop {
+        let now = Instant::now();
+        if state.turn().is_done(op) || state.glance(now) {
+            return (state, false, now);
         }
+        if now >= until {
+            return (state, true, now);
+        }
+        drop(state);
+        state = loop {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+            match shared.try_lock() {
+                Ok(state) => break state,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => break lock(shared),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        };
+    }
+}
+
+/// What one wait sleeps on.
+#[derive(Default)]
+struct Place {
+    bell: Option<Mine<ThreadBell>>,
+    alarm: Option<Mine<ThreadAlarm>>,
+}
+
+impl Place {
+    /// Gets ready to sleep, under the lock of what is waited for: at the descriptor or elsewhere. `None`
+    /// when the process has no descriptor left to be woken by.
+    fn prepare(&mut self, there: bool, now: Instant, until: Option<Instant>) -> Option<Sleep> {
+        if !there {
+            self.bell = self.bell.take().or_else(Mine::take);
+            return self.bell.as_deref().cloned().map(Sleep::Elsewhere);
+        }
+        self.alarm = self.alarm.take().or_else(Mine::take);
+        let alarm = self.alarm.as_ref()?;
+        alarm.set(now, until);
+        Some(Sleep::There(Arc::clone(alarm)))
+    }
+
+    /// Sleeps until the descriptor is ready, somebody wakes this thread, or the time has come, now and
+    /// then for nothing. `Err(INTR)` when a signal handler ran.
+    fn sleep(&self, fd: Option<BorrowedFd<'_>>, interest: Interest, until: Option<Instant>) -> Result<(), Errno> {
+        let soon = || {
+            let soon = Instant::now() + BELL_LESS;
+            Some(until.map_or(soon, |until| until.min(soon)))
+        };
+        match (fd, &self.alarm, &self.bell) {
+            (Some(fd), Some(alarm), _) => poller::wait_two(alarm.as_fd(), fd, interest),
+            (Some(fd), None, _) => poller::wait_one(fd, interest, soon()),
+            (None, _, Some(bell)) => poller::wait_one(bell.as_fd(), READ, until),
+            (None, _, None) => {
+                std::thread::park_timeout(BELL_LESS);
+                Ok(())
+            }
+        }
+    }
+
+    fn woke(&self) {
+        self.bell.iter().for_each(|bell| bell.clear());
     }
 }
 

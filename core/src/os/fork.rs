@@ -121,6 +121,23 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_forked_child_has_an_io_thread_of_its_own() {
+        let place = tempfile::tempdir().unwrap();
+        let (client, server) = pair(place.path());
+        server.attach().unwrap();
+        client.ping(SOON).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let status = in_fork(|| {
+            assert_eq!(server.attach().unwrap_err().code(), Code::Forked);
+            let (client, server) = pair(other.path());
+            server.attach().unwrap();
+            u8::from(client.ping(SOON).is_ok())
+        });
+        assert_eq!(status, 1);
+        client.ping(SOON).unwrap();
+    }
+
+    #[test]
     fn closing_frees_the_address_although_a_child_lives() {
         let place = tempfile::tempdir().unwrap();
         let listener = Listener::bind(&address(place.path(), "a.sock")).unwrap();

@@ -5,6 +5,7 @@
 
 pub(crate) mod carrier;
 mod child;
+pub(crate) mod cpu;
 mod credentials;
 pub(crate) mod dial;
 pub(crate) mod fork;
@@ -12,8 +13,12 @@ mod inherited;
 mod inproc;
 pub(crate) mod listen;
 mod only;
+pub(crate) mod per_process;
 pub(crate) mod poller;
+pub(crate) mod quiet_thread;
 pub(crate) mod random;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod rundir;
 mod signals;
 mod socket_file;

@@ -24,15 +24,10 @@ pub(crate) fn wait_one(fd: BorrowedFd<'_>, interest: Interest, deadline: Option<
     wait_any(&mut [PollFd::from_borrowed_fd(fd, flags(interest))], deadline)
 }
 
-/// The same, or until `bell` is readable.
-pub(crate) fn wait_two(
-    bell: BorrowedFd<'_>,
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    deadline: Option<Instant>,
-) -> Result<(), Errno> {
+/// Waits until `fd` is ready, for `interest` or because it ended, or until `bell` is readable.
+pub(crate) fn wait_two(bell: BorrowedFd<'_>, fd: BorrowedFd<'_>, interest: Interest) -> Result<(), Errno> {
     let bell = PollFd::from_borrowed_fd(bell, PollFlags::IN);
-    wait_any(&mut [bell, PollFd::from_borrowed_fd(fd, flags(interest))], deadline)
+    wait_any(&mut [bell, PollFd::from_borrowed_fd(fd, flags(interest))], None)
 }
 
 fn wait_any(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Errno> {
@@ -129,6 +124,11 @@ impl Alarm {
         let left = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(left) };
         let _ = rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &value);
+    }
+
+    pub(crate) fn unset(&self) {
+        let never = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(Duration::ZERO) };
+        let _ = rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &never);
     }
 
     pub(crate) fn clear(&self) {

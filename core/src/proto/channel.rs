@@ -89,6 +89,12 @@ impl ChannelSet {
 
     /// Position of `channel`, the index of its queue and counters.
     pub(crate) fn position(&self, channel: Channel) -> Option<usize> {
+        // The usual set, or its start: found where it lies.
+        if let Some(at) = usize::from(channel.0).checked_sub(1)
+            && self.ordered.get(at) == Some(&channel)
+        {
+            return Some(at);
+        }
         let at = self.sorted.binary_search_by_key(&channel, |&(c, _)| c).ok()?;
         Some(self.sorted[at].1)
     }

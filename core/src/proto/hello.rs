@@ -211,7 +211,7 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
 
 /// What a server may refuse for. Other codes speak of this side, or of a call, and would mislead.
 fn reason_to_refuse(code: Code) -> bool {
-    matches!(code, Code::PermissionDenied | Code::Timeout) || (300..400).contains(&code.number())
+    matches!(code, Code::PermissionDenied | Code::Timeout | Code::QueueFull) || (300..400).contains(&code.number())
 }
 
 /// The same major number, and a connector that knows at least the acceptor's minor.

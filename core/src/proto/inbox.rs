@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::limits;
 use crate::proto::OpId;
+use crate::proto::notice::{Gauge, Notice};
 
 /// A queued message: (arrival number, payload).
 type Queued = (u64, Bytes);
@@ -18,6 +19,7 @@ pub(crate) struct Inbox {
     waiting: VecDeque<(OpId, Option<usize>)>,
     arrivals: u64,
     depth: Depth,
+    gauge: Gauge,
     paused: bool,
 }
 
@@ -63,6 +65,13 @@ impl Inbox {
         None
     }
 
+    /// After an arrival: whether the queue has become nearly full.
+    pub(crate) fn rises(&mut self) -> Option<Notice> {
+        let (bytes, limit) = (self.depth.bytes, limits::RECV_QUEUE);
+        let high = Notice::QueueHigh { channel: None, sending: false, bytes, limit };
+        self.gauge.rises(bytes, limit).then_some(high)
+    }
+
     /// The oldest message of `channel`, or of all channels.
     pub(crate) fn take(&mut self, channel: Option<usize>) -> Option<(usize, Bytes)> {
         if self.depth.messages == 0 {
@@ -79,6 +88,11 @@ impl Inbox {
         self.depth.remove(payload.len());
         self.paused &= self.depth.bytes > limits::RECV_QUEUE / 2;
         Some((channel, payload))
+    }
+
+    /// Whether there is a message of `channel`, or any.
+    pub(crate) fn has_messages(&self, channel: Option<usize>) -> bool {
+        channel.map_or(self.depth.messages, |at| self.queued(at)) > 0
     }
 
     pub(crate) fn wait(&mut self, op: OpId, channel: Option<usize>) {

@@ -13,11 +13,14 @@ pub(crate) mod ids;
 pub(crate) mod inbox;
 mod json;
 pub(crate) mod level1;
+pub(crate) mod notice;
 pub(crate) mod offer;
 mod ops;
 mod outbox;
 mod reader;
 mod secret;
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Code, Error, Result};
 use crate::limits;
@@ -53,147 +52,120 @@ pub(crate) struct Theirs {
     pub(crate) auth: bool,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Member {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    versions: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    features: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<Numbers>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth: Option<Auth>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grease: Option<Value>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Numbers {
-    max_message: Option<u64>,
-    max_calls: Option<u64>,
-    window: Option<u64>,
-    stream_window: Option<u64>,
-    keepalive_ms: Option<u64>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Auth {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    methods: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<String>,
-    nonce: String,
-}
-
 impl Own {
     /// The member of a request.
     pub(crate) fn request(&self) -> Value {
-        let mut member = Member { instance: Some(self.instance.clone()), ..Member::default() };
-        if self.level != Level::Zero {
-            member.versions = vec![LEVEL_1];
-            member.features = self.features.iter().map(|f| (*f).to_owned()).collect();
-            member.features.push(format!("{GREASE}-{:02x}", self.grease));
-            member.limits = Some(self.numbers());
-            member.auth =
-                self.nonce.clone().map(|nonce| Auth { methods: vec![METHOD.to_owned()], method: None, nonce });
-            member.grease = Some(Value::from(self.grease));
+        if self.level == Level::Zero {
+            return json!({ "instance": self.instance });
         }
-        value(member)
+        let mut member = json!({
+            "versions": [LEVEL_1],
+            "instance": self.instance,
+            "features": self.offered(),
+            "limits": self.numbers(),
+            GREASE: self.grease,
+        });
+        if let Some(nonce) = &self.nonce {
+            member["auth"] = json!({ "methods": [METHOD], "nonce": nonce });
+        }
+        member
+    }
+
+    /// The names in a request.
+    fn offered(&self) -> Vec<String> {
+        let grease = format!("{GREASE}-{:02x}", self.grease);
+        self.features.iter().map(|f| (*f).to_owned()).chain([grease]).collect()
     }
 
     /// The member of the response to a request that `theirs` was read from.
     pub(crate) fn response(&self, theirs: &Theirs) -> Value {
-        value(Member {
-            version: Some(LEVEL_1),
-            instance: Some(self.instance.clone()),
-            features: theirs.features.iter().map(|f| (*f).to_owned()).collect(),
-            limits: Some(self.numbers()),
-            auth: self.nonce.clone().map(|nonce| Auth { methods: Vec::new(), method: Some(METHOD.to_owned()), nonce }),
-            grease: Some(Value::from(self.grease)),
-            ..Member::default()
-        })
+        let mut member = json!({
+            "version": LEVEL_1,
+            "instance": self.instance,
+            "features": theirs.features,
+            "limits": self.numbers(),
+            GREASE: self.grease,
+        });
+        if let Some(nonce) = self.nonce.as_ref().filter(|_| theirs.auth) {
+            member["auth"] = json!({ "method": METHOD, "nonce": nonce });
+        }
+        member
     }
 
-    fn numbers(&self) -> Numbers {
+    fn numbers(&self) -> Value {
         let Limits { max_message, max_calls, window, stream_window, keepalive } = self.limits;
-        Numbers {
-            max_message: Some(max_message as u64),
-            max_calls: Some(max_calls as u64),
-            window: Some(window),
-            stream_window: Some(stream_window),
-            keepalive_ms: Some(keepalive.map_or(0, |k| u64::try_from(k.as_millis()).unwrap_or(u64::MAX))),
-        }
+        json!({
+            "max_message": max_message,
+            "max_calls": max_calls,
+            "window": window,
+            "stream_window": stream_window,
+            "keepalive_ms": keepalive.map_or(0, |k| u64::try_from(k.as_millis()).unwrap_or(u64::MAX)),
+        })
     }
 
     /// Reads the member of a request. `None`: the connection is on level 0. The instance id counts in any case.
     pub(crate) fn judge_request(&self, member: Option<Value>) -> Result<(Option<Theirs>, Option<String>)> {
-        // A malformed member is as good as none.
-        let member = member.and_then(|value| serde_json::from_value::<Member>(value).ok()).unwrap_or_default();
-        let instance = member.instance.clone().filter(|i| is_hex_id(i));
-        let offered = self.level != Level::Zero && member.versions.contains(&LEVEL_1);
-        let theirs = offered.then(|| self.theirs(member, |auth| auth.methods.iter().any(|m| m == METHOD))).transpose();
+        let member = member.unwrap_or_default();
+        let instance = hex_id(&member["instance"]);
+        let offers =
+            |versions: &Vec<Value>| versions.iter().all(Value::is_u64) && versions.iter().any(|v| *v == LEVEL_1);
+        let offered = self.level != Level::Zero && member["versions"].as_array().is_some_and(offers);
+        // A malformed offer is as good as none.
+        let theirs = if offered { self.theirs(&member, "methods").ok() } else { None };
         match theirs {
-            Ok(Some(theirs)) => {
-                self.check_auth(&theirs)?;
-                Ok((Some(theirs), instance))
-            }
-            _ => {
-                self.check_level_0()?;
-                Ok((None, instance))
-            }
+            Some(theirs) => self.check_auth(&theirs).map(|()| (Some(theirs), instance)),
+            None => self.check_level_0().map(|()| (None, instance)),
         }
     }
 
     /// Reads the member of a response.
     pub(crate) fn judge_response(&self, member: Option<Value>) -> Result<Option<Theirs>> {
         let Some(member) = member.filter(|_| self.level != Level::Zero) else {
-            self.check_level_0()?;
-            return Ok(None);
+            return self.check_level_0().map(|()| None);
         };
-        let member: Member =
-            serde_json::from_value(member).map_err(|_| bad("the member hostlane of the response is malformed"))?;
-        match member.version {
-            None => self.check_level_0().map(|()| None),
-            Some(LEVEL_1) => self.theirs(member, |auth| auth.method.as_deref() == Some(METHOD)).map(Some),
-            Some(other) => Err(bad(format!("the server chose wire level {other}, which was not offered"))),
+        if member["version"] != LEVEL_1 {
+            return Err(bad("the server chose a wire level that was not offered"));
         }
+        let theirs = self.theirs(&member, "method")?;
+        let offered = self.offered();
+        if member["features"].as_array().is_some_and(|names| names.iter().any(|n| !offered.iter().any(|o| n == o))) {
+            return Err(bad("the server names a feature that was not offered"));
+        }
+        // An auth member nobody sent, or a method nobody offered.
+        if member.get("auth").is_some() && (self.nonce.is_none() || !theirs.auth) {
+            return Err(bad("the server answers with an authentication that was not offered"));
+        }
+        Ok(Some(theirs))
     }
 
-    fn theirs(&self, member: Member, knows_method: impl FnOnce(&Auth) -> bool) -> Result<Theirs> {
-        if member.features.len() > limits::MAX_FEATURES
-            || member.features.iter().any(|f| f.len() > limits::MAX_FEATURES)
-        {
-            return Err(bad("too many features, or too long a name"));
-        }
-        let numbers = member.limits.unwrap_or_default();
-        let start = Limits::default();
-        let count = |number: Option<u64>, default: usize, most: usize| {
-            number.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX)).min(most)
+    /// What the other side says; `method` is the member that holds its method of authentication, or several.
+    fn theirs(&self, member: &Value, method: &str) -> Result<Theirs> {
+        let instance = hex_id(&member["instance"]).ok_or_else(|| bad("the instance is no 32 hexadecimal digits"))?;
+        let names = match &member["features"] {
+            Value::Null if member.get("features").is_none() => Vec::new(),
+            Value::Array(names) if names.len() <= limits::MAX_FEATURES => {
+                let name = |v: &Value| v.as_str().filter(|n| n.len() <= limits::MAX_FEATURES).map(str::to_owned);
+                names.iter().map(name).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a feature is no short string"))?
+            }
+            _ => return Err(bad("the features are no short list of strings")),
         };
-        let limits = Limits {
-            max_message: count(numbers.max_message, start.max_message, limits::MAX_MESSAGE),
-            max_calls: count(numbers.max_calls, start.max_calls, usize::MAX),
-            window: numbers.window.unwrap_or(start.window),
-            stream_window: numbers.stream_window.unwrap_or(start.stream_window),
-            keepalive: numbers.keepalive_ms.filter(|&ms| ms > 0).map(Duration::from_millis),
+        let features = self.features.iter().copied().filter(|f| names.iter().any(|n| n == f)).collect();
+        let limits = read_limits(member.get("limits"))?;
+        let auth = match member.get("auth") {
+            None => false,
+            Some(auth) => {
+                let known = match &auth[method] {
+                    Value::Array(methods) => methods.iter().any(|m| m == METHOD),
+                    chosen => chosen == METHOD,
+                };
+                let formed = auth[method].is_array() == (method == "methods") && !auth[method].is_null();
+                if !formed || hex_id(&auth["nonce"]).is_none() {
+                    return Err(bad("the auth member is malformed"));
+                }
+                known
+            }
         };
-        if limits.max_message == 0 {
-            return Err(bad("max_message is 0"));
-        }
-        let auth = member.auth.as_ref().is_some_and(|auth| is_hex_id(&auth.nonce) && knows_method(auth));
-        Ok(Theirs {
-            instance: member.instance.filter(|i| is_hex_id(i)),
-            features: self.features.iter().copied().filter(|f| member.features.iter().any(|t| t == f)).collect(),
-            limits,
-            auth,
-        })
+        Ok(Theirs { instance: Some(instance), features, limits, auth })
     }
 
     /// A secret on one side alone proves nothing.
@@ -215,13 +187,31 @@ impl Own {
     }
 }
 
-fn is_hex_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+fn hex_id(value: &Value) -> Option<String> {
+    let text = value.as_str()?;
+    (text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_owned())
 }
 
-fn value(member: Member) -> Value {
-    // Plain structs of strings and numbers cannot fail to serialise.
-    serde_json::to_value(member).unwrap_or_default()
+fn read_limits(limits: Option<&Value>) -> Result<Limits> {
+    let start = Limits::default();
+    let Some(limits) = limits else { return Ok(start) };
+    let Value::Object(limits) = limits else { return Err(bad("the limits are no object")) };
+    let number = |name: &str, default: u64| match limits.get(name) {
+        None => Ok(default),
+        Some(value) => value.as_u64().ok_or_else(|| bad(format!("the limit {name} is no whole number"))),
+    };
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let max_message = size(number("max_message", start.max_message as u64)?).min(limits::MAX_MESSAGE);
+    if max_message == 0 {
+        return Err(bad("max_message is 0"));
+    }
+    Ok(Limits {
+        max_message,
+        max_calls: size(number("max_calls", start.max_calls as u64)?),
+        window: number("window", start.window)?,
+        stream_window: number("stream_window", start.stream_window)?,
+        keepalive: Some(number("keepalive_ms", 0)?).filter(|&ms| ms > 0).map(Duration::from_millis),
+    })
 }
 
 fn bad(message: impl Into<String>) -> Error {

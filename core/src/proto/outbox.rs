@@ -11,6 +11,7 @@ use crate::proto::OpId;
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::inbox::Depth;
+use crate::proto::notice::{Gauge, Notice};
 
 /// Frames offered to one vectored write, and bytes after which no further frame is offered.
 const BATCH_FRAMES: usize = 32;
@@ -37,6 +38,7 @@ pub(crate) struct Outbox {
     chunks: VecDeque<Chunk>,
     control: usize,
     depth: Depth,
+    gauge: Gauge,
 }
 
 /// Where the frame of an operation stands.
@@ -84,6 +86,13 @@ impl Outbox {
     /// Whether another frame may be queued now.
     pub(crate) fn has_room(&self) -> bool {
         self.depth.bytes < limits::SEND_QUEUE
+    }
+
+    /// After a frame was queued: whether the queue has become nearly full.
+    pub(crate) fn rises(&mut self) -> Option<Notice> {
+        let (bytes, limit) = (self.depth.bytes, limits::SEND_QUEUE);
+        let high = Notice::QueueHigh { channel: None, sending: true, bytes, limit };
+        self.gauge.rises(bytes, limit).then_some(high)
     }
 
     /// Control frames the carrier has not taken yet.

@@ -1,13 +1,16 @@
 //! What the integration tests share: private addresses, raw peers, and children of this process.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod bytes;
+pub mod events;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hostlane::{ConnectOptions, Level, Listener, Peer};
+use hostlane::{ConnectOptions, Level, ListenOptions, Listener, Peer};
 
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,17 @@ pub fn pair(place: &Place) -> (Peer, Peer) {
     (client.join().unwrap(), server)
 }
 
+/// The same with options for each side.
+pub fn pair_with(place: &Place, connect: &ConnectOptions, listen: &ListenOptions) -> (Peer, Peer) {
+    let address = place.address("with.sock").parse().unwrap();
+    let listener = Listener::bind_with(&address, listen).unwrap();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Peer::connect_with(&address, connect, SOON).unwrap());
+        let server = listener.accept(SOON).unwrap();
+        (client.join().unwrap(), server)
+    })
+}
+
 /// The same on wire level 0.
 pub fn pair_on_level_0(place: &Place) -> (Peer, Peer) {
     let listener = Listener::bind(&place.address("zero.sock")).unwrap();
@@ -53,6 +67,24 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
         std::thread::yield_now();
+    }
+}
+
+/// Numbers that look random and are the same in every run (xorshift).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, (self.roll() % (at as u64 + 1)) as usize);
+        }
     }
 }
 
@@ -143,6 +175,24 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether this is a process of `test`'s own; otherwise runs it in one.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os("HOSTLANE_ALONE").is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("HOSTLANE_ALONE", "1");
+    assert!(command.status().unwrap().success());
+    false
+}
+
+/// A number of kB, or of times, from `/proc/self/status`.
+pub fn status(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// What a child started with [`Process::start`] is to do: its role and address.

@@ -15,7 +15,7 @@ pub const HOSTLANE_FOREVER: i64 = -1;
 pub const HOSTLANE_NO_WAIT: i64 = 0;
 
 /// The number of this binary interface. It changes when a program built with an older header could not run safely.
-pub const HOSTLANE_ABI_VERSION: u32 = 1;
+pub const HOSTLANE_ABI_VERSION: u32 = 2;
 /// The version of the library this header belongs to: HOSTLANE_VERSION_MAJOR.HOSTLANE_VERSION_MINOR.HOSTLANE_VERSION_PATCH.
 pub const HOSTLANE_VERSION_MAJOR: u32 = 0;
 /// See HOSTLANE_VERSION_MAJOR.

@@ -86,6 +86,20 @@ pub(crate) unsafe fn array<'a, T: Copy>(data: *const T, len: usize, name: &str) 
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
+/// The caller's memory for payloads; a null pointer is allowed when there is none.
+///
+/// # Safety
+/// Unless null, `buffer` points to `capacity` bytes that nobody else uses for as long as the caller uses the slice.
+pub(crate) unsafe fn room<'a>(buffer: *mut c_void, capacity: usize) -> Result<&'a mut [u8]> {
+    // SAFETY: the same promise; the slice is only checked here and not kept.
+    let checked = unsafe { array(buffer.cast_const().cast::<u8>(), capacity, "buffer") }?;
+    if checked.is_empty() {
+        return Ok(&mut []);
+    }
+    // SAFETY: not null and of a possible size as checked above; nobody else's by the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), capacity) })
+}
+
 /// An object behind a pointer, such as a message.
 ///
 /// # Safety
@@ -93,6 +107,26 @@ pub(crate) unsafe fn array<'a, T: Copy>(data: *const T, len: usize, name: &str) 
 pub(crate) unsafe fn object<'a, T>(ptr: *const T, name: &str) -> Result<&'a T> {
     // SAFETY: null or live, by the same promise.
     unsafe { ptr.as_ref() }.ok_or_else(|| null(name))
+}
+
+static EMPTY: [u8; 1] = [0];
+
+/// Bytes as a pointer and a length, null for none. Empty ones point to a real byte: Rust's own empty slices point to
+/// address 1, at which some runtimes, Go's among them, take offence.
+///
+/// # Safety
+/// `len` is null or writable.
+pub(crate) unsafe fn view(bytes: Option<&[u8]>, len: *mut usize) -> *const u8 {
+    // SAFETY: null or writable, by the caller's promise.
+    if let Some(len) = unsafe { len.as_mut() } {
+        *len = bytes.map_or(0, <[u8]>::len);
+    }
+    bytes.map_or(std::ptr::null(), start)
+}
+
+/// Where bytes are; a real byte when there are none.
+pub(crate) fn start(bytes: &[u8]) -> *const u8 {
+    if bytes.is_empty() { EMPTY.as_ptr() } else { bytes.as_ptr() }
 }
 
 /// Copies a text out to `buf`, or only its length to `len` when `buf` is null.

@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use hostlane_bridge::{Error, Flat, Sent};
 
 use crate::abi::hostlane_status_t;
+use crate::args;
 use crate::status::HOSTLANE_OK;
 
 /// Provably not received whole: safe to send again.
@@ -18,6 +19,9 @@ pub struct hostlane_error_t {
     status: hostlane_status_t,
     retryable: bool,
     sent: i32,
+    /// What the program on the other side failed with.
+    remote: Option<u32>,
+    data: Vec<u8>,
     /// The text and one NUL behind it.
     text: Vec<u8>,
 }
@@ -34,6 +38,8 @@ impl hostlane_error_t {
                 Sent::No => HOSTLANE_SENT_NO,
                 _ => HOSTLANE_SENT_MAYBE,
             },
+            remote: error.status(),
+            data: error.data().to_vec(),
             text,
         }))
     }
@@ -81,9 +87,25 @@ pub unsafe extern "C" fn hostlane_error_sent(error: *const hostlane_error_t) -> 
     unsafe { error.as_ref() }.map_or(HOSTLANE_SENT_NO, |error| error.sent)
 }
 
+/// For HOSTLANE_E_REMOTE_ERROR the code that the program on the other side failed the call with, which
+/// hostlane_fail() gave; 0 for every other error and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostlane_error_remote_status(error: *const hostlane_error_t) -> u32 {
+    // SAFETY: null or a live error, by the contract of the header.
+    unsafe { error.as_ref() }.and_then(|error| error.remote).unwrap_or(0)
+}
+
+/// For HOSTLANE_E_REMOTE_ERROR the bytes that the program on the other side gave along: `*len` bytes (`len` may be NULL),
+/// readable until the error is freed. Empty, and not NULL, for every other error; NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostlane_error_data(error: *const hostlane_error_t, len: *mut usize) -> *const u8 {
+    // SAFETY: null or a live error, and null or writable, by the contract of the header.
+    unsafe { args::view(error.as_ref().map(|error| error.data.as_slice()), len) }
+}
+
 /// Frees `*error` and sets it to NULL. NULL, and a pointer to NULL, do nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_error_free(error: *mut *mut hostlane_error_t) {
     // SAFETY: null or a pointer to null or to an error that nobody freed, by the contract of the header.
-    unsafe { crate::args::free(error) };
+    unsafe { args::free(error) };
 }

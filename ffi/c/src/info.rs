@@ -68,6 +68,16 @@ pub struct hostlane_stats_t {
     pub bytes_received: u64,
     /// Calls that this side put on the wire.
     pub calls: u64,
+    /// Calls of this side that have no answer yet. Wire level 1 only, as the next four.
+    pub open_calls: u64,
+    /// Calls of the other side that arrived.
+    pub calls_served: u64,
+    /// Calls of the other side that have no answer yet.
+    pub open_served: u64,
+    /// Calls this side gave up after they had left.
+    pub calls_cancelled: u64,
+    /// Frames that came for calls that had ended; they are dropped.
+    pub late: u64,
     /// Operations that wait now.
     pub pending_operations: u64,
     /// Received messages that wait for the program.
@@ -90,6 +100,22 @@ pub struct hostlane_channel_stats_t {
     pub bytes_received: u64,
     /// Messages that wait for the program now.
     pub queued: u64,
+    /// What they are charged: their payload bytes, and 64 for each. Wire level 1 only, as everything below.
+    pub queued_bytes: u64,
+    /// The most of it ever.
+    pub queued_bytes_peak: u64,
+    /// Messages that wait to be sent now.
+    pub send_queued: u64,
+    /// What they are charged.
+    pub send_queued_bytes: u64,
+    /// The most of it ever.
+    pub send_queued_bytes_peak: u64,
+    /// Charged bytes the other side would take now.
+    pub send_credit: u64,
+    /// Messages this side dropped by the policy of the channel.
+    pub dropped: u64,
+    /// Messages the other side says it dropped.
+    pub dropped_by_peer: u64,
 }
 
 /// What a listener did so far, and what it holds now.
@@ -235,6 +261,11 @@ fn flat_stats(stats: &Stats) -> hostlane_stats_t {
         messages_received: sum(|channel| channel.messages_received),
         bytes_received: sum(|channel| channel.bytes_received),
         calls: stats.calls,
+        open_calls: stats.open_calls as u64,
+        calls_served: stats.calls_served,
+        open_served: stats.open_served as u64,
+        calls_cancelled: stats.calls_cancelled,
+        late: stats.late,
         pending_operations: stats.pending_operations as u64,
         receive_queue: flat_depth(stats.receive_queue),
         send_queue: flat_depth(stats.send_queue),
@@ -252,6 +283,14 @@ fn flat_channel(stats: &ChannelStats) -> hostlane_channel_stats_t {
         messages_received: stats.messages_received,
         bytes_received: stats.bytes_received,
         queued: stats.queued as u64,
+        queued_bytes: stats.queued_bytes as u64,
+        queued_bytes_peak: stats.queued_bytes_peak as u64,
+        send_queued: stats.send_queued as u64,
+        send_queued_bytes: stats.send_queued_bytes as u64,
+        send_queued_bytes_peak: stats.send_queued_bytes_peak as u64,
+        send_credit: stats.send_credit,
+        dropped: stats.dropped,
+        dropped_by_peer: stats.dropped_by_peer,
     }
 }
 

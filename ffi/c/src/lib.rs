@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code, reason = "the whole purpose of this crate is to take pointers from C")]
 #![allow(non_camel_case_types, reason = "the names are those of the header")]
+#![allow(clippy::too_many_arguments, reason = "C has no other way to say them")]
 #![allow(clippy::missing_safety_doc, reason = "one contract for all functions, above and in the header")]
 
 mod args;
@@ -16,6 +17,8 @@ mod objects;
 pub mod status;
 
 pub mod abi;
+pub mod batch;
+pub mod call;
 pub mod context;
 pub mod error;
 pub mod event;
@@ -24,3 +27,5 @@ pub mod listener;
 pub mod message;
 pub mod options;
 pub mod peer;
+pub mod stream;
+pub mod submit;

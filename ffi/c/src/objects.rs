@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use hostlane_bridge::handle::Table;
-use hostlane_bridge::{Context, Peer, Result};
+use hostlane_bridge::{Call, Code, Context, Error, Peer, Result, Stream};
 
 use crate::abi::hostlane_status_t;
 use crate::args::call;
+use crate::call::hostlane_call_t;
 use crate::context::hostlane_context_t;
 use crate::error::hostlane_error_t;
 use crate::listener::{Listening, hostlane_listener_t};
 use crate::peer::hostlane_peer_t;
 use crate::status::HOSTLANE_E_PANIC;
+use crate::stream::hostlane_stream_t;
 
 /// A handle of the header and the object it names.
 pub(crate) trait Handle: Copy {
@@ -60,6 +62,13 @@ pub(crate) fn close<H: Handle>(handle: H, err: *mut *mut hostlane_error_t) -> ho
     })
 }
 
+/// Takes an object out that its one use consumes. `closed` when it was taken before.
+pub(crate) fn take<H: Handle>(handle: H) -> Result<H::Object> {
+    let object = H::Object::objects().remove(handle.id())?;
+    // Nobody else holds it: objects that are taken are used in no other way.
+    Arc::into_inner(object).ok_or_else(|| Error::new(Code::Closed, "the handle is in use"))
+}
+
 macro_rules! object {
     ($object:ty, $handle:ident, $table:ident, $close:expr) => {
         static $table: Table<$object> = Table::new();
@@ -94,6 +103,9 @@ macro_rules! object {
 object!(Peer, hostlane_peer_t, PEERS, Peer::close);
 object!(Listening, hostlane_listener_t, LISTENERS, |listening: &Listening| listening.listener.close());
 object!(Context, hostlane_context_t, CONTEXTS, Context::close);
+object!(Stream, hostlane_stream_t, STREAMS, Stream::close);
+// A call is only ever taken, and then dropping it gives it up.
+object!(Call, hostlane_call_t, CALLS, |_| ());
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,14 @@
 //! Options structs: read whatever their size says, so that old programs and new libraries fit together.
 
-use std::ffi::c_char;
+use std::ffi::{OsStr, c_char};
 use std::mem::{MaybeUninit, offset_of};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use hostlane_bridge::{Channel, Code, ConnectOptions, Error, ListenOptions, Result, Secret};
+use hostlane_bridge::{Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret, Spin};
 
 use crate::args::{array, text};
+use crate::batch::hostlane_bytes_t;
 
 /// Control messages. Used by the library alone.
 pub const HOSTLANE_CHANNEL_CONTROL: u16 = 0;
@@ -20,6 +22,37 @@ pub const HOSTLANE_CHANNEL_TELEMETRY: u16 = 3;
 pub const HOSTLANE_CHANNEL_ERROR: u16 = 4;
 /// The first channel that programs number themselves; 5 to 255 are reserved.
 pub const HOSTLANE_CHANNEL_USER: u16 = 256;
+
+/// The highest level that both sides speak.
+pub const HOSTLANE_LEVEL_AUTO: i32 = 0;
+/// Level 0 alone, as a stock ipcprims peer.
+pub const HOSTLANE_LEVEL_ZERO: i32 = 1;
+/// Level 1 or nothing: HOSTLANE_E_VERSION_MISMATCH otherwise.
+pub const HOSTLANE_LEVEL_ONE: i32 = 2;
+
+/// Spins as long as it pays.
+pub const HOSTLANE_SPIN_AUTO: i64 = 0;
+/// Never spins.
+pub const HOSTLANE_SPIN_OFF: i64 = -1;
+
+/// A send without credit waits until its deadline.
+pub const HOSTLANE_POLICY_BLOCK: i32 = 0;
+/// It gets HOSTLANE_E_WOULD_BLOCK.
+pub const HOSTLANE_POLICY_ERROR: i32 = 1;
+/// The oldest messages that have not been sent make room; counted as dropped.
+pub const HOSTLANE_POLICY_DROP_OLDEST: i32 = 2;
+/// Only the newest message that has not been sent stays; the others are counted as dropped.
+pub const HOSTLANE_POLICY_LATEST: i32 = 3;
+
+/// What sends on a channel do when the other side has no room for more, on wire level 1.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hostlane_policy_t {
+    /// HOSTLANE_POLICY_BLOCK and so on.
+    pub policy: i32,
+    /// The channel, one of the `channels` of the options.
+    pub channel: u16,
+}
 
 /// How to connect. Fill it with hostlane_connect_options_init() first, then set what differs. The pointers are read
 /// during the call that gets the options and not kept.
@@ -45,6 +78,33 @@ pub struct hostlane_connect_options_t {
     pub allow_uids: *const u32,
     /// Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
     pub allow_uids_len: usize,
+    /// Wire levels to agree to: HOSTLANE_LEVEL_AUTO and so on.
+    pub level: i32,
+    /// Not 0: messages may carry descriptors, where the other side agrees too; Unix-domain sockets alone.
+    pub fds: i32,
+    /// Secret that both sides prove to each other without sending it, 1 to 4096 bytes of UTF-8; demands wire level 1.
+    /// NULL: none; mandatory for `tcp:`. Empty but not NULL is refused.
+    pub secret: *const c_char,
+    /// Length of `secret`, in bytes.
+    pub secret_len: usize,
+    /// Pings when nothing arrived for so long, in milliseconds, and ends the connection with
+    /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
+    pub keepalive_ms: i64,
+    /// Calls of the other side that are served at a time. 0: 1024; at most 16384.
+    pub max_calls: u64,
+    /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
+    /// HOSTLANE_POLICY_BLOCK for the others.
+    pub policies: *const hostlane_policy_t,
+    /// Number of `policies`.
+    pub policies_len: usize,
+    /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+    /// up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
+    pub spin_us: i64,
+    /// Program and arguments of a `spawn:` address, word for word, any bytes but NUL. The address is then `spawn:` with
+    /// nothing behind it. NULL: what stands in the address.
+    pub command: *const hostlane_bytes_t,
+    /// Number of `command`.
+    pub command_len: usize,
 }
 
 /// How to listen. Fill it with hostlane_listen_options_init() first, then set what differs. The pointers are read during
@@ -73,6 +133,28 @@ pub struct hostlane_listen_options_t {
     pub allow_uids_len: usize,
     /// Connections the kernel holds before they are accepted. 0: 1024.
     pub backlog: u32,
+    /// Wire levels to agree to: HOSTLANE_LEVEL_AUTO and so on.
+    pub level: i32,
+    /// Not 0: messages may carry descriptors, where the other side agrees too; Unix-domain sockets alone.
+    pub fds: i32,
+    /// Secret that both sides prove to each other without sending it, 1 to 4096 bytes of UTF-8; demands wire level 1.
+    /// NULL: none; mandatory for `tcp:`. Empty but not NULL is refused.
+    pub secret: *const c_char,
+    /// Length of `secret`, in bytes.
+    pub secret_len: usize,
+    /// Pings when nothing arrived for so long, in milliseconds, and ends the connection with
+    /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
+    pub keepalive_ms: i64,
+    /// Calls of the other side that are served at a time. 0: 1024; at most 16384.
+    pub max_calls: u64,
+    /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
+    /// HOSTLANE_POLICY_BLOCK for the others.
+    pub policies: *const hostlane_policy_t,
+    /// Number of `policies`.
+    pub policies_len: usize,
+    /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+    /// up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+    pub spin_us: i64,
 }
 
 /// Sets every member to its default, and `size`. NULL does nothing.
@@ -93,7 +175,7 @@ pub unsafe extern "C" fn hostlane_listen_options_init(options: *mut hostlane_lis
 ///
 /// # Safety
 /// `T` is `repr(C)`, starts with `size: usize`, and may hold any bit pattern.
-unsafe trait Versioned: Copy {
+pub(crate) unsafe trait Versioned: Copy {
     /// The size of the first published version of the struct: less is no such struct.
     const FIRST: usize;
 }
@@ -110,7 +192,7 @@ unsafe impl Versioned for hostlane_listen_options_t {
 
 /// # Safety
 /// Null or writable.
-unsafe fn init<T: Versioned>(target: *mut T) {
+pub(crate) unsafe fn init<T: Versioned>(target: *mut T) {
     if !target.is_null() {
         // SAFETY: writable by the promise of the caller; zero and a leading size make a `T` by that of the trait.
         unsafe {
@@ -127,7 +209,7 @@ const LARGEST: usize = 4096;
 ///
 /// # Safety
 /// `source` is not null and points to as many readable bytes as its leading size says.
-unsafe fn read<T: Versioned>(source: *const T) -> Result<T> {
+pub(crate) unsafe fn read<T: Versioned>(source: *const T) -> Result<T> {
     // SAFETY: the size member is there whatever the age of the struct.
     let size = unsafe { source.cast::<usize>().read_unaligned() };
     if !(T::FIRST..=LARGEST).contains(&size) {
@@ -182,7 +264,59 @@ macro_rules! apply_common {
         if !$raw.allow_uids.is_null() {
             $built = $built.allow_uids(uids);
         }
+        // SAFETY: as above.
+        let (secret, policies) = unsafe {
+            (
+                text($raw.secret, $raw.secret_len, "options.secret")?,
+                array($raw.policies, $raw.policies_len, "options.policies")?,
+            )
+        };
+        if !$raw.secret.is_null() {
+            $built = $built.secret(Secret::new(secret)?);
+        }
+        $built = $built.level(level($raw.level)?).fds($raw.fds != 0);
+        if $raw.keepalive_ms != 0 {
+            let every = u64::try_from($raw.keepalive_ms)
+                .map_err(|_| Error::new(Code::InvalidArgument, "options.keepalive_ms is negative"))?;
+            $built = $built.keepalive(Duration::from_millis(every));
+        }
+        if $raw.max_calls != 0 {
+            $built = $built.max_calls(usize::try_from($raw.max_calls).unwrap_or(usize::MAX));
+        }
+        $built = $built.spin(spin($raw.spin_us)?);
+        for one in policies {
+            $built = $built.policy(Channel::new(one.channel)?, policy(one.policy)?);
+        }
     };
+}
+
+fn level(number: i32) -> Result<Level> {
+    match number {
+        HOSTLANE_LEVEL_AUTO => Ok(Level::Auto),
+        HOSTLANE_LEVEL_ZERO => Ok(Level::Zero),
+        HOSTLANE_LEVEL_ONE => Ok(Level::One),
+        _ => Err(Error::new(Code::InvalidArgument, format!("options.level: {number} is none of HOSTLANE_LEVEL_"))),
+    }
+}
+
+fn spin(micros: i64) -> Result<Spin> {
+    match micros {
+        HOSTLANE_SPIN_AUTO => Ok(Spin::Auto),
+        HOSTLANE_SPIN_OFF => Ok(Spin::Off),
+        _ => Ok(Spin::Micros(u32::try_from(micros).map_err(|_| {
+            Error::new(Code::InvalidArgument, format!("options.spin_us: {micros} is not a number of microseconds"))
+        })?)),
+    }
+}
+
+fn policy(number: i32) -> Result<Policy> {
+    match number {
+        HOSTLANE_POLICY_BLOCK => Ok(Policy::Block),
+        HOSTLANE_POLICY_ERROR => Ok(Policy::Error),
+        HOSTLANE_POLICY_DROP_OLDEST => Ok(Policy::DropOldest),
+        HOSTLANE_POLICY_LATEST => Ok(Policy::Latest),
+        _ => Err(Error::new(Code::InvalidArgument, format!("options.policies: {number} is none of HOSTLANE_POLICY_"))),
+    }
 }
 
 /// # Safety
@@ -193,6 +327,13 @@ pub(crate) unsafe fn connect(options: *const hostlane_connect_options_t) -> Resu
         // SAFETY: not null, and by the contract of the header as long as its size says.
         let raw = unsafe { read(options) }?;
         apply_common!(built, raw);
+        if !raw.command.is_null() {
+            // SAFETY: by the contract of the header as long as their lengths say; nothing is kept.
+            let words = unsafe { array(raw.command, raw.command_len, "options.command")? };
+            // SAFETY: as above.
+            let words = words.iter().map(|word| unsafe { word.slice() }.map(OsStr::from_bytes));
+            built = built.command(&words.collect::<Result<Vec<_>>>()?);
+        }
     }
     Ok(built)
 }

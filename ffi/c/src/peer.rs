@@ -6,6 +6,7 @@ use hostlane_bridge::{Address, Channel, Peer};
 
 use crate::abi::hostlane_status_t;
 use crate::args::{self, Out, call};
+use crate::call::hostlane_call_options_t;
 use crate::error::hostlane_error_t;
 use crate::message::hostlane_message_t;
 use crate::objects::{self, Handle};
@@ -56,8 +57,11 @@ pub unsafe extern "C" fn hostlane_connect(
 /// HOSTLANE_E_TIMEOUT before the first byte left keeps the connection, and the message was not sent. In the middle of a
 /// message it ends the connection, because a message that was begun cannot be taken back.
 ///
-/// Errors: HOSTLANE_E_INVALID_CHANNEL, HOSTLANE_E_PAYLOAD_TOO_LARGE, HOSTLANE_E_TIMEOUT, HOSTLANE_E_PEER_CLOSED,
-/// HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED, HOSTLANE_E_WRONG_DRIVER.
+/// On wire level 1 a channel on which the other side has no room left does what its policy says (hostlane_policy_t).
+///
+/// Errors: HOSTLANE_E_INVALID_CHANNEL, HOSTLANE_E_PAYLOAD_TOO_LARGE, HOSTLANE_E_WOULD_BLOCK, HOSTLANE_E_TIMEOUT,
+/// HOSTLANE_E_DRAINING, HOSTLANE_E_PEER_CLOSED, HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED,
+/// HOSTLANE_E_WRONG_DRIVER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_send(
     peer: hostlane_peer_t,
@@ -71,6 +75,26 @@ pub unsafe extern "C" fn hostlane_send(
         // SAFETY: the contract of the header for `data`.
         let payload = unsafe { args::bytes(data, len) }?;
         peer.send(Channel::new(channel)?, payload, args::wait(timeout_ms))
+    })
+}
+
+/// hostlane_send() with what `options` says: `channel`, `trace`, `fds`. They may be NULL.
+///
+/// Errors: also HOSTLANE_E_UNSUPPORTED for what the connection has no form for, HOSTLANE_E_INVALID_ARGUMENT for options
+/// that are for calls alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostlane_send_with(
+    peer: hostlane_peer_t,
+    data: *const c_void,
+    len: usize,
+    options: *const hostlane_call_options_t,
+    timeout_ms: i64,
+    err: *mut *mut hostlane_error_t,
+) -> hostlane_status_t {
+    peer.call(err, |peer| {
+        // SAFETY: the contract of the header for `data` and `options`.
+        let (payload, options) = unsafe { (args::bytes(data, len)?, crate::call::options(options)?) };
+        peer.send_with(payload, options, args::wait(timeout_ms))
     })
 }
 
@@ -120,31 +144,6 @@ pub unsafe extern "C" fn hostlane_recv_on(
     })
 }
 
-/// Calls the other side with `len` bytes and waits for its reply. On success the caller owns `*reply`. Calls of several
-/// threads queue in order, one at a time on the wire. Signals do not end this wait.
-///
-/// A call whose timeout passes after it was sent ends the connection, so that a late reply never answers the next call;
-/// hostlane_error_sent() tells whether the other side may have seen it.
-///
-/// Errors: those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when 1024 calls wait already.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn hostlane_request(
-    peer: hostlane_peer_t,
-    data: *const c_void,
-    len: usize,
-    timeout_ms: i64,
-    reply: *mut *mut hostlane_message_t,
-    err: *mut *mut hostlane_error_t,
-) -> hostlane_status_t {
-    peer.call(err, |peer| {
-        // SAFETY: the contract of the header for `data` and `reply`.
-        let (payload, reply) = unsafe { (args::bytes(data, len)?, Out::new(reply, "reply")?) };
-        let call = peer.request(payload)?;
-        reply.set(hostlane_message_t::into_raw(call.wait(args::wait(timeout_ms))?));
-        Ok(())
-    })
-}
-
 /// Sends a ping and waits for the answer; `*rtt_ns` gets the round-trip time in nanoseconds. Signals do not end this
 /// wait. HOSTLANE_E_TIMEOUT keeps the connection: a program that never receives cannot answer.
 ///
@@ -177,6 +176,17 @@ pub unsafe extern "C" fn hostlane_drain(
     err: *mut *mut hostlane_error_t,
 ) -> hostlane_status_t {
     peer.call(err, |peer| peer.drain(args::wait(timeout_ms)))
+}
+
+/// Has the process's I/O thread move this connection's bytes while no call on it does: the other side's pings are
+/// answered, its messages collected within the limits, and its end is noticed, whatever the program does meanwhile. The
+/// thread is one per process, runs nothing of the program's and takes no signals. A connection with a keepalive of either
+/// side has it from the start. The second call changes nothing.
+///
+/// Errors: HOSTLANE_E_WRONG_DRIVER for a peer of a context, HOSTLANE_E_TOO_MANY_FILES, HOSTLANE_E_IO, HOSTLANE_E_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostlane_attach(peer: hostlane_peer_t, err: *mut *mut hostlane_error_t) -> hostlane_status_t {
+    peer.call(err, Peer::attach)
 }
 
 /// Closes the connection at once and gives the handle back. Every thread that waits in a call on the peer returns with

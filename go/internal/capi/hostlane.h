@@ -27,6 +27,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The `offset` of an entry whose payload is not in the buffer but in its message. */
+#define HOSTLANE_NO_ROOM SIZE_MAX
+
 /**
  * Success: the call did what it says and wrote its outputs.
  */
@@ -310,7 +313,7 @@
 /**
  * The number of this binary interface. It changes when a program built with an older header could not run safely.
  */
-#define HOSTLANE_ABI_VERSION 1
+#define HOSTLANE_ABI_VERSION 2
 
 /**
  * The version of the library this header belongs to: HOSTLANE_VERSION_MAJOR.HOSTLANE_VERSION_MINOR.HOSTLANE_VERSION_PATCH.
@@ -326,6 +329,11 @@
  * See HOSTLANE_VERSION_MAJOR.
  */
 #define HOSTLANE_VERSION_PATCH 0
+
+/**
+ * Most descriptors that go with one message.
+ */
+#define HOSTLANE_MAX_FDS 4
 
 /**
  * The channel argument of hostlane_context_recv() that stands for all of them.
@@ -388,6 +396,57 @@
 #define HOSTLANE_EVENT_FAILED 8
 
 /**
+ * Something is there to receive, and nothing was taken.
+ */
+#define HOSTLANE_EVENT_READABLE 9
+
+/**
+ * A receive on a stream finished with an item: `message`, `data`, `len`.
+ */
+#define HOSTLANE_EVENT_ITEM 10
+
+/**
+ * A receive on a stream found the end: for the side that opened it that of the call, with the reply in `message`, `data`,
+ * `len`; for the other side the opener's last word, without.
+ */
+#define HOSTLANE_EVENT_STREAM_END 11
+
+/**
+ * An answer to a request is no longer wanted.
+ */
+#define HOSTLANE_EVENT_CALL_ENDED 12
+
+/**
+ * The time of a timer has come.
+ */
+#define HOSTLANE_EVENT_TIMER 13
+
+/**
+ * Somebody waits for an answer.
+ */
+#define HOSTLANE_MESSAGE_REQUEST 1
+
+/**
+ * The request opened a stream: hostlane_message_stream().
+ */
+#define HOSTLANE_MESSAGE_STREAM 2
+
+/**
+ * It has an idempotency key: hostlane_message_idempotency_key().
+ */
+#define HOSTLANE_MESSAGE_KEY 4
+
+/**
+ * It has a trace: hostlane_message_trace().
+ */
+#define HOSTLANE_MESSAGE_TRACE 8
+
+/**
+ * Descriptors came with it: hostlane_message_take_fds().
+ */
+#define HOSTLANE_MESSAGE_FDS 16
+
+/**
  * Control messages. Used by the library alone.
  */
 #define HOSTLANE_CHANNEL_CONTROL 0
@@ -418,14 +477,123 @@
 #define HOSTLANE_CHANNEL_USER 256
 
 /**
+ * The highest level that both sides speak.
+ */
+#define HOSTLANE_LEVEL_AUTO 0
+
+/**
+ * Level 0 alone, as a stock ipcprims peer.
+ */
+#define HOSTLANE_LEVEL_ZERO 1
+
+/**
+ * Level 1 or nothing: HOSTLANE_E_VERSION_MISMATCH otherwise.
+ */
+#define HOSTLANE_LEVEL_ONE 2
+
+/**
+ * Spins as long as it pays.
+ */
+#define HOSTLANE_SPIN_AUTO 0
+
+/**
+ * Never spins.
+ */
+#define HOSTLANE_SPIN_OFF -1
+
+/**
+ * A send without credit waits until its deadline.
+ */
+#define HOSTLANE_POLICY_BLOCK 0
+
+/**
+ * It gets HOSTLANE_E_WOULD_BLOCK.
+ */
+#define HOSTLANE_POLICY_ERROR 1
+
+/**
+ * The oldest messages that have not been sent make room; counted as dropped.
+ */
+#define HOSTLANE_POLICY_DROP_OLDEST 2
+
+/**
+ * Only the newest message that has not been sent stays; the others are counted as dropped.
+ */
+#define HOSTLANE_POLICY_LATEST 3
+
+/**
+ * hostlane_context_send_with(): `peer`, the payload, `options`, `channel` (0: that of the options).
+ */
+#define HOSTLANE_SUBMIT_SEND 1
+
+/**
+ * hostlane_context_request_with(): `peer`, the payload, `options`, `channel` (0: that of the options).
+ */
+#define HOSTLANE_SUBMIT_REQUEST 2
+
+/**
+ * hostlane_context_reply(): `message`, the payload.
+ */
+#define HOSTLANE_SUBMIT_REPLY 3
+
+/**
+ * hostlane_context_fail(): `message`, `code`, the payload.
+ */
+#define HOSTLANE_SUBMIT_FAIL 4
+
+/**
+ * hostlane_context_recv(): `peer`, `channel`.
+ */
+#define HOSTLANE_SUBMIT_RECV 5
+
+/**
+ * hostlane_context_readable(): `peer`.
+ */
+#define HOSTLANE_SUBMIT_READABLE 6
+
+/**
+ * hostlane_context_call_ended(): `message`.
+ */
+#define HOSTLANE_SUBMIT_CALL_ENDED 7
+
+/**
+ * hostlane_context_stream_send(): `stream`, the payload.
+ */
+#define HOSTLANE_SUBMIT_STREAM_SEND 8
+
+/**
+ * hostlane_context_stream_finish(): `stream`.
+ */
+#define HOSTLANE_SUBMIT_STREAM_FINISH 9
+
+/**
+ * hostlane_context_stream_recv(): `stream`.
+ */
+#define HOSTLANE_SUBMIT_STREAM_RECV 10
+
+/**
+ * hostlane_context_ping(): `peer`.
+ */
+#define HOSTLANE_SUBMIT_PING 11
+
+/**
+ * hostlane_context_drain(): `peer`.
+ */
+#define HOSTLANE_SUBMIT_DRAIN 12
+
+/**
  * Why a call failed. Immutable: any number of threads may read one. Owned by the caller of the failed call, to be
  * freed once with hostlane_error_free().
  */
 typedef struct hostlane_error_t hostlane_error_t;
 
 /**
- * A received message. Immutable: any number of threads may read one. Owned by whoever received it, to be freed once with
- * hostlane_message_free(); it may outlive its peer.
+ * A received message, a reply, or an item of a stream. Immutable: any number of threads may read one. Owned by whoever
+ * received it, to be freed once with hostlane_message_free(); it may outlive its peer.
+ *
+ * A request, which HOSTLANE_MESSAGE_REQUEST tells, is answered once, by hostlane_reply() or hostlane_fail(), from any
+ * thread, in any order. Freed without an answer it is let go: its caller gets HOSTLANE_E_CALL_ABANDONED. On wire level 0,
+ * which has no call ids, nothing is a request: a call is answered by a message.
  */
 typedef struct hostlane_message_t hostlane_message_t;
 
@@ -434,6 +602,67 @@ typedef struct hostlane_message_t hostlane_message_t;
  * newer library may return numbers that an older header does not list.
  */
 typedef int32_t hostlane_status_t;
+
+/**
+ * A connection to one other process. A value: copy it freely, use it from any thread, several at once. All zero is a
+ * handle that was never issued.
+ */
+typedef struct {
+    /**
+     * Meaningless outside the library.
+     */
+    uint64_t id;
+} hostlane_peer_t;
+
+/**
+ * Bytes of the caller, laid out as struct iovec is.
+ */
+typedef struct {
+    /**
+     * May be NULL when `len` is 0.
+     */
+    const void *data;
+    /**
+     * Length of `data`, in bytes.
+     */
+    size_t len;
+} hostlane_bytes_t;
+
+/**
+ * One message of a batch that was received.
+ */
+typedef struct {
+    /**
+     * Where its payload starts in the buffer; HOSTLANE_NO_ROOM when there was too little room for it.
+     */
+    size_t offset;
+    /**
+     * Length of its payload, in bytes: with HOSTLANE_NO_ROOM what a buffer would have needed.
+     */
+    size_t len;
+    /**
+     * NULL for a one-way message that is in the buffer. Otherwise owned by the caller, to be freed with
+     * hostlane_message_free(): the request to answer, or what came with the message (its trace, descriptors), and with
+     * HOSTLANE_NO_ROOM its payload. hostlane_message_data() is empty when the payload is in the buffer.
+     */
+    hostlane_message_t *message;
+    /**
+     * hostlane_message_call_id().
+     */
+    uint64_t call_id;
+    /**
+     * hostlane_message_timeout_ms().
+     */
+    int64_t timeout_ms;
+    /**
+     * hostlane_message_flags().
+     */
+    uint32_t flags;
+    /**
+     * The channel it arrived on.
+     */
+    uint16_t channel;
+} hostlane_entry_t;
 
 /**
  * Operations on many peers and listeners that never block, and one descriptor that says when some of them finished.
@@ -453,17 +682,6 @@ typedef struct {
      */
     uint64_t id;
 } hostlane_context_t;
-
-/**
- * A connection to one other process. A value: copy it freely, use it from any thread, several at once. All zero is a
- * handle that was never issued.
- */
-typedef struct {
-    /**
-     * Meaningless outside the library.
-     */
-    uint64_t id;
-} hostlane_peer_t;
 
 /**
  * One operation of a context, finished or pending. Members that do not belong to the kind are zero.
@@ -490,7 +708,8 @@ typedef struct {
      */
     uint64_t rtt_ns;
     /**
-     * The payload; belongs to `message` and is readable for as long as that.
+     * The payload. Belongs to `message` and is readable for as long as that; with hostlane_context_process_batch() it is
+     * in the caller's buffer if there was room.
      */
     const uint8_t *data;
     /**
@@ -506,10 +725,93 @@ typedef struct {
      */
     hostlane_error_t *error;
     /**
+     * hostlane_message_call_id() of a received message.
+     */
+    uint64_t call_id;
+    /**
+     * hostlane_message_timeout_ms() of a received message.
+     */
+    int64_t timeout_ms;
+    /**
+     * hostlane_message_flags() of a received message.
+     */
+    uint32_t flags;
+    /**
      * The channel of the message.
      */
     uint16_t channel;
 } hostlane_event_t;
+
+/**
+ * What may go with a call, a stream or a message. Fill it with hostlane_call_options_init() first, then set what
+ * differs. The pointers are read during the call that gets the options and not kept. Everything but a deadline, and
+ * `channel` for a message, needs wire level 1 and gives HOSTLANE_E_UNSUPPORTED on level 0.
+ */
+typedef struct {
+    /**
+     * Size of this struct as the program knows it; set by hostlane_call_options_init().
+     */
+    size_t size;
+    /**
+     * How long the caller will wait, in milliseconds from now, as the other side is told. 0: the timeout of the call
+     * where it has one. Waiting for the reply keeps its own limit. Not for messages.
+     */
+    int64_t deadline_ms;
+    /**
+     * Says that the call may be sent again under this key of 1 to 64 bytes. NULL: none. Not for messages.
+     */
+    const void *idempotency_key;
+    /**
+     * Length of `idempotency_key`, in bytes.
+     */
+    size_t idempotency_key_len;
+    /**
+     * Handed to the other program as it is; 1 to 64 bytes. NULL: none.
+     */
+    const void *trace;
+    /**
+     * Length of `trace`, in bytes.
+     */
+    size_t trace_len;
+    /**
+     * Descriptors for the other process. They are duplicated, so the caller's stay open and its own. Needs the feature
+     * "fds" (hostlane_info()).
+     */
+    const int32_t *fds;
+    /**
+     * Number of `fds`, at most HOSTLANE_MAX_FDS.
+     */
+    size_t fds_len;
+    /**
+     * 0: HOSTLANE_CHANNEL_COMMAND for a call or a stream, HOSTLANE_CHANNEL_DATA for a message.
+     */
+    uint16_t channel;
+} hostlane_call_options_t;
+
+/**
+ * A call that was started. A value: copy it freely; the first hostlane_call_wait() or hostlane_call_cancel() ends it. All
+ * zero is a handle that was never issued.
+ */
+typedef struct {
+    /**
+     * Meaningless outside the library.
+     */
+    uint64_t id;
+} hostlane_call_t;
+
+/**
+ * What sends on a channel do when the other side has no room for more, on wire level 1.
+ */
+typedef struct {
+    /**
+     * HOSTLANE_POLICY_BLOCK and so on.
+     */
+    int32_t policy;
+    /**
+     * The channel, one of the `channels` of the options.
+     */
+    uint16_t channel;
+} hostlane_policy_t;
 
 /**
  * How to connect. Fill it with hostlane_connect_options_init() first, then set what differs. The pointers are read
@@ -553,6 +855,55 @@ typedef struct {
      * Number of `allow_uids`. 0 with an `allow_uids` that is not NULL: nobody.
      */
     size_t allow_uids_len;
+    /**
+     * Wire levels to agree to: HOSTLANE_LEVEL_AUTO and so on.
+     */
+    int32_t level;
+    /**
+     * Not 0: messages may carry descriptors, where the other side agrees too; Unix-domain sockets alone.
+     */
+    int32_t fds;
+    /**
+     * Secret that both sides prove to each other without sending it, 1 to 4096 bytes of UTF-8; demands wire level 1.
+     * NULL: none; mandatory for `tcp:`. Empty but not NULL is refused.
+     */
+    const char *secret;
+    /**
+     * Length of `secret`, in bytes.
+     */
+    size_t secret_len;
+    /**
+     * Pings when nothing arrived for so long, in milliseconds, and ends the connection with
+     * HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
+     */
+    int64_t keepalive_ms;
+    /**
+     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     */
+    uint64_t max_calls;
+    /**
+     * What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
+     * HOSTLANE_POLICY_BLOCK for the others.
+     */
+    const hostlane_policy_t *policies;
+    /**
+     * Number of `policies`.
+     */
+    size_t policies_len;
+    /**
+     * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+     * up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
+     */
+    int64_t spin_us;
+    /**
+     * Program and arguments of a `spawn:` address, word for word, any bytes but NUL. The address is then `spawn:` with
+     * nothing behind it. NULL: what stands in the address.
+     */
+    const hostlane_bytes_t *command;
+    /**
+     * Number of `command`.
+     */
+    size_t command_len;
 } hostlane_connect_options_t;
 
 /**
@@ -565,6 +916,20 @@ typedef struct {
      */
     uint64_t id;
 } hostlane_listener_t;
+
+/**
+ * The items of one call, in both directions, each with a credit of its own: a stream nobody reads stops nobody else. A
+ * value: copy it freely; one thread may send while another receives. All zero is a handle that was never issued.
+ *
+ * A stream of a peer that a context drives is used by that context's calls; the blocking ones give
+ * HOSTLANE_E_WRONG_DRIVER.
+ */
+typedef struct {
+    /**
+     * Meaningless outside the library.
+     */
+    uint64_t id;
+} hostlane_stream_t;
 
 /**
  * Who the other side is and what the handshake agreed on. Constant for the life of the connection. Texts are terminated.
@@ -664,6 +1029,26 @@ typedef struct {
      */
     uint64_t calls;
     /**
+     * Calls of this side that have no answer yet. Wire level 1 only, as the next four.
+     */
+    uint64_t open_calls;
+    /**
+     * Calls of the other side that arrived.
+     */
+    uint64_t calls_served;
+    /**
+     * Calls of the other side that have no answer yet.
+     */
+    uint64_t open_served;
+    /**
+     * Calls this side gave up after they had left.
+     */
+    uint64_t calls_cancelled;
+    /**
+     * Frames that came for calls that had ended; they are dropped.
+     */
+    uint64_t late;
+    /**
      * Operations that wait now.
      */
     uint64_t pending_operations;
@@ -701,6 +1086,38 @@ typedef struct {
      * Messages that wait for the program now.
      */
     uint64_t queued;
+    /**
+     * What they are charged: their payload bytes, and 64 for each. Wire level 1 only, as everything below.
+     */
+    uint64_t queued_bytes;
+    /**
+     * The most of it ever.
+     */
+    uint64_t queued_bytes_peak;
+    /**
+     * Messages that wait to be sent now.
+     */
+    uint64_t send_queued;
+    /**
+     * What they are charged.
+     */
+    uint64_t send_queued_bytes;
+    /**
+     * The most of it ever.
+     */
+    uint64_t send_queued_bytes_peak;
+    /**
+     * Charged bytes the other side would take now.
+     */
+    uint64_t send_credit;
+    /**
+     * Messages this side dropped by the policy of the channel.
+     */
+    uint64_t dropped;
+    /**
+     * Messages the other side says it dropped.
+     */
+    uint64_t dropped_by_peer;
 } hostlane_channel_stats_t;
 
 /**
@@ -779,6 +1196,46 @@ typedef struct {
      * Connections the kernel holds before they are accepted. 0: 1024.
      */
     uint32_t backlog;
+    /**
+     * Wire levels to agree to: HOSTLANE_LEVEL_AUTO and so on.
+     */
+    int32_t level;
+    /**
+     * Not 0: messages may carry descriptors, where the other side agrees too; Unix-domain sockets alone.
+     */
+    int32_t fds;
+    /**
+     * Secret that both sides prove to each other without sending it, 1 to 4096 bytes of UTF-8; demands wire level 1.
+     * NULL: none; mandatory for `tcp:`. Empty but not NULL is refused.
+     */
+    const char *secret;
+    /**
+     * Length of `secret`, in bytes.
+     */
+    size_t secret_len;
+    /**
+     * Pings when nothing arrived for so long, in milliseconds, and ends the connection with
+     * HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
+     */
+    int64_t keepalive_ms;
+    /**
+     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     */
+    uint64_t max_calls;
+    /**
+     * What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
+     * HOSTLANE_POLICY_BLOCK for the others.
+     */
+    const hostlane_policy_t *policies;
+    /**
+     * Number of `policies`.
+     */
+    size_t policies_len;
+    /**
+     * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
+     * up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+     */
+    int64_t spin_us;
 } hostlane_listen_options_t;
 
 /**
@@ -802,6 +1259,62 @@ typedef struct {
      */
     uint32_t gid;
 } hostlane_refusal_t;
+
+/**
+ * One operation of hostlane_context_submit(). Members that its kind does not name are ignored.
+ */
+typedef struct {
+    /**
+     * HOSTLANE_SUBMIT_SEND and so on.
+     */
+    int32_t kind;
+    /**
+     * What a request is failed with.
+     */
+    uint32_t code;
+    /**
+     * The connection. With the kinds that have a `message` or a `stream` it may be all zero; where it is not, what they
+     * write is gathered with the rest.
+     */
+    hostlane_peer_t peer;
+    /**
+     * The stream.
+     */
+    hostlane_stream_t stream;
+    /**
+     * The request to answer or to watch. With HOSTLANE_SUBMIT_REPLY and HOSTLANE_SUBMIT_FAIL it is freed, whatever
+     * comes of the operation, when `free_message` is not 0.
+     */
+    hostlane_message_t *message;
+    /**
+     * The payload. NULL: it is in the `payloads` of the call.
+     */
+    const void *data;
+    /**
+     * Where the payload starts in `payloads`, when `data` is NULL.
+     */
+    size_t offset;
+    /**
+     * Length of the payload, in bytes.
+     */
+    size_t len;
+    /**
+     * Limit of the operation, as everywhere.
+     */
+    int64_t timeout_ms;
+    /**
+     * What goes with a message or a call; may be NULL.
+     */
+    const hostlane_call_options_t *options;
+    /**
+     * The channel; HOSTLANE_ANY_CHANNEL for a receive from all of them.
+     */
+    int32_t channel;
+    /**
+     * Not 0: `message` is freed once it is answered.
+     */
+    int32_t free_message;
+} hostlane_submission_t;
 
 #ifdef __cplusplus
 extern "C" {
@@ -828,6 +1341,132 @@ const char *hostlane_status_name(hostlane_status_t status);
  * What a status means, in one sentence. A terminated string that is never freed.
  */
 const char *hostlane_status_meaning(hostlane_status_t status);
+
+/**
+ * Sends `n` messages of one channel, in order, in as few system calls as they allow, and returns when the operating
+ * system has all of them. `payloads` are read during the call and not kept. Signals do not end this wait. After a
+ * failure hostlane_stats_on() tells how many were accepted before it.
+ *
+ * Errors: those of hostlane_send().
+ */
+hostlane_status_t hostlane_send_batch(hostlane_peer_t peer,
+                                      uint16_t channel,
+                                      const hostlane_bytes_t *payloads,
+                                      size_t n,
+                                      int64_t timeout_ms,
+                                      hostlane_error_t **err);
+
+/**
+ * Receives all that is there, at most `max` messages of any channel, waiting for the first. Their payloads lie one
+ * behind the other in `buffer`, which has `capacity` bytes; `entries` has room for `max`, and `*n` gets their number. A
+ * message that finds too little room is the last entry and keeps its payload (HOSTLANE_NO_ROOM): nothing is lost. A
+ * `capacity` of 0 gives one message at a time that way.
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT when `max` is 0, else those of hostlane_recv(), among them HOSTLANE_E_INTERRUPTED.
+ */
+hostlane_status_t hostlane_recv_batch(hostlane_peer_t peer,
+                                      int64_t timeout_ms,
+                                      void *buffer,
+                                      size_t capacity,
+                                      hostlane_entry_t *entries,
+                                      size_t max,
+                                      size_t *n,
+                                      hostlane_error_t **err);
+
+/**
+ * hostlane_recv_batch() for a peer of a context. When something is there, `event` is HOSTLANE_EVENT_READABLE with `op` 0
+ * and `*n` is at least 1. When nothing is, `*n` is 0 and `event` HOSTLANE_EVENT_PENDING: it finishes as
+ * HOSTLANE_EVENT_READABLE, without messages, when something has come; call again then. The end of the connection is the
+ * error of this call, or of the event, after all that had arrived.
+ */
+hostlane_status_t hostlane_context_recv_batch(hostlane_context_t context,
+                                              hostlane_peer_t peer,
+                                              int64_t timeout_ms,
+                                              void *buffer,
+                                              size_t capacity,
+                                              hostlane_entry_t *entries,
+                                              size_t max,
+                                              size_t *n,
+                                              hostlane_event_t *event,
+                                              hostlane_error_t **err);
+
+/**
+ * Holds back what is sent, requested and replied on the peer, by whatever thread, until hostlane_uncork(): small writes
+ * are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued; what fills a
+ * write leaves before, and a call that waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go.
+ * Works on peers of any driver; without effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_cork(hostlane_peer_t peer, hostlane_error_t **err);
+
+/**
+ * Ends one hostlane_cork(). One too many changes nothing. Errors: HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_uncork(hostlane_peer_t peer, hostlane_error_t **err);
+
+/**
+ * Sets every member to its default, and `size`. NULL does nothing.
+ */
+void hostlane_call_options_init(hostlane_call_options_t *options);
+
+/**
+ * Calls the other side with `len` bytes and waits for its reply. On success the caller owns `*reply`. The other side is
+ * told how long the caller waits. Any number of calls may be open, of any number of threads; on wire level 0, and above
+ * what the other side serves at a time, they queue in order. Signals do not end this wait.
+ *
+ * A call whose timeout passes is cancelled: the other side is told, the connection goes on, and hostlane_error_sent()
+ * tells whether the other side may have seen it. Wire level 0 has no such message, so there the connection ends.
+ *
+ * HOSTLANE_E_REMOTE_ERROR when the program on the other side failed the call: hostlane_error_remote_status() and
+ * hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
+ * the connection takes nothing new.
+ *
+ * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when 1024 calls wait already.
+ */
+hostlane_status_t hostlane_request(hostlane_peer_t peer,
+                                   const void *data,
+                                   size_t len,
+                                   int64_t timeout_ms,
+                                   hostlane_message_t **reply,
+                                   hostlane_error_t **err);
+
+/**
+ * hostlane_request() with what `options` says; they may be NULL.
+ */
+hostlane_status_t hostlane_request_with(hostlane_peer_t peer,
+                                        const void *data,
+                                        size_t len,
+                                        const hostlane_call_options_t *options,
+                                        int64_t timeout_ms,
+                                        hostlane_message_t **reply,
+                                        hostlane_error_t **err);
+
+/**
+ * Starts a call and does not wait. `options` may be NULL. On success the caller owns `*started` and ends it with
+ * hostlane_call_wait() or hostlane_call_cancel(). Errors: those of hostlane_request() that are found at once.
+ */
+hostlane_status_t hostlane_call_start(hostlane_peer_t peer,
+                                      const void *data,
+                                      size_t len,
+                                      const hostlane_call_options_t *options,
+                                      hostlane_call_t *started,
+                                      hostlane_error_t **err);
+
+/**
+ * Waits for the reply of a started call, and ends the handle whatever comes of it: a call that timed out is cancelled.
+ * On success the caller owns `*reply`. Signals do not end this wait.
+ *
+ * Errors: those of hostlane_request(), and HOSTLANE_E_CLOSED when the handle was waited for or cancelled before.
+ */
+hostlane_status_t hostlane_call_wait(hostlane_call_t started,
+                                     int64_t timeout_ms,
+                                     hostlane_message_t **reply,
+                                     hostlane_error_t **err);
+
+/**
+ * Gives a started call up: the other side is told; on wire level 0 the connection ends when the call was sent. The
+ * second call gives HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_call_cancel(hostlane_call_t started, hostlane_error_t **err);
 
 /**
  * Makes a context. On success the caller owns `*context` and ends it with hostlane_context_close().
@@ -858,6 +1497,21 @@ hostlane_status_t hostlane_context_process(hostlane_context_t context,
                                            hostlane_error_t **err);
 
 /**
+ * hostlane_context_process() with the payloads one behind the other in `buffer`, which has `capacity` bytes. An event's
+ * `data` then points there, and `message` is NULL unless there is something to do with it: a request to answer, a trace
+ * or descriptors, or a payload that found no room. hostlane_events_free() is only needed for events that have a `message`
+ * or an `error`. Never blocks: one short call for up to `cap` operations.
+ */
+hostlane_status_t hostlane_context_process_batch(hostlane_context_t context,
+                                                 void *buffer,
+                                                 size_t capacity,
+                                                 hostlane_event_t *events,
+                                                 size_t cap,
+                                                 size_t *n,
+                                                 bool *more,
+                                                 hostlane_error_t **err);
+
+/**
  * Waits for the next finished operation: poll and process in one call, for programs without a loop of their own. Free
  * the event with hostlane_events_free(event, 1).
  * Errors: HOSTLANE_E_TIMEOUT, HOSTLANE_E_INTERRUPTED when a signal arrived (call again), HOSTLANE_E_CLOSED.
@@ -866,6 +1520,20 @@ hostlane_status_t hostlane_context_next(hostlane_context_t context,
                                         int64_t timeout_ms,
                                         hostlane_event_t *event,
                                         hostlane_error_t **err);
+
+/**
+ * Waits for the next finished operation and hands out at most `cap` of them, as hostlane_context_process_batch() does:
+ * poll and process in one call, for programs without a loop of their own.
+ * Errors: those of hostlane_context_next(), and HOSTLANE_E_INVALID_ARGUMENT when `cap` is 0.
+ */
+hostlane_status_t hostlane_context_next_batch(hostlane_context_t context,
+                                              int64_t timeout_ms,
+                                              void *buffer,
+                                              size_t capacity,
+                                              hostlane_event_t *events,
+                                              size_t cap,
+                                              size_t *n,
+                                              hostlane_error_t **err);
 
 /**
  * Starts hostlane_connect(). Finishes as HOSTLANE_EVENT_CONNECTED with `peer`, owned by the caller.
@@ -911,6 +1579,18 @@ hostlane_status_t hostlane_context_send(hostlane_context_t context,
                                         hostlane_error_t **err);
 
 /**
+ * Starts hostlane_send_with(); `options` may be NULL. Finishes as HOSTLANE_EVENT_SENT.
+ */
+hostlane_status_t hostlane_context_send_with(hostlane_context_t context,
+                                             hostlane_peer_t peer,
+                                             const void *data,
+                                             size_t len,
+                                             const hostlane_call_options_t *options,
+                                             int64_t timeout_ms,
+                                             hostlane_event_t *event,
+                                             hostlane_error_t **err);
+
+/**
  * Starts hostlane_reply(). `data` is read during the call and not kept; the message stays the caller's. Finishes as
  * HOSTLANE_EVENT_SENT.
  */
@@ -919,6 +1599,77 @@ hostlane_status_t hostlane_context_reply(hostlane_context_t context,
                                          const void *data,
                                          size_t len,
                                          int64_t timeout_ms,
+                                         hostlane_event_t *event,
+                                         hostlane_error_t **err);
+
+/**
+ * Starts hostlane_fail(). `data` is read during the call and not kept; the message stays the caller's. Finishes as
+ * HOSTLANE_EVENT_SENT.
+ */
+hostlane_status_t hostlane_context_fail(hostlane_context_t context,
+                                        const hostlane_message_t *message,
+                                        uint32_t code,
+                                        const void *data,
+                                        size_t len,
+                                        int64_t timeout_ms,
+                                        hostlane_event_t *event,
+                                        hostlane_error_t **err);
+
+/**
+ * Starts hostlane_message_wait_cancelled(). Finishes as HOSTLANE_EVENT_CALL_ENDED when an answer to the request is no
+ * longer wanted: given, or its caller left, ran out of time or lost the connection. The message stays the caller's.
+ */
+hostlane_status_t hostlane_context_call_ended(hostlane_context_t context,
+                                              const hostlane_message_t *message,
+                                              int64_t timeout_ms,
+                                              hostlane_event_t *event,
+                                              hostlane_error_t **err);
+
+/**
+ * Waits until anything is there to receive, and takes nothing. Finishes as HOSTLANE_EVENT_READABLE, or fails with the end
+ * of the connection. hostlane_context_recv_batch() does both.
+ */
+hostlane_status_t hostlane_context_readable(hostlane_context_t context,
+                                            hostlane_peer_t peer,
+                                            int64_t timeout_ms,
+                                            hostlane_event_t *event,
+                                            hostlane_error_t **err);
+
+/**
+ * Starts hostlane_stream_send(). `data` is read during the call and not kept. Finishes as HOSTLANE_EVENT_SENT.
+ */
+hostlane_status_t hostlane_context_stream_send(hostlane_context_t context,
+                                               hostlane_stream_t stream,
+                                               const void *data,
+                                               size_t len,
+                                               int64_t timeout_ms,
+                                               hostlane_event_t *event,
+                                               hostlane_error_t **err);
+
+/**
+ * Starts hostlane_stream_finish(). Finishes as HOSTLANE_EVENT_SENT.
+ */
+hostlane_status_t hostlane_context_stream_finish(hostlane_context_t context,
+                                                 hostlane_stream_t stream,
+                                                 int64_t timeout_ms,
+                                                 hostlane_event_t *event,
+                                                 hostlane_error_t **err);
+
+/**
+ * Starts hostlane_stream_recv(). Finishes as HOSTLANE_EVENT_ITEM, or as HOSTLANE_EVENT_STREAM_END.
+ */
+hostlane_status_t hostlane_context_stream_recv(hostlane_context_t context,
+                                               hostlane_stream_t stream,
+                                               int64_t timeout_ms,
+                                               hostlane_event_t *event,
+                                               hostlane_error_t **err);
+
+/**
+ * Finishes as HOSTLANE_EVENT_TIMER after `delay_ms` milliseconds, or a moment later.
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT when that time would never come, HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_context_timer(hostlane_context_t context,
+                                         int64_t delay_ms,
                                          hostlane_event_t *event,
                                          hostlane_error_t **err);
 
@@ -932,6 +1683,18 @@ hostlane_status_t hostlane_context_request(hostlane_context_t context,
                                            int64_t timeout_ms,
                                            hostlane_event_t *event,
                                            hostlane_error_t **err);
+
+/**
+ * Starts hostlane_request_with(); `options` may be NULL. Finishes as HOSTLANE_EVENT_REPLY.
+ */
+hostlane_status_t hostlane_context_request_with(hostlane_context_t context,
+                                                hostlane_peer_t peer,
+                                                const void *data,
+                                                size_t len,
+                                                const hostlane_call_options_t *options,
+                                                int64_t timeout_ms,
+                                                hostlane_event_t *event,
+                                                hostlane_error_t **err);
 
 /**
  * Starts hostlane_ping(). Finishes as HOSTLANE_EVENT_PONG with `rtt_ns`.
@@ -953,8 +1716,8 @@ hostlane_status_t hostlane_context_drain(hostlane_context_t context,
 
 /**
  * Gives up the pending operation `op`, which then finishes as HOSTLANE_EVENT_FAILED with HOSTLANE_E_CANCELLED, unless
- * it had finished already. A call that was sent ends its connection, like one that timed out. A number that is not
- * pending changes nothing.
+ * it had finished already. The other side is told of a call that was sent; on wire level 0, where it cannot be, the
+ * connection ends. A number that is not pending changes nothing.
  */
 hostlane_status_t hostlane_context_cancel(hostlane_context_t context, uint64_t op, hostlane_error_t **err);
 
@@ -987,6 +1750,19 @@ bool hostlane_error_retryable(const hostlane_error_t *error);
  * HOSTLANE_SENT_MAYBE. HOSTLANE_SENT_NO for NULL and for calls that send nothing.
  */
 int32_t hostlane_error_sent(const hostlane_error_t *error);
+
+/**
+ * For HOSTLANE_E_REMOTE_ERROR the code that the program on the other side failed the call with, which
+ * hostlane_fail() gave; 0 for every other error and for NULL.
+ */
+uint32_t hostlane_error_remote_status(const hostlane_error_t *error);
+
+/**
+ * For HOSTLANE_E_REMOTE_ERROR the bytes that the program on the other side gave along: `*len` bytes (`len` may be NULL),
+ * readable until the error is freed. Empty, and not NULL, for every other error; NULL for NULL.
+ */
+const uint8_t *hostlane_error_data(const hostlane_error_t *error,
+                                   size_t *len);
 
 /**
  * Frees `*error` and sets it to NULL. NULL, and a pointer to NULL, do nothing.
@@ -1093,7 +1869,7 @@ hostlane_status_t hostlane_listener_refusals(hostlane_listener_t listener,
 hostlane_status_t hostlane_listener_close(hostlane_listener_t listener, hostlane_error_t **err);
 
 /**
- * The channel the message arrived on; 0 for NULL.
+ * The channel the message arrived on; 0 for an item of a stream and for NULL.
  */
 uint16_t hostlane_message_channel(const hostlane_message_t *message);
 
@@ -1104,8 +1880,68 @@ uint16_t hostlane_message_channel(const hostlane_message_t *message);
 const uint8_t *hostlane_message_data(const hostlane_message_t *message, size_t *len);
 
 /**
- * Answers a message with `len` bytes on the channel it came from; for a call this is its reply. The message stays
- * owned by the caller. Signals do not end this wait. Errors: those of hostlane_send().
+ * What the message is and has: HOSTLANE_MESSAGE_REQUEST and so on, or-ed. 0 for NULL.
+ */
+uint32_t hostlane_message_flags(const hostlane_message_t *message);
+
+/**
+ * Whether somebody waits for an answer. False for NULL.
+ */
+bool hostlane_message_is_request(const hostlane_message_t *message);
+
+/**
+ * The id of the call, unique in its connection; 0 for a one-way message and for NULL.
+ */
+uint64_t hostlane_message_call_id(const hostlane_message_t *message);
+
+/**
+ * How long the caller will still wait, in milliseconds, by this process's clock; 0 when its time is over,
+ * HOSTLANE_FOREVER when it told no limit. Give it as `timeout_ms` to calls made on behalf of this one, so that nobody
+ * works for a caller who has left.
+ */
+int64_t hostlane_message_timeout_ms(const hostlane_message_t *message);
+
+/**
+ * The key under which the caller may send this call again: `*len` bytes (`len` may be NULL), readable until the message
+ * is freed. NULL when it gave none.
+ */
+const uint8_t *hostlane_message_idempotency_key(const hostlane_message_t *message, size_t *len);
+
+/**
+ * What the sender gave along to follow the message by: `*len` bytes (`len` may be NULL), readable until the message is
+ * freed. NULL when it gave nothing.
+ */
+const uint8_t *hostlane_message_trace(const hostlane_message_t *message, size_t *len);
+
+/**
+ * Takes the descriptors that came with the message into `fds`, which has room for HOSTLANE_MAX_FDS; `*n` gets their
+ * number, 0 the second time. The caller owns and closes them; those nobody takes are closed with the message.
+ */
+hostlane_status_t hostlane_message_take_fds(const hostlane_message_t *message,
+                                            int32_t *fds,
+                                            size_t *n,
+                                            hostlane_error_t **err);
+
+/**
+ * Whether an answer is no longer wanted: given already, or the caller left, ran out of time, or lost the connection.
+ * Looks at what has arrived, without waiting. False for a one-way message and for NULL.
+ */
+bool hostlane_message_is_cancelled(const hostlane_message_t *message);
+
+/**
+ * Waits until an answer is no longer wanted, as of hostlane_message_is_cancelled().
+ *
+ * Errors: HOSTLANE_E_TIMEOUT, HOSTLANE_E_INTERRUPTED when a signal arrived (call again), HOSTLANE_E_WRONG_DRIVER,
+ * HOSTLANE_E_INVALID_ARGUMENT for a one-way message, HOSTLANE_E_UNSUPPORTED on wire level 0.
+ */
+hostlane_status_t hostlane_message_wait_cancelled(const hostlane_message_t *message,
+                                                  int64_t timeout_ms,
+                                                  hostlane_error_t **err);
+
+/**
+ * Answers with `len` bytes: a call with its reply, a one-way message with a message on its channel. The message stays
+ * owned by the caller. Signals do not end this wait. Errors: HOSTLANE_E_CALL_ENDED when no answer is wanted any more,
+ * and those of hostlane_send().
  */
 hostlane_status_t hostlane_reply(const hostlane_message_t *message,
                                  const void *data,
@@ -1114,7 +1950,23 @@ hostlane_status_t hostlane_reply(const hostlane_message_t *message,
                                  hostlane_error_t **err);
 
 /**
- * Frees `*message` and sets it to NULL. NULL, and a pointer to NULL, do nothing.
+ * Answers a call with an error of the program's: `code` and `len` bytes of data reach the caller, as
+ * HOSTLANE_E_REMOTE_ERROR with hostlane_error_remote_status() and hostlane_error_data(). The message stays owned by the
+ * caller. Signals do not end this wait.
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT for a one-way message, HOSTLANE_E_UNSUPPORTED on wire level 0, else those of
+ * hostlane_reply().
+ */
+hostlane_status_t hostlane_fail(const hostlane_message_t *message,
+                                uint32_t code,
+                                const void *data,
+                                size_t len,
+                                int64_t timeout_ms,
+                                hostlane_error_t **err);
+
+/**
+ * Frees `*message` and sets it to NULL. NULL, and a pointer to NULL, do nothing. A request that was not answered is let
+ * go.
  */
 void hostlane_message_free(hostlane_message_t **message);
 
@@ -1153,8 +2005,11 @@ hostlane_status_t hostlane_connect(const char *addr,
  * HOSTLANE_E_TIMEOUT before the first byte left keeps the connection, and the message was not sent. In the middle of a
  * message it ends the connection, because a message that was begun cannot be taken back.
  *
- * Errors: HOSTLANE_E_INVALID_CHANNEL, HOSTLANE_E_PAYLOAD_TOO_LARGE, HOSTLANE_E_TIMEOUT, HOSTLANE_E_PEER_CLOSED,
- * HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED, HOSTLANE_E_WRONG_DRIVER.
+ * On wire level 1 a channel on which the other side has no room left does what its policy says (hostlane_policy_t).
+ *
+ * Errors: HOSTLANE_E_INVALID_CHANNEL, HOSTLANE_E_PAYLOAD_TOO_LARGE, HOSTLANE_E_WOULD_BLOCK, HOSTLANE_E_TIMEOUT,
+ * HOSTLANE_E_DRAINING, HOSTLANE_E_PEER_CLOSED, HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED,
+ * HOSTLANE_E_WRONG_DRIVER.
  */
 hostlane_status_t hostlane_send(hostlane_peer_t peer,
                                 uint16_t channel,
@@ -1162,6 +2017,19 @@ hostlane_status_t hostlane_send(hostlane_peer_t peer,
                                 size_t len,
                                 int64_t timeout_ms,
                                 hostlane_error_t **err);
+
+/**
+ * hostlane_send() with what `options` says: `channel`, `trace`, `fds`. They may be NULL.
+ *
+ * Errors: also HOSTLANE_E_UNSUPPORTED for what the connection has no form for, HOSTLANE_E_INVALID_ARGUMENT for options
+ * that are for calls alone.
+ */
+hostlane_status_t hostlane_send_with(hostlane_peer_t peer,
+                                     const void *data,
+                                     size_t len,
+                                     const hostlane_call_options_t *options,
+                                     int64_t timeout_ms,
+                                     hostlane_error_t **err);
 
 /**
  * Receives the next message of any channel, in the order of arrival; calls of the other side arrive on
@@ -1190,22 +2058,6 @@ hostlane_status_t hostlane_recv_on(hostlane_peer_t peer,
                                    hostlane_error_t **err);
 
 /**
- * Calls the other side with `len` bytes and waits for its reply. On success the caller owns `*reply`. Calls of several
- * threads queue in order, one at a time on the wire. Signals do not end this wait.
- *
- * A call whose timeout passes after it was sent ends the connection, so that a late reply never answers the next call;
- * hostlane_error_sent() tells whether the other side may have seen it.
- *
- * Errors: those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when 1024 calls wait already.
- */
-hostlane_status_t hostlane_request(hostlane_peer_t peer,
-                                   const void *data,
-                                   size_t len,
-                                   int64_t timeout_ms,
-                                   hostlane_message_t **reply,
-                                   hostlane_error_t **err);
-
-/**
  * Sends a ping and waits for the answer; `*rtt_ns` gets the round-trip time in nanoseconds. Signals do not end this
  * wait. HOSTLANE_E_TIMEOUT keeps the connection: a program that never receives cannot answer.
  *
@@ -1223,10 +2075,118 @@ hostlane_status_t hostlane_ping(hostlane_peer_t peer, int64_t timeout_ms, uint64
 hostlane_status_t hostlane_drain(hostlane_peer_t peer, int64_t timeout_ms, hostlane_error_t **err);
 
 /**
+ * Has the process's I/O thread move this connection's bytes while no call on it does: the other side's pings are
+ * answered, its messages collected within the limits, and its end is noticed, whatever the program does meanwhile. The
+ * thread is one per process, runs nothing of the program's and takes no signals. A connection with a keepalive of either
+ * side has it from the start. The second call changes nothing.
+ *
+ * Errors: HOSTLANE_E_WRONG_DRIVER for a peer of a context, HOSTLANE_E_TOO_MANY_FILES, HOSTLANE_E_IO, HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_attach(hostlane_peer_t peer,
+                                  hostlane_error_t **err);
+
+/**
  * Closes the connection at once and gives the handle back. Every thread that waits in a call on the peer returns with
  * HOSTLANE_E_CLOSED. Never blocks. Closing twice changes nothing: the second call gives HOSTLANE_E_CLOSED.
  */
 hostlane_status_t hostlane_close(hostlane_peer_t peer, hostlane_error_t **err);
+
+/**
+ * Opens a stream with a request of `len` bytes. `options` may be NULL. Never waits, whatever drives the peer. On success
+ * the caller owns `*stream` and ends it with hostlane_stream_close().
+ *
+ * Errors: HOSTLANE_E_UNSUPPORTED on wire level 0, else those of hostlane_request() that are found at once.
+ */
+hostlane_status_t hostlane_stream_open(hostlane_peer_t peer,
+                                       const void *data,
+                                       size_t len,
+                                       const hostlane_call_options_t *options,
+                                       hostlane_stream_t *stream,
+                                       hostlane_error_t **err);
+
+/**
+ * The stream that a request opened: items both ways until the message is answered. On success the caller owns `*stream`
+ * and ends it with hostlane_stream_close(); the duty to answer stays with the message, and as long as the stream is open
+ * freeing the message does not abandon the call.
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT when the message opened none.
+ */
+hostlane_status_t hostlane_message_stream(const hostlane_message_t *message,
+                                          hostlane_stream_t *stream,
+                                          hostlane_error_t **err);
+
+/**
+ * The id of the stream's call, unique in its connection; the same that hostlane_message_call_id() tells on the other
+ * side. Errors: HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_stream_call_id(hostlane_stream_t stream, uint64_t *call_id, hostlane_error_t **err);
+
+/**
+ * Sends an item of `len` bytes; waits for credit, and until the operating system has all of it. `data` is read during the
+ * call and not kept. Signals do not end this wait. HOSTLANE_E_TIMEOUT: an item that had not begun is withdrawn.
+ *
+ * Errors: HOSTLANE_E_CALL_ENDED when the call is over, HOSTLANE_E_INVALID_ARGUMENT after hostlane_stream_finish(),
+ * HOSTLANE_E_PAYLOAD_TOO_LARGE, HOSTLANE_E_TIMEOUT, HOSTLANE_E_PEER_CLOSED, HOSTLANE_E_CONNECTION_LOST,
+ * HOSTLANE_E_CLOSED, HOSTLANE_E_WRONG_DRIVER.
+ */
+hostlane_status_t hostlane_stream_send(hostlane_stream_t stream,
+                                       const void *data,
+                                       size_t len,
+                                       int64_t timeout_ms,
+                                       hostlane_error_t **err);
+
+/**
+ * Says that this side sends no more; the other direction goes on. Errors: those of hostlane_stream_send().
+ */
+hostlane_status_t hostlane_stream_finish(hostlane_stream_t stream, int64_t timeout_ms, hostlane_error_t **err);
+
+/**
+ * Receives the next item. On success the caller owns `*item`, whose bytes hostlane_message_data() gives; NULL at the
+ * end: for the side that opened the stream that of the call, whose reply hostlane_stream_reply() then has, for the other
+ * side the opener's hostlane_stream_finish().
+ *
+ * Nothing is lost by HOSTLANE_E_TIMEOUT, nor by HOSTLANE_E_INTERRUPTED, which a signal causes: call again.
+ *
+ * Errors: HOSTLANE_E_REMOTE_ERROR when the other side failed the call, HOSTLANE_E_CALL_ABANDONED when it let it go,
+ * HOSTLANE_E_CALL_ENDED, HOSTLANE_E_TIMEOUT, HOSTLANE_E_INTERRUPTED, HOSTLANE_E_CANCELLED when the stream was closed
+ * meanwhile, HOSTLANE_E_PEER_CLOSED, HOSTLANE_E_CONNECTION_LOST, HOSTLANE_E_CLOSED, HOSTLANE_E_WRONG_DRIVER.
+ */
+hostlane_status_t hostlane_stream_recv(hostlane_stream_t stream,
+                                       int64_t timeout_ms,
+                                       hostlane_message_t **item,
+                                       hostlane_error_t **err);
+
+/**
+ * The reply that ended the call, for the side that opened the stream, after hostlane_stream_recv() gave the end; NULL
+ * before, and on the other side. On success the caller owns `*reply`. A context hands it out with
+ * HOSTLANE_EVENT_STREAM_END instead. Errors: HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_stream_reply(hostlane_stream_t stream, hostlane_message_t **reply, hostlane_error_t **err);
+
+/**
+ * Gives the stream back. For the side that opened it the call is given up unless it has ended: the other side is told,
+ * and threads inside calls on the stream return with HOSTLANE_E_CANCELLED. On the other side the call goes on until its
+ * message is answered or freed. Never blocks. The second call gives HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_stream_close(hostlane_stream_t stream, hostlane_error_t **err);
+
+/**
+ * Starts `n` operations in order, and writes what they send in as few system calls as they allow. `events` has room for
+ * `n`: each is the finished operation, HOSTLANE_EVENT_PENDING with its number, or HOSTLANE_EVENT_FAILED with `op` 0 when it
+ * could not be started; free them with hostlane_events_free(). A send or reply is finished when it is queued here. The
+ * payloads are read during the call and not kept: each is at its `data`, or in `payloads`, which has `payloads_len` bytes
+ * and may be NULL.
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT for NULL arrays, HOSTLANE_E_CLOSED; then nothing was started and nothing freed. The
+ * failure of one operation is an event, never an error of this call.
+ */
+hostlane_status_t hostlane_context_submit(hostlane_context_t context,
+                                          const hostlane_submission_t *submissions,
+                                          size_t n,
+                                          const void *payloads,
+                                          size_t payloads_len,
+                                          hostlane_event_t *events,
+                                          hostlane_error_t **err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -108,6 +108,10 @@ int lane_bench(const char *address, size_t size, double seconds) {
 
 int lane_stream(const char *address, size_t size, double seconds) { return with_peer(one_way, address, size, seconds); }
 
+/* Most messages, and bytes of them, that are received in one go. */
+#define BATCH 64
+#define ROOM (256 * 1024)
+
 /* Counts what arrives on DATA; whoever calls is told. */
 static void *count(void *argument) {
     const hostlane_peer_t peer = *(hostlane_peer_t *)argument;
@@ -115,18 +119,23 @@ static void *count(void *argument) {
     hostlane_error_t *err = NULL;
     hostlane_status_t status;
     uint64_t messages = 0;
+    uint8_t *buffer = grown(NULL, ROOM);
+    hostlane_entry_t entries[BATCH];
     do {
-        hostlane_message_t *message = NULL;
-        status = hostlane_recv(peer, HOSTLANE_FOREVER, &message, &err);
-        if (status == HOSTLANE_OK && hostlane_message_channel(message) == HOSTLANE_CHANNEL_DATA) {
-            ++messages;
-        } else if (status == HOSTLANE_OK) {
-            char text[32];
-            const int len = snprintf(text, sizeof(text), "%" PRIu64, messages);
-            status = hostlane_reply(message, text, (size_t)len, LIMIT_MS, &err);
+        size_t n = 0;
+        status = hostlane_recv_batch(peer, HOSTLANE_FOREVER, buffer, ROOM, entries, BATCH, &n, &err);
+        for (size_t at = 0; at < n; ++at) {
+            if (entries[at].channel == HOSTLANE_CHANNEL_DATA) {
+                ++messages;
+            } else if (status == HOSTLANE_OK) {
+                char text[32];
+                const int len = snprintf(text, sizeof(text), "%" PRIu64, messages);
+                status = hostlane_reply(entries[at].message, text, (size_t)len, LIMIT_MS, &err);
+            }
+            hostlane_message_free(&entries[at].message);
         }
-        hostlane_message_free(&message);
     } while (status == HOSTLANE_OK);
+    free(buffer);
     if (status == HOSTLANE_E_PEER_CLOSED) {
         hostlane_error_free(&err);
     } else {

@@ -46,15 +46,17 @@ void lane_stream(const std::string &address, std::size_t size, seconds time) {
 // Counts what arrives on DATA; whoever calls is told.
 static hostlane::error count(const hostlane::peer &peer) {
     std::uint64_t messages = 0;
+    hostlane::batch batch(64, 256 * 1024);
     for (;;) {
-        const auto message = peer.recv();
-        if (!message) {
-            return message.error();
+        if (const auto received = peer.recv_batch(batch); !received) {
+            return received.error();
         }
-        if (message->channel() == HOSTLANE_CHANNEL_DATA) {
-            ++messages;
-        } else if (const auto replied = message->reply(std::to_string(messages), limit); !replied) {
-            return replied.error();
+        for (const auto message : batch) {
+            if (message.channel() == HOSTLANE_CHANNEL_DATA) {
+                ++messages;
+            } else if (const auto replied = message.reply(std::to_string(messages), limit); !replied) {
+                return replied.error();
+            }
         }
     }
 }

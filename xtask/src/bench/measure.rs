@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::place::Placement;
 use crate::lang::{Lang, Profile};
 use crate::process::shown;
 use crate::server::{Server, Sockets};
@@ -38,60 +39,6 @@ impl fmt::Display for Work {
 pub(super) enum Floor {
     Raw,
     Lane,
-}
-
-/// Where the two processes run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placement {
-    /// Wherever the system puts them.
-    Free,
-    /// The server on core 0, the client on core 1.
-    Apart,
-    /// Both on core 0.
-    Together,
-}
-
-impl fmt::Display for Placement {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Placement::Free => "anywhere",
-            Placement::Apart => "on two cores",
-            Placement::Together => "on one core",
-        })
-    }
-}
-
-impl Placement {
-    fn server(self, command: Command) -> Command {
-        match self {
-            Placement::Free => command,
-            Placement::Apart | Placement::Together => pinned(&command, "0"),
-        }
-    }
-
-    fn client(self, command: Command) -> Command {
-        match self {
-            Placement::Free => command,
-            Placement::Apart => pinned(&command, "1"),
-            Placement::Together => pinned(&command, "0"),
-        }
-    }
-}
-
-/// The same command on one core.
-fn pinned(command: &Command, core: &str) -> Command {
-    let mut taskset = Command::new("taskset");
-    taskset.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => taskset.env(key, value),
-            None => taskset.env_remove(key),
-        };
-    }
-    if let Some(folder) = command.get_current_dir() {
-        taskset.current_dir(folder);
-    }
-    taskset
 }
 
 /// The four servers of a language.
@@ -186,13 +133,6 @@ mod tests {
         assert!(read(Work::Stream(64), trips).is_err());
         assert!(read(Work::RoundTrip(64), br#"{"median_ns": 1, "count": 0}"#).is_err());
         assert!(read(Work::RoundTrip(64), b"").is_err());
-    }
-
-    #[test]
-    fn a_pinned_command_keeps_its_words() {
-        let mut command = Command::new("agent");
-        command.args(["a", "b"]).env("KEY", "value");
-        assert_eq!(shown(&pinned(&command, "1")), "KEY=value taskset --cpu-list 1 agent a b");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `bench`: round trips and one-way streams in every language, beside a hand-written raw Unix socket in the same
-//! language, in interleaved rounds on this machine.
+//! language, in interleaved rounds on this machine; with `--peers`, beside more of them and the usual choices.
 
 mod connect;
 mod measure;
+mod peers;
+mod place;
 mod report;
 mod statistics;
 
@@ -11,11 +13,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::lang::{Lang, Profile};
-use crate::process;
 use crate::server::Sockets;
 use crate::suites;
 use crate::workspace::Workspace;
-use measure::{Floor, Placement, Servers, Work};
+use measure::{Floor, Servers, Work};
+use place::Placement;
 use report::{Report, Row};
 
 /// What to measure.
@@ -24,9 +26,14 @@ pub(crate) struct Options {
     /// Few short rounds, wherever the system puts the processes: for a first look, not for a claim
     #[arg(long)]
     quick: bool,
-    /// Measure only this language
-    #[arg(long, value_name = "LANGUAGE")]
+    /// Measure only this language; with --peers, this language or program
+    #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Compare with what bench/entries.toml lists
+    #[arg(long, conflicts_with = "quick")]
+    peers: bool,
+    #[command(flatten)]
+    comparison: peers::Comparison,
 }
 
 const SIZES: [u64; 4] = [64, 1024, 64 * 1024, 1024 * 1024];
@@ -40,6 +47,9 @@ struct Effort {
 
 /// Measures and prints; true unless a measurement failed.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    if options.peers {
+        return peers::run(workspace, &options.only, &options.comparison);
+    }
     let langs = ready(&options.only)?;
     suites::build(workspace, Profile::Release, &langs)?;
     let effort = if options.quick { Effort { rounds: 3, seconds: 0.2 } } else { Effort { rounds: 7, seconds: 0.4 } };
@@ -107,18 +117,26 @@ fn ready(names: &[String]) -> Result<Vec<Lang>> {
 }
 
 fn placements(quick: bool) -> Vec<Placement> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut placements = vec![Placement::Free];
-    if quick {
-        return placements;
+    let wanted: &[Placement] =
+        if quick { &[Placement::Free] } else { &[Placement::Free, Placement::Apart, Placement::Together] };
+    wanted.iter().copied().filter(|placement| can_be_had(*placement)).collect()
+}
+
+/// Whether this machine has the placement; says so if not.
+fn can_be_had(placement: Placement) -> bool {
+    let missing = placement.missing();
+    if let Some(why) = missing {
+        println!("SKIP  {placement}: {why}");
     }
-    if process::find("taskset").is_none() {
-        println!("SKIP  pinned placements: taskset is missing: apt-get install util-linux");
-        return placements;
+    missing.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        crate::Cli::command().debug_assert();
     }
-    if cores > 1 {
-        placements.push(Placement::Apart);
-    }
-    placements.push(Placement::Together);
-    placements
 }

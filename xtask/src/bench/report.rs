@@ -8,7 +8,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::connect::Connect;
-use super::measure::{Placement, Work};
+use super::measure::Work;
+use super::place::Placement;
 use super::statistics::{median, spread};
 use crate::r#gen::version;
 use crate::lang::Lang;
@@ -87,7 +88,7 @@ impl Report {
     }
 }
 
-fn processor() -> String {
+pub(super) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
     line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()

@@ -12,7 +12,7 @@ pub(super) fn errors(rows: &[Row]) -> Result<String> {
     let mut out = format!("# {HEADER}\n");
     out += "\"\"\"Every error hostlane raises: one class per row of the error table.\"\"\"\n\n\
             from __future__ import annotations\n\nimport builtins\nfrom typing import ClassVar\n\n\
-            from hostlane._error import Error, Sent\n\n__all__ = [\n";
+            from hostlane._error import Error, Remote, Sent\n\n__all__ = [\n";
     let mut names: Vec<_> = rows.iter().map(class).collect();
     names.extend(["Error".into(), "Sent".into()]);
     names.sort();
@@ -24,6 +24,8 @@ pub(super) fn errors(rows: &[Row]) -> Result<String> {
         let bases = match (row.name.as_str(), row.python.as_str()) {
             // Whoever catches faults of hostlane catches the ones that panicked too.
             ("panic", _) => "InternalError".into(),
+            // It carries what the program at the other end gave along.
+            ("remote_error", _) => "Remote".into(),
             (_, "") => "Error".into(),
             (_, builtin) => format!("Error, builtins.{builtin}"),
         };

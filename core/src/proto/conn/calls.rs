@@ -6,12 +6,13 @@ use bytes::Bytes;
 
 use super::post::level_0;
 use super::{Conn, Ping, State, lost, peer_closed};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::control::Control;
 use crate::proto::frame::HEADER_LEN;
-use crate::proto::level1::{Ask, Delivery, Extra, With};
+use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 impl Conn {
@@ -54,6 +55,19 @@ impl Conn {
         None
     }
 
+    /// The oldest message of `channel`, or of any, if there is one; otherwise waits until there is, and takes
+    /// nothing.
+    pub(crate) fn poll_recv(&mut self, op: OpId, channel: Option<Channel>, deadline: Option<Instant>) -> Step {
+        let position = match channel.map(|c| self.position(c)).transpose() {
+            Ok(position) => position,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.take(position) {
+            Some(message) => Some(Ok(Outcome::Message(message))),
+            None => self.wait_readable(op, position, deadline),
+        }
+    }
+
     fn take(&mut self, position: Option<usize>) -> Option<Delivery> {
         match &mut self.one {
             Some(one) => one.recv(position),
@@ -64,11 +78,21 @@ impl Conn {
         }
     }
 
+    /// The oldest message of any channel, if one is there.
+    pub(crate) fn take_oldest(&mut self) -> Option<Delivery> {
+        self.take(None)
+    }
+
     /// Waits until anything is there to receive, and takes nothing.
     pub(crate) fn readable(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
-        if self.has_messages() {
-            return Some(Ok(Outcome::Readable));
-        }
+        let there = match &self.one {
+            Some(one) => one.has_messages(),
+            None => self.inbox.has_messages(None),
+        };
+        if there { Some(Ok(Outcome::Readable)) } else { self.wait_readable(op, None, deadline) }
+    }
+
+    fn wait_readable(&mut self, op: OpId, position: Option<usize>, deadline: Option<Instant>) -> Step {
         if let State::Ended(error) = &self.state {
             return Some(Err(error.clone()));
         }
@@ -80,32 +104,30 @@ impl Conn {
         }
         self.ops.insert(op, Kind::Readable, deadline);
         match &mut self.one {
-            Some(one) => one.wait_readable(op),
-            None => self.readers.push(op),
+            Some(one) => one.wait_readable(op, position),
+            None => self.readers.push((op, position)),
         }
         None
     }
 
-    fn has_messages(&self) -> bool {
-        match &self.one {
-            Some(one) => one.has_messages(),
-            None => self.inbox.depth().messages > 0,
-        }
-    }
-
     /// Something can be received: whoever waits for that is told.
     pub(super) fn tell_readable(&mut self) {
-        if !self.readers.is_empty() && self.has_messages() {
-            std::mem::take(&mut self.readers).into_iter().for_each(|op| self.ops.finish(op, Ok(Outcome::Readable)));
-        }
+        let (inbox, ops) = (&self.inbox, &mut self.ops);
+        self.readers.retain(|&(op, position)| {
+            let there = inbox.has_messages(position);
+            if there {
+                ops.finish(op, Ok(Outcome::Readable));
+            }
+            !there
+        });
     }
 
     /// Takes what is there of `channel`, or of all, as long as `keep` wants more; it gets the channel, the bytes
-    /// and what goes with them.
+    /// and what else came with each.
     pub(crate) fn recv_many(
         &mut self,
         channel: Option<Channel>,
-        mut keep: impl FnMut(Channel, &[u8], Extra) -> bool,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) -> Result<()> {
         let position = channel.map(|c| self.position(c)).transpose()?;
         if let Some(one) = &mut self.one {
@@ -113,8 +135,7 @@ impl Conn {
             return Ok(());
         }
         while let Some(message) = self.take(position) {
-            let Delivery { channel, payload, request, trace, fds } = message;
-            if !keep(channel, &payload, Extra { request, trace, fds }) {
+            if !keep(message.channel, Body::Own(message.payload), None) {
                 break;
             }
         }
@@ -198,8 +219,21 @@ impl Conn {
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        match (&self.state, &step) {
+            // The call is forgotten with the connection, and that is the reason to tell.
+            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
+                Some(Err(lost(error).with_sent(Sent::Maybe)))
+            }
+            _ => step,
+        }
+    }
+
+    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         match &mut self.one {
-            Some(one) => one.stream_recv(op, id, &mut self.ops, deadline),
+            Some(one) => one.poll_stream_recv(op, id, &mut self.ops, deadline),
             None => Some(Err(level_0("streams"))),
         }
     }
@@ -214,8 +248,11 @@ impl Conn {
 
     /// Waits for the end of a call of the other side: answered, given up by its caller, or out of time.
     pub(crate) fn watch(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        if matches!(self.state, State::Ended(_)) {
+            return Some(Ok(Outcome::CallEnded));
+        }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if matches!(self.state, State::Ended(_)) || one.watch(op, id) {
+        if one.watch(op, id) {
             return Some(Ok(Outcome::CallEnded));
         }
         self.ops.insert(op, Kind::Watch(id), deadline);
@@ -290,6 +327,7 @@ impl Conn {
         if self.waiting_sends.is_empty() && self.outbox.has_room() {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
+            self.notices.extend(self.outbox.rises());
         } else {
             self.waiting_sends.push_back((op, channel, payload));
         }
@@ -346,8 +384,15 @@ impl Conn {
                 _ => Err(error.clone()),
             });
         }
-        self.draining = true;
+        if !std::mem::replace(&mut self.draining, true) {
+            self.notices.push(Notice::Draining { by_peer: false });
+        }
         self.ops.insert(op, Kind::Drain, deadline);
+        if self.write_dead && self.one.is_none() {
+            // Nobody can be told, so nobody will acknowledge it. Level 1 reads on: a CLOSE may be on its way.
+            self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
+            return None;
+        }
         if let Some(one) = &mut self.one {
             one.start_drain();
         }
@@ -367,7 +412,10 @@ impl Conn {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
             State::Hello(_) => Err(Error::new(Code::Internal, "used before the handshake ended")),
-            State::Open if self.draining => Err(Error::new(Code::Closed, "the connection is draining")),
+            State::Open if self.draining => {
+                let code = if self.one.is_some() { Code::Draining } else { Code::Closed };
+                Err(Error::new(code, "this side is draining the connection"))
+            }
             State::Open if self.write_dead => {
                 Err(Error::new(Code::ConnectionLost, "the other side takes no more messages"))
             }

@@ -14,6 +14,7 @@ use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::control::Control;
 use crate::proto::hello;
 use crate::proto::level1::{Level1, Proofs, Setup};
+use crate::proto::notice::Notice;
 use crate::proto::offer::{self, Theirs};
 use crate::proto::ops::{Kind, Outcome};
 use crate::proto::outbox::Standing;
@@ -162,9 +163,12 @@ impl Conn {
         }
         if let Some(one) = &mut self.one
             && !matches!(self.state, State::Ended(_))
-            && let Err(error) = one.handle_timeout(now, &mut self.ops)
         {
-            self.end(error);
+            match one.handle_timeout(now, &mut self.ops) {
+                Err(error) => self.end(error),
+                // A drain may have waited for a call that is over, another call for its place.
+                Ok(()) => self.advance(),
+            }
         }
         if let State::Hello(Some(deadline)) = self.state
             && deadline <= now
@@ -208,6 +212,7 @@ impl Conn {
                 if let Some((op, payload)) = self.inbox.arrive(position, frame.payload) {
                     self.ops.finish(op, Ok(Outcome::Message(delivery(frame.channel, payload))));
                 }
+                self.notices.extend(self.inbox.rises());
                 self.tell_readable();
             }
         }
@@ -238,7 +243,8 @@ impl Conn {
             }
         };
         let channels = ChannelSet::new(channels);
-        self.agreed = Agreed { peer_id, channels, instance, max_message: self.config.max_message, ..Agreed::default() };
+        let max_message = self.config.max_message;
+        self.agreed = Agreed { peer_id, channels, instance, max_message, max_calls: 1, ..Agreed::default() };
         match theirs {
             Some(theirs) => self.begin_level_1(theirs, &transcript.0, &transcript.1),
             None => {
@@ -258,21 +264,27 @@ impl Conn {
         let secret = self.config.secret.as_ref().filter(|_| theirs.auth || connector);
         self.agreed.level = 1;
         self.agreed.max_message = self.config.max_message.min(theirs.limits.max_message);
+        self.agreed.max_calls = theirs.limits.max_calls;
         self.agreed.peer_keepalive = theirs.limits.keepalive;
         let setup = Setup {
             connector,
             channels: &self.agreed.channels,
             own: self.config.own.limits,
             peer: theirs.limits,
-            proofs: secret.map(|secret| Proofs::new(secret, connector, request, response)),
+            proofs: secret.map(|s| Proofs::new(s.expose().as_bytes(), connector, request, response)),
             fds: theirs.features.contains(&offer::FDS),
             policies: &self.config.policies,
             grease: self.config.own.grease,
             arrived: self.reader.take_rest(),
         };
-        self.one = Some(Box::new(Level1::new(setup, self.now)));
+        let mut one = Box::new(Level1::new(setup, self.now));
+        let unproven = connector && secret.is_some() && !theirs.auth;
+        if !unproven {
+            one.begin();
+        }
+        self.one = Some(one);
         self.agreed.features = theirs.features;
-        if connector && secret.is_some() && !theirs.auth {
+        if unproven {
             self.fail(Error::new(Code::AuthenticationFailed, "the server has no secret to prove"));
         }
     }
@@ -280,6 +292,7 @@ impl Conn {
     fn opened(&mut self) {
         self.state = State::Open;
         self.opened = true;
+        self.notices.push(Notice::Opened);
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }
@@ -303,6 +316,13 @@ impl Conn {
             }
             Control::ShutdownRequest => {
                 self.acks_owed += 1;
+                if !std::mem::replace(&mut self.peer_drains, true) {
+                    self.notices.push(Notice::Draining { by_peer: true });
+                }
+                // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
+                for (op, _) in self.waiting_calls.drain(..) {
+                    self.ops.finish(op, Err(Error::new(Code::Draining, "the other side is draining this connection")));
+                }
                 self.advance();
             }
             Control::ShutdownAck => {

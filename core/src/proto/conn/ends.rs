@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome};
 use crate::proto::outbox::Standing;
 
@@ -23,7 +24,9 @@ impl Conn {
         self.end(error.clone());
         self.inbox = Inbox::default();
         self.outbox.clear();
-        self.one = None;
+        if let Some(one) = &mut self.one {
+            one.close();
+        }
         self.state = State::Ended(error);
     }
 
@@ -94,7 +97,7 @@ impl Conn {
         self.ops.finish(op, Err(reason.with_sent(sent)));
         match kind {
             Kind::Recv => self.inbox.forget(op),
-            Kind::Readable => self.readers.retain(|&o| o != op),
+            Kind::Readable => self.readers.retain(|&(o, _)| o != op),
             // Kinds of level 1 alone.
             Kind::Request(_) | Kind::StreamSend(_) | Kind::StreamRecv(_) | Kind::Watch(_) => {}
             Kind::Ping => self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None),
@@ -150,15 +153,16 @@ impl Conn {
         let told = self.shutdown_sent || self.read_ended || self.one.as_ref().is_some_and(|one| one.drained_by_end());
         let drained = told && matches!(error.code(), Code::PeerClosed | Code::Closed);
         let _ = self.inbox.abandon().count();
+        let kept = self.last_words.is_some();
         if let Some(one) = &mut self.one {
-            one.end_streams(&lost(&error), &mut self.ops);
+            one.end_streams(&lost(&error), kept, &mut self.ops);
         }
         for (op, kind) in self.ops.all() {
             let result = match kind {
                 Kind::Open | Kind::Recv | Kind::Readable => Err(error.clone()),
                 Kind::Watch(_) => Ok(Outcome::CallEnded),
                 Kind::Request(id) => {
-                    let sent = self.one.as_ref().map_or(Sent::Maybe, |one| one.sent(id));
+                    let sent = self.one.as_ref().map_or(Sent::Maybe, |one| one.sent(id, kept));
                     Err(lost(&error).with_sent(sent))
                 }
                 Kind::StreamRecv(_) => Err(lost(&error)),
@@ -174,7 +178,11 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
-        self.outbox.clear();
+        self.notices.push(Notice::Ended);
+        // With last words to come, the response they follow is still owed.
+        if self.last_words.is_none() {
+            self.outbox.clear();
+        }
         if let Some(one) = &mut self.one {
             one.abandon();
             if self.last_words.is_none() {
@@ -193,9 +201,8 @@ impl Conn {
         let Some(one) = &mut self.one else { return false };
         match kind {
             Kind::Request(id) => {
-                let sent = one.sent(id);
+                let sent = one.give_up_call(id, &mut self.ops);
                 self.ops.finish(op, Err(reason.with_sent(sent)));
-                one.give_up_call(id, &mut self.ops);
             }
             Kind::Send | Kind::StreamSend(_) => {
                 // What has begun goes on; only this wait is over.
@@ -236,7 +243,7 @@ impl Conn {
                     let sent = if one.withdraw_send(op) { Sent::No } else { Sent::Maybe };
                     self.ops.finish(op, Err(error.with_sent(sent)));
                 }
-                Kind::Request(id) if one.sent(id) == Sent::No => {
+                Kind::Request(id) if one.sent(id, false) == Sent::No => {
                     self.ops.finish(op, Err(error.with_sent(Sent::No)));
                     one.give_up_call(id, &mut self.ops);
                 }
@@ -244,9 +251,11 @@ impl Conn {
             }
         }
         if let Some(one) = &mut self.one {
+            one.end_unsent_streams(error, &mut self.ops);
             one.clear_outbox();
         }
-        if self.read_ended || self.draining {
+        // A drain too goes on until the end of the stream: what has arrived before it is not lost.
+        if self.read_ended {
             self.end(peer_closed());
         }
     }

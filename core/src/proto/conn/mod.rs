@@ -31,6 +31,7 @@ use crate::proto::control::Control;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
 use crate::proto::level1::{Level1, Policy};
+use crate::proto::notice::Notice;
 use crate::proto::offer::{FDS, Own};
 use crate::proto::ops::{OpId, Ops, Outcome};
 use crate::proto::outbox::Outbox;
@@ -73,6 +74,8 @@ pub(crate) struct Agreed {
     pub(crate) features: Vec<&'static str>,
     /// Largest payload both sides take.
     pub(crate) max_message: usize,
+    /// Calls of this side that the other side serves at a time.
+    pub(crate) max_calls: usize,
     /// The other side pings when this one is silent for so long.
     pub(crate) peer_keepalive: Option<Duration>,
 }
@@ -125,8 +128,8 @@ pub(crate) struct Conn {
     /// Calls that wait for the one on the wire: level 0 has no ids, so it carries one at a time.
     waiting_calls: VecDeque<(OpId, Bytes)>,
     call: Option<OpId>,
-    /// Operations that wait for anything to receive.
-    readers: Vec<OpId>,
+    /// Operations that wait for anything to receive, of a channel's position or of all.
+    readers: Vec<(OpId, Option<usize>)>,
     pings: VecDeque<Ping>,
     /// A drain was asked for: no new sends or calls.
     draining: bool,
@@ -150,6 +153,10 @@ pub(crate) struct Conn {
     last_words: Option<Instant>,
     /// The handshake ended well, whatever came then.
     opened: bool,
+    /// The other side has asked for an orderly end.
+    peer_drains: bool,
+    /// What the driver has not taken yet.
+    notices: Vec<Notice>,
     /// The time told last.
     now: Instant,
 }
@@ -183,6 +190,8 @@ impl Conn {
             hello_sent: Vec::new(),
             last_words: None,
             opened: false,
+            peer_drains: false,
+            notices: Vec::new(),
             now,
             config,
         };
@@ -248,12 +257,32 @@ impl Conn {
         matches!(self.state, State::Ended(_)) && !self.wants_write()
     }
 
+    /// Whether either side pings when nothing else comes.
+    pub(crate) fn has_keepalive(&self) -> bool {
+        self.one.is_some() && (self.config.own.limits.keepalive.is_some() || self.agreed.peer_keepalive.is_some())
+    }
+
     /// Whether descriptors may come with bytes.
     pub(crate) fn passes_fds(&self) -> bool {
         self.agreed.features.contains(&FDS)
     }
 
-    /// Whether a cork holds back what is small.
+    /// The time told last.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether small things are held back.
+    pub(crate) fn is_corked(&self) -> bool {
+        self.one.as_ref().is_some_and(|one| one.is_corked())
+    }
+
+    /// Lets go what a cork holds back, once. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        self.one.as_mut().is_some_and(|one| one.release())
+    }
+
+    /// Begins or ends to hold back what is small.
     pub(crate) fn cork(&mut self, corked: bool) {
         if let Some(one) = &mut self.one {
             one.cork(corked);
@@ -282,6 +311,14 @@ impl Conn {
             State::Ended(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// What has happened since the last time.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        if let Some(one) = &mut self.one {
+            one.take_notices(&mut self.notices);
+        }
+        std::mem::take(&mut self.notices)
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {
@@ -344,9 +381,7 @@ impl Conn {
             return;
         }
         if self.write_dead {
-            if self.draining {
-                self.end(Error::new(Code::ConnectionLost, "the other side takes no more messages"));
-            }
+            // What still arrives is read; the end of the stream ends a drain too.
             return;
         }
         self.next_call();

@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::level1::{Answer, Ask, Plan, With};
-use crate::proto::ops::{OpId, Step};
+use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 /// What a payload is sent as.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Inline {
     /// One level-0 frame.
     Zero([u8; HEADER_LEN]),
     /// The frames of a level-1 message; the position of its channel.
-    One(Box<Plan>, usize),
+    One(Plan, usize),
 }
 
 impl Inline {
@@ -63,17 +63,18 @@ impl Conn {
             Post::Message(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
                 let plain = with.trace.is_none() && with.fds.is_empty();
-                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(plan, at))
             }
             Post::Request(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
-                one.plan_ask(at, with, len, now).map(|plan| Inline::One(Box::new(plan), at))
+                one.plan_ask(at, with, len, now).map(|plan| Inline::One(plan, at))
             }
-            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(Box::new(plan), at)),
+            Post::Answer(answer) => one.plan_answer(*answer, len).map(|(at, plan)| Inline::One(plan, at)),
         })
     }
 
     /// The driver wrote `taken` bytes of what [`inline`](Conn::inline) gave; the rest is `payload`'s.
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote(
         &mut self,
         op: OpId,
@@ -84,7 +85,8 @@ impl Conn {
         payload: impl FnOnce() -> Bytes,
         deadline: Option<Instant>,
     ) -> Step {
-        match (inline, &mut self.one) {
+        let deadline = post.deadline(deadline);
+        let step = match (inline, &mut self.one) {
             (Inline::One(plan, at), Some(one)) => match post {
                 Post::Message(..) => one.wrote_send(*at, op, plan, len, taken, payload, &mut self.ops, deadline),
                 Post::Request(..) => {
@@ -100,7 +102,45 @@ impl Conn {
                 self.wrote_level_0(op, *header, post.channel(), len, taken, call, payload, deadline)
             }
             (Inline::One(..), None) => Some(Err(Error::new(Code::Internal, "a level-1 frame on level 0"))),
+        };
+        // A drain may have waited for this answer.
+        self.advance();
+        step
+    }
+
+    /// The same for a small message inside a cork: it joins what is gathered, and is done, or waits until it has left, or
+    /// is a call that waits for its reply.
+    pub(crate) fn gather(
+        &mut self,
+        op: OpId,
+        post: &Post,
+        inline: &Inline,
+        payload: &[u8],
+        deadline: Option<Instant>,
+    ) -> Step {
+        let (Inline::One(plan, at), Some(one)) = (inline, &mut self.one) else {
+            return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
+        };
+        let deadline = post.deadline(deadline);
+        if let Err(error) = self.ops.admit() {
+            return Some(Err(error));
         }
+        let waits = if one.is_done_when_gathered() { None } else { Some(op) };
+        let mut waited = waits.is_some();
+        match post {
+            Post::Message(..) => waited = one.gathered_send(*at, plan, payload, waits),
+            Post::Request(..) => {
+                one.gathered_ask(op, *at, plan, payload, &mut self.ops, deadline);
+                return None;
+            }
+            Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, waits, &mut self.ops),
+        }
+        if waited {
+            self.ops.insert(op, Kind::Send, deadline);
+        }
+        // A drain may have waited for this answer.
+        self.advance();
+        if waited { None } else { Some(Ok(Outcome::Sent)) }
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.
@@ -115,6 +155,7 @@ impl Conn {
         if let Err(error) = self.check_post(&post, payload.len()) {
             return Some(Err(error));
         }
+        let deadline = post.deadline(deadline);
         let Some(one) = &mut self.one else {
             return match post {
                 Post::Request(..) => self.call(op, payload, deadline),
@@ -136,6 +177,13 @@ impl Conn {
             }
             Post::Answer(answer) => one.answer(op, answer, payload, &mut self.ops, deadline),
         }
+    }
+
+    /// Whether the channel of a one-way message has no credit for it.
+    pub(crate) fn lacks_credit(&self, post: &Post) -> bool {
+        let Post::Message(channel, _) = post else { return false };
+        let at = self.agreed.channels.position(*channel);
+        at.is_some_and(|at| self.one.as_ref().is_some_and(|one| one.is_stuck(at)))
     }
 
     fn check_post(&self, post: &Post, len: usize) -> Result<()> {
@@ -184,6 +232,19 @@ impl Conn {
 }
 
 impl Post {
+    /// Whether the time has to be known to send it.
+    pub(crate) fn has_deadline(&self) -> bool {
+        matches!(self, Post::Message(_, with) | Post::Request(_, with) if with.deadline.is_some())
+    }
+
+    /// When its operation ends at the latest: the other side drops its reply once the deadline it was told passed.
+    fn deadline(&self, own: Option<Instant>) -> Option<Instant> {
+        match self {
+            Post::Request(_, with) => with.deadline.into_iter().chain(own).min(),
+            Post::Message(..) | Post::Answer(_) => own,
+        }
+    }
+
     fn channel(&self) -> Channel {
         match self {
             Post::Message(channel, _) | Post::Request(channel, _) => *channel,

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::Level1;
+use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::outbox::{Mark, Outgoing, Plan};
 use super::stream::Stream;
-use super::{Level1, code_and_text};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::os::Descriptor;
@@ -96,8 +97,11 @@ pub(super) struct OwnCall {
     pub(super) at: usize,
     /// `None` for a stream, which is waited for item by item, and for a cancelled one.
     pub(super) op: Option<OpId>,
+    /// It has one of the places the other side gives, until its end.
+    pub(super) open: bool,
     /// The last byte of the request left this process.
     pub(super) sent: bool,
+    /// Its request is on the way, and the CANCEL is to follow it.
     pub(super) cancelled: bool,
     pub(super) stream: Option<Box<Stream>>,
 }
@@ -131,7 +135,7 @@ impl Level1 {
     fn insert_call(&mut self, id: u64, op: Option<OpId>, ask: &Ask) {
         let stream =
             ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
-        self.calls.insert(id, OwnCall { at: ask.at, op, sent: false, cancelled: false, stream });
+        self.calls.insert(id, OwnCall { at: ask.at, op, open: false, sent: false, cancelled: false, stream });
         self.counts.calls += 1;
     }
 
@@ -155,6 +159,9 @@ impl Level1 {
         if let Some(op) = op {
             ops.insert(op, Kind::Request(id), deadline);
         }
+        if let Some(at) = ask.with.deadline.filter(|_| ask.stream) {
+            self.stream_deadlines.push(Reverse((at, id)));
+        }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };
         if busy {
@@ -165,9 +172,25 @@ impl Level1 {
         Ok(id)
     }
 
+    fn take_place(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.open = true;
+            self.open_calls += 1;
+        }
+    }
+
+    /// The other side works at the call no more.
+    fn leave_place(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id)
+            && std::mem::take(&mut call.open)
+        {
+            self.open_calls -= 1;
+        }
+    }
+
     fn start_call(&mut self, waiting: Waiting) {
         let Waiting { id, ask, ext, payload } = waiting;
-        self.open_calls += 1;
+        self.take_place(id);
         self.count_out(ask.at, payload.len());
         let (at, flags) = (ask.at, ask.flags());
         let message =
@@ -211,7 +234,7 @@ impl Level1 {
     ) {
         let id = self.new_id();
         self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.open_calls += 1;
+        self.take_place(id);
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
         let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
@@ -221,58 +244,137 @@ impl Level1 {
         ops.insert(op, Kind::Request(id), deadline);
     }
 
-    /// Whether the request of a call may have been executed.
-    pub(crate) fn sent(&self, id: u64) -> Sent {
+    /// A call whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gathered_ask(
+        &mut self,
+        op: OpId,
+        at: usize,
+        plan: &Plan,
+        payload: &[u8],
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) {
+        let id = self.new_id();
+        self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
+        self.take_place(id);
+        self.count_out(at, payload.len());
+        self.outbox.channel(at).charge(payload.len());
+        self.gather(plan, payload, Some(Mark::Request(id)));
+        ops.insert(op, Kind::Request(id), deadline);
+    }
+
+    /// An answer whose plan was asked for inside a cork joins what is gathered; `waits` is told when it has left.
+    pub(crate) fn gathered_answer(
+        &mut self,
+        answer: Answer,
+        plan: &Plan,
+        payload: &[u8],
+        waits: Option<OpId>,
+        ops: &mut Ops,
+    ) {
+        if let Some(mut served) = self.served.remove(&answer.id) {
+            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            self.count_out(served.at, payload.len());
+        }
+        self.gather(plan, payload, waits.map(Mark::Send));
+    }
+
+    /// Whether nothing of the request of an own call has begun to leave.
+    pub(super) fn is_unsent(&self, id: u64) -> bool {
+        self.calls
+            .get(&id)
+            .is_some_and(|call| !call.sent && (!call.open || self.outbox.channels()[call.at].holds(Mark::Request(id))))
+    }
+
+    /// Whether the request of a call may be executed when the connection ends now; `kept`: what is staged may still
+    /// leave.
+    pub(crate) fn sent(&self, id: u64, kept: bool) -> Sent {
         match self.calls.get(&id) {
-            Some(call) if !call.sent => Sent::No,
+            Some(call) if call.sent => Sent::Maybe,
+            Some(_) if !kept || !self.outbox.is_staged(Mark::Request(id)) => Sent::No,
             _ => Sent::Maybe,
         }
     }
 
-    /// The caller of `id` has left.
-    pub(crate) fn give_up_call(&mut self, id: u64, ops: &mut Ops) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let at = call.at;
-        if let Some(stream) = &mut call.stream {
+    /// The caller of `id` has left. Says whether its request may be executed all the same.
+    pub(crate) fn give_up_call(&mut self, id: u64, ops: &mut Ops) -> Sent {
+        let Some(call) = self.calls.get_mut(&id) else { return Sent::Maybe };
+        let ended = call.stream.as_ref().is_some_and(|s| s.ended());
+        call.op = None;
+        if let Some(mut stream) = call.stream.take() {
             stream.fail_all(ops, &Error::new(Code::Cancelled, "the stream was given up"));
-            if stream.ended() {
-                self.calls.remove(&id);
-                return;
-            }
         }
-        if call.sent {
-            self.forget_call(id);
-            self.counts.cancelled += 1;
-            self.outbox.push_control(kind::CANCEL, 0, id, &[]);
-        } else if self.waiting.iter().any(|w| w.id == id) {
-            self.waiting.retain(|w| w.id != id);
+        let sent = if ended { Sent::Maybe } else { self.cancel_call(id, ops) };
+        if self.calls.get(&id).is_some_and(|call| !call.cancelled) {
             self.calls.remove(&id);
-        } else if self.outbox.channel(at).withdraw(Mark::Request(id)) {
-            self.forget_call(id);
-        } else {
-            // Half of it has left; the CANCEL must not overtake the other half.
+        }
+        sent
+    }
+
+    /// Takes the request of a call back, or has the other side told that nobody waits for it.
+    fn cancel_call(&mut self, id: u64, ops: &mut Ops) -> Sent {
+        let Some(call) = self.calls.get_mut(&id) else { return Sent::Maybe };
+        let at = call.at;
+        if call.sent {
+            self.leave_place(id);
+            self.counts.cancelled += 1;
+            self.withdraw_items(id, at, ops);
+            self.outbox.push_control(kind::CANCEL, 0, id, &[]);
+            return Sent::Maybe;
+        }
+        if self.withdraw_request(id, at) {
+            self.leave_place(id);
+            return Sent::No;
+        }
+        // Some of it has left or is about to; the CANCEL must not overtake the rest.
+        if let Some(call) = self.calls.get_mut(&id) {
             call.cancelled = true;
-            call.op = None;
+        }
+        Sent::Maybe
+    }
+
+    /// Whether `id` is a stream of this side that has not ended.
+    pub(super) fn has_running_stream(&self, id: u64) -> bool {
+        self.calls.get(&id).and_then(|call| call.stream.as_ref()).is_some_and(|stream| !stream.ended())
+    }
+
+    /// A stream of this side ends with `error`, which its reader still gets; the other side is told.
+    pub(super) fn end_stream(&mut self, id: u64, error: &Error, ops: &mut Ops) {
+        if !self.has_running_stream(id) {
+            return;
+        }
+        let sent = self.cancel_call(id, ops);
+        if let Some(stream) = self.calls.get_mut(&id).and_then(|call| call.stream.as_mut()) {
+            stream.end(Err(error.with_sent(sent)), ops);
         }
     }
 
-    /// Removes an open call of this side.
-    fn forget_call(&mut self, id: u64) -> Option<OwnCall> {
-        let call = self.calls.remove(&id)?;
-        self.open_calls -= 1;
-        Some(call)
+    /// Takes back the items of an ended call that have not begun to leave.
+    fn withdraw_items(&mut self, id: u64, at: usize, ops: &mut Ops) {
+        for mark in self.outbox.channel(at).withdraw_call(id, kind::STREAM) {
+            if let Mark::Send(op) = mark {
+                ops.finish(op, Err(call_ended()));
+            }
+        }
+    }
+
+    /// Takes a request back of which nothing has left.
+    fn withdraw_request(&mut self, id: u64, at: usize) -> bool {
+        let waiting = self.waiting.len();
+        self.waiting.retain(|w| w.id != id);
+        self.waiting.len() < waiting || self.outbox.channel(at).withdraw(Mark::Request(id)).is_some()
     }
 
     /// The request of a stream, or of a cancelled call, has left completely.
-    pub(super) fn request_left(&mut self, id: u64) {
-        match self.calls.get_mut(&id) {
-            Some(call) if call.cancelled => {
-                self.forget_call(id);
-                self.counts.cancelled += 1;
-                self.outbox.push_control(kind::CANCEL, 0, id, &[]);
-            }
-            Some(_) => self.pump_stream(id),
-            None => {}
+    pub(super) fn request_left(&mut self, id: u64, ops: &mut Ops) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !std::mem::take(&mut call.cancelled) {
+            return self.pump_stream(id);
+        }
+        let used = call.stream.is_some();
+        self.cancel_call(id, ops);
+        if !used {
+            self.calls.remove(&id);
         }
     }
 
@@ -282,19 +384,23 @@ impl Level1 {
             self.counts.late += 1;
             return;
         };
-        if let Some(stream) = &mut call.stream
-            && !call.cancelled
-        {
-            if !stream.ended() {
-                self.open_calls -= 1;
-                let (at, id) = (call.at, id);
-                stream.end(result, ops);
-                self.outbox.channel(at).withdraw_call(id, kind::STREAM);
-            }
-            return;
+        let at = call.at;
+        if !call.sent {
+            // Only a peer that breaks the rules, or drains, ends what it has not got.
+            self.withdraw_request(id, at);
         }
-        if let Some(OwnCall { op: Some(op), .. }) = self.forget_call(id) {
-            ops.finish(op, result.map(Outcome::Reply));
+        self.leave_place(id);
+        match self.calls.get_mut(&id).and_then(|call| call.stream.as_mut()) {
+            Some(stream) if stream.ended() => self.counts.late += 1,
+            Some(stream) => {
+                stream.end(result, ops);
+                self.withdraw_items(id, at, ops);
+            }
+            None => {
+                if let Some(OwnCall { op: Some(op), .. }) = self.calls.remove(&id) {
+                    ops.finish(op, result.map(Outcome::Reply));
+                }
+            }
         }
     }
 
@@ -329,7 +435,7 @@ impl Level1 {
         if !self.served.contains_key(&answer.id) {
             return Some(Err(call_ended()));
         }
-        let corked = self.corks > 0;
+        let corked = self.is_done_when_gathered();
         if !corked {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -401,7 +507,7 @@ impl Level1 {
         if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
             self.let_go(id, ops);
             let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
-            self.outbox.push_control(kind::ERROR, 0, id, &code_and_text(&error));
+            self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&error));
         }
     }
 
@@ -411,7 +517,10 @@ impl Level1 {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             if let Some(stream) = &mut served.stream {
                 stream.fail_all(ops, &call_ended());
-                self.outbox.channel(served.at).withdraw_call(id, kind::STREAM);
+                if let Some(Outgoing { mark: Some(Mark::Send(op)), .. }) = stream.held.take() {
+                    ops.finish(op, Err(call_ended()));
+                }
+                self.withdraw_items(id, served.at, ops);
             }
         }
     }
@@ -440,8 +549,11 @@ impl Level1 {
 
     /// Takes back a message nobody waits for any more, if nothing of it has left.
     pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
-        let mark = Mark::Send(op);
-        (0..self.counters.len()).any(|at| self.outbox.channel(at).withdraw(mark))
+        self.withdraw(op).is_some()
+    }
+
+    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
+        (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
     }
 }
 

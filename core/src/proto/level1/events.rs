@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
+use super::control::{Control, Reason};
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
-use super::inbox::{Extra, Request};
-use super::reader::{Arrived, Event, Reader};
-use super::{Level1, bad, code_and_text};
+use super::inbox::{Extra, Grant, Request};
+use super::reader::{Arrived, Body, Event, Reader};
+use super::{Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, Ops, Outcome};
 
 impl Level1 {
@@ -37,23 +37,29 @@ impl Level1 {
     }
 
     fn read_from(&mut self, reader: &mut Reader, ops: &mut Ops, now: Instant) -> Result<()> {
-        while let Some(event) = reader.next(|header, ext, total| self.admit(header, ext, total))? {
-            match event {
-                Event::Control(header, payload) => self.control(header, payload, ops, now)?,
-                Event::Message(arrived) => self.message(arrived, ops, now)?,
+        loop {
+            reader.set_ready(self.heard_ready());
+            match reader.next(|header, ext, total| self.admit(header, ext, total))? {
+                Some(Event::Control(header, payload)) => self.control(header, payload, ops, now)?,
+                Some(Event::Plain(channel, payload)) => self.plain(channel, payload, ops)?,
+                Some(Event::Message(arrived)) => self.message(arrived, ops, now)?,
+                None => return Ok(()),
+            }
+            // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+                return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
             }
         }
-        Ok(())
     }
 
     pub(super) fn is_own(&self, id: u64) -> bool {
         (id % 2 == 1) == self.connector
     }
 
-    /// Whether a call with this id was ever opened, by whichever side it belongs to.
+    /// Whether a call with this id was ever begun, by whichever side it belongs to.
     fn was_opened(&self, id: u64) -> bool {
         let last = if self.is_own(id) { self.last_own } else { self.last_seen };
-        id != 0 && last != u64::MAX && id <= last
+        id != 0 && last != u64::MAX && id <= last && !self.is_unsent(id)
     }
 
     fn check_opened(&self, id: u64) -> Result<()> {
@@ -64,9 +70,19 @@ impl Level1 {
         }
     }
 
+    /// Whether a frame of the call `id` stands on the channel of its request.
+    fn check_channel(&self, id: u64, at: usize) -> Result<()> {
+        let own = self.calls.get(&id).map(|call| call.at);
+        match own.or_else(|| self.served.get(&id).map(|served| served.at)) {
+            Some(asked) if asked != at => {
+                Err(bad(format!("a frame of the call {id} on another channel than its request")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Judges a message by its first frame.
     fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
-        self.check_ready()?;
         let at = self.position(header.channel)?;
         if ext.fds.is_some() && !self.fds {
             return Err(bad("descriptors in a connection that agreed on none"));
@@ -83,6 +99,9 @@ impl Level1 {
                 }
                 self.last_requests[at] = header.id;
                 self.last_seen = self.last_seen.max(header.id);
+                if !header.has(flag::LAST) {
+                    self.arriving.push(header.id);
+                }
                 true
             }
             kind::RESPONSE => {
@@ -90,11 +109,13 @@ impl Level1 {
                     return Err(bad("an answer to a call of the other side's own"));
                 }
                 self.check_opened(header.id)?;
+                self.check_channel(header.id, at)?;
                 false
             }
             _ => {
                 self.check_opened(header.id)?;
-                self.admit_item(header.id, header.has(flag::FIN), total)?;
+                self.check_channel(header.id, at)?;
+                self.admit_item(header.id, total)?;
                 false
             }
         };
@@ -108,6 +129,20 @@ impl Level1 {
         Ok(())
     }
 
+    fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
+        let at = self.position(channel)?;
+        // A larger one would not have been lent.
+        if payload.len() > self.own.max_message {
+            return Err(Error::new(Code::FrameTooLarge, format!("a message of {} bytes", payload.len())));
+        }
+        if !self.inbox.window(at).charge(payload.len()) {
+            return Err(no_credit(channel));
+        }
+        self.count_in(at, payload.len());
+        self.deliver(at, Body::Short(payload), None, ops);
+        Ok(())
+    }
+
     fn message(&mut self, arrived: Arrived<'_>, ops: &mut Ops, now: Instant) -> Result<()> {
         let Arrived { header, ext, body, fds } = arrived;
         let at = self.position(header.channel)?;
@@ -118,28 +153,31 @@ impl Level1 {
                     let counter = &mut self.counters[at];
                     counter.dropped_by_peer = counter.dropped_by_peer.max(dropped);
                 }
-                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: None, trace: ext.trace, fds }.boxed(), ops);
             }
             kind::REQUEST => {
                 self.count_in(at, body.len());
                 let id = header.id;
+                if !header.has(flag::LAST) && !self.has_arrived(id) {
+                    // Its caller left while it arrived.
+                    self.discard(at, body.len());
+                    return Ok(());
+                }
                 if self.served.contains_key(&id) {
                     return Err(bad(format!("the call {id} was opened twice")));
                 }
                 if self.served.len() >= self.own.max_calls {
                     let limit = self.own.max_calls;
                     let error = Error::new(Code::QueueFull, format!("{limit} calls are being served"));
-                    self.outbox.push_control(kind::REFUSE, 0, id, &code_and_text(&error));
-                    if let Some(total) = self.inbox.window(at).consume(body.len()) {
-                        self.outbox.push_control(kind::CREDIT, header.channel, 0, &total.to_le_bytes());
-                    }
+                    self.outbox.push_control(kind::REFUSE, 0, id, &Reason::encode(&error));
+                    self.discard(at, body.len());
                     return Ok(());
                 }
                 let deadline = ext.deadline_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
                 let stream = header.has(flag::STREAM);
                 self.serve(at, id, deadline, stream.then_some(header.has(flag::FIN)));
                 let request = Request { id, deadline, stream, idempotency: ext.idempotency };
-                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }, ops);
+                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }.boxed(), ops);
             }
             kind::RESPONSE => {
                 self.count_in(at, body.len());
@@ -154,7 +192,20 @@ impl Level1 {
         Ok(())
     }
 
-    fn deliver(&mut self, at: usize, body: super::reader::Body<'_>, extra: Extra, ops: &mut Ops) {
+    /// A request is whole. Says whether its caller still waits.
+    fn has_arrived(&mut self, id: u64) -> bool {
+        let at = self.arriving.iter().position(|&a| a == id);
+        at.map(|at| self.arriving.swap_remove(at)).is_some()
+    }
+
+    /// Nobody takes a message of `len` bytes: its credit is given back.
+    fn discard(&mut self, at: usize, len: usize) {
+        let channel = self.channels.as_slice()[at];
+        let grant = self.inbox.window(at).consume(len).map(|total| Grant { channel, total });
+        self.give_back(grant);
+    }
+
+    fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) {
         let len = body.len();
         if let Some((op, delivery)) = self.inbox.arrive(at, body, extra) {
             if let Some(total) = self.inbox.window(at).consume(len) {
@@ -165,23 +216,18 @@ impl Level1 {
     }
 
     fn control(&mut self, header: Header, payload: &[u8], ops: &mut Ops, now: Instant) -> Result<()> {
-        if !matches!(header.kind, kind::NOP | kind::AUTH | kind::READY | kind::CLOSE) {
-            self.check_ready()?;
-        }
-        match header.kind {
-            kind::NOP if header.len != 0 => return Err(bad("a NOP with a payload")),
-            kind::NOP => {}
-            kind::AUTH => self.on_auth(payload)?,
-            kind::READY => self.on_ready()?,
-            kind::PING => {
-                let token: [u8; 8] = fixed(payload)?;
+        match Control::decode(header.kind, payload)? {
+            Control::Nop => {}
+            Control::Auth(proof) => self.on_auth(&proof)?,
+            Control::Ready => self.on_ready()?,
+            Control::Ping(token) => {
                 if self.outbox.unread_pongs() >= limits::MAX_UNREAD_PONGS {
                     return Err(Error::new(Code::ControlFlood, "the other side pings and does not read the answers"));
                 }
                 self.outbox.push_control(kind::PONG, 0, 0, &token);
             }
-            kind::PONG => {
-                let token = u64::from_le_bytes(fixed(payload)?);
+            Control::Pong(token) => {
+                let token = u64::from_le_bytes(token);
                 if let Some(at) = self.pings.iter().position(|p| p.token == token)
                     && let Some(ping) = self.pings.remove(at)
                     && let Some(op) = ping.op
@@ -189,62 +235,61 @@ impl Level1 {
                     ops.finish(op, Ok(Outcome::Pong(now.saturating_duration_since(ping.started))));
                 }
             }
-            kind::GOAWAY => {
-                let last = u64::from_le_bytes(fixed(payload)?);
-                fixed::<4>(&payload[8..])?;
-                self.on_goaway(last, ops);
-            }
-            kind::DRAIN_ACK => {
-                if self.drain.asked && !std::mem::replace(&mut self.drain.acked, true) {
-                    self.push_goaway(self.last_seen);
+            Control::GoAway(last) => self.on_goaway(last, ops),
+            Control::DrainAck => {
+                if !self.drain.asked || std::mem::replace(&mut self.drain.acked, true) {
+                    return Err(bad("an acknowledgement nobody asked for"));
                 }
+                self.push_goaway(self.last_seen);
             }
-            kind::CLOSE => {
-                let error = reason(payload)?;
+            Control::Close(reason) => {
+                let error = reason.error();
                 return Err(match error.code() {
                     Code::Closed => Error::new(Code::PeerClosed, "the other side closed the connection"),
                     code => Error::new(code, format!("the other side ended the connection: {}", error.message())),
                 });
             }
-            kind::ERROR | kind::REFUSE => {
-                let error = reason(payload)?;
-                if !self.is_own(header.id) {
-                    return Err(bad("an end to a call of the other side's own"));
+            Control::Error(reason) => self.on_no_reply(header.id, reason.error().with_sent(Sent::Maybe), ops)?,
+            Control::Refuse(reason) => self.on_no_reply(header.id, reason.error().with_sent(Sent::No), ops)?,
+            Control::Credit(total) if header.id == 0 => {
+                let at = self.position(header.channel)?;
+                if self.outbox.channel(at).raise(total) {
+                    self.outbox.activate(at);
                 }
+            }
+            Control::Credit(total) => {
                 self.check_opened(header.id)?;
-                let sent = if header.kind == kind::REFUSE { Sent::No } else { Sent::Maybe };
-                self.end_call(header.id, Err(error.with_sent(sent)), ops);
+                self.raise_stream(header.id, total);
             }
-            kind::CREDIT => {
-                let total = u64::from_le_bytes(fixed(payload)?);
-                if header.id == 0 {
-                    let at = self.position(header.channel)?;
-                    if self.outbox.channel(at).raise(total) {
-                        self.outbox.activate(at);
-                    }
-                } else {
-                    self.check_opened(header.id)?;
-                    self.raise_stream(header.id, total);
-                }
-            }
-            kind::CANCEL => {
+            Control::Cancel => {
                 if self.is_own(header.id) {
                     return Err(bad("a cancel for a call of this side"));
                 }
                 self.check_opened(header.id)?;
-                match self.served.contains_key(&header.id) {
-                    true => self.let_go(header.id, ops),
-                    false => self.counts.late += 1,
+                if self.served.contains_key(&header.id) {
+                    self.let_go(header.id, ops);
+                } else if !self.has_arrived(header.id) {
+                    self.counts.late += 1;
                 }
             }
-            _ => {}
         }
+        Ok(())
+    }
+
+    /// A call of this side ended without a reply.
+    fn on_no_reply(&mut self, id: u64, error: Error, ops: &mut Ops) -> Result<()> {
+        if !self.is_own(id) {
+            return Err(bad("an end to a call of the other side's own"));
+        }
+        self.check_opened(id)?;
+        self.end_call(id, Err(error), ops);
         Ok(())
     }
 
     fn on_goaway(&mut self, last: u64, ops: &mut Ops) {
         if !std::mem::replace(&mut self.drain.told, true) {
             self.drain.ack_owed = true;
+            self.notices.push(Notice::Draining { by_peer: true });
         }
         let refused: Vec<u64> = self.calls.keys().copied().filter(|&id| id > last).collect();
         for id in refused {
@@ -258,30 +303,19 @@ impl Level1 {
         self.inbox.abandon();
         for (op, kind) in ops.all() {
             if let Kind::Request(id) = kind {
-                let sent = self.sent(id);
+                let sent = self.give_up_call(id, ops);
                 ops.finish(op, Err(error.with_sent(sent)));
             }
         }
-        self.end_streams(error, ops);
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
-        self.waiting.clear();
+        let streams: Vec<u64> = self.calls.iter().filter(|(_, c)| c.stream.is_some()).map(|(&id, _)| id).collect();
+        for id in streams {
+            self.end_stream(id, error, ops);
+        }
         self.pings.clear();
         self.keepalive = None;
     }
 }
 
-fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
-    payload.first_chunk::<N>().copied().ok_or_else(|| bad("a control frame is too short"))
-}
-
-/// The error in a CLOSE, ERROR or REFUSE.
-fn reason(payload: &[u8]) -> Result<Error> {
-    let number = i32::from_le_bytes(fixed(payload)?);
-    let text: Bytes = Bytes::copy_from_slice(&payload[4..]);
-    let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(match Code::from_number(number) {
-        Some(code) => Error::new(code, text),
-        None => Error::new(Code::RemoteError, format!("unknown code {number}: {text}")),
-    })
+fn no_credit(channel: u16) -> Error {
+    Error::new(Code::CreditExceeded, format!("a message on channel {channel} came without credit"))
 }

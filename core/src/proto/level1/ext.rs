@@ -79,7 +79,8 @@ impl Ext {
         }
     }
 
-    fn parse(mut block: &[u8]) -> Result<Ext> {
+    /// Reads extensions without their length in front.
+    pub(crate) fn parse(mut block: &[u8]) -> Result<Ext> {
         let mut ext = Ext::default();
         while !block.is_empty() {
             let Some((&[k0, k1, l0, l1], rest)) = block.split_first_chunk::<4>() else {
@@ -96,7 +97,7 @@ impl Ext {
                 IDEMPOTENCY => once(&mut ext.idempotency, key(value)?)?,
                 TRACE => once(&mut ext.trace, key(value)?)?,
                 STATUS => once(&mut ext.status, u32::from_le_bytes(exact(value)?))?,
-                FDS => once(&mut ext.fds, u8::from_le_bytes(exact(value)?))?,
+                FDS => once(&mut ext.fds, descriptors(value)?)?,
                 DROPPED => once(&mut ext.dropped, number(value)?)?,
                 unknown if unknown & CRITICAL != 0 => {
                     return Err(bad(format!("the extension {unknown:#06x} is critical and unknown")));
@@ -121,6 +122,14 @@ fn exact<const N: usize>(value: &[u8]) -> Result<[u8; N]> {
 
 fn number(value: &[u8]) -> Result<u64> {
     exact(value).map(u64::from_le_bytes)
+}
+
+fn descriptors(value: &[u8]) -> Result<u8> {
+    let [count] = exact(value)?;
+    match usize::from(count) {
+        1..=limits::MAX_FDS => Ok(count),
+        _ => Err(bad(format!("a frame announces {count} descriptors, the limits are 1 and {}", limits::MAX_FDS))),
+    }
 }
 
 fn key(value: &[u8]) -> Result<Bytes> {

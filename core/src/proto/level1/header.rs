@@ -79,6 +79,11 @@ impl Header {
         matches!(self.kind, kind::MESSAGE..=kind::STREAM)
     }
 
+    /// Whether the frame is a whole one-way message and nothing else.
+    pub(crate) fn is_plain(self) -> bool {
+        self.kind == kind::MESSAGE && self.flags == flag::FIRST | flag::LAST && self.id == 0
+    }
+
     /// Whether the frame is one of the protocol's own.
     pub(crate) fn is_control(self) -> bool {
         matches!(self.kind, kind::NOP | kind::AUTH..=kind::REFUSE)

@@ -12,6 +12,7 @@ use crate::os::Descriptor;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
 use crate::proto::inbox::Depth;
+use crate::proto::notice::{Gauge, Notice};
 
 /// Payloads above this are kept as they are; smaller ones lie one behind the other in the queue's arena.
 const SMALL: usize = 1024;
@@ -47,8 +48,16 @@ pub(crate) struct Extra {
 }
 
 impl Extra {
-    fn is_empty(&self) -> bool {
-        self.request.is_none() && self.trace.is_none() && self.fds.is_empty()
+    /// `None` if there is nothing of it.
+    pub(super) fn boxed(self) -> Option<Box<Extra>> {
+        (self.request.is_some() || self.trace.is_some() || !self.fds.is_empty()).then(|| Box::new(self))
+    }
+}
+
+impl Delivery {
+    fn new(channel: Channel, payload: Bytes, extra: Option<Box<Extra>>) -> Delivery {
+        let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
+        Delivery { channel, payload, request, trace, fds }
     }
 }
 
@@ -83,6 +92,7 @@ struct Queue {
     /// Bytes of the arena already taken.
     head: usize,
     depth: Depth,
+    gauge: Gauge,
     credit: Window,
 }
 
@@ -141,11 +151,12 @@ pub(crate) struct Inbox {
     queues: Vec<Queue>,
     waiting: VecDeque<(OpId, Option<usize>)>,
     /// Operations that wait for anything to be there, and take nothing.
-    watching: Vec<OpId>,
+    watching: Vec<(OpId, Option<usize>)>,
     arrivals: u64,
     messages: usize,
     bytes: usize,
     peak_bytes: usize,
+    notices: Vec<Notice>,
 }
 
 impl Inbox {
@@ -156,6 +167,7 @@ impl Inbox {
             arena: Vec::new(),
             head: 0,
             depth: Depth::default(),
+            gauge: Gauge::default(),
             credit: Window::new(window),
         };
         self.queues = channels.iter().map(queue).collect();
@@ -166,19 +178,22 @@ impl Inbox {
     }
 
     /// A message arrived: the operation that gets it, or `None` when it was queued.
-    pub(super) fn arrive(&mut self, at: usize, body: Body<'_>, extra: Extra) -> Option<(OpId, Delivery)> {
+    pub(super) fn arrive(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>) -> Option<(OpId, Delivery)> {
         let taker = self.waiting.iter().position(|&(_, wants)| wants.is_none_or(|w| w == at));
         let queue = &mut self.queues[at];
         if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
-            let channel = queue.channel;
-            let Extra { request, trace, fds } = extra;
-            return Some((op, Delivery { channel, payload: body.into_bytes(), request, trace, fds }));
+            return Some((op, Delivery::new(queue.channel, body.into_bytes(), extra)));
         }
         self.arrivals += 1;
         self.messages += 1;
         self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
         queue.depth.add(body.len());
+        let (bytes, limit) = (queue.depth.bytes, queue.credit.size as usize);
+        if queue.gauge.rises(bytes, limit) {
+            let channel = Some(queue.channel);
+            self.notices.push(Notice::QueueHigh { channel, sending: false, bytes, limit });
+        }
         let stored = match body {
             Body::Short(bytes) if bytes.len() <= SMALL => {
                 queue.arena.extend_from_slice(bytes);
@@ -186,18 +201,24 @@ impl Inbox {
             }
             body => Stored::Own(body.into_bytes()),
         };
-        let extra = (!extra.is_empty()).then(|| Box::new(extra));
         queue.entries.push_back(Entry { arrival: self.arrivals, stored, extra });
         None
     }
 
     /// The operations that wait for anything to be there, when something is.
     pub(super) fn watchers(&mut self) -> Vec<OpId> {
-        if self.messages == 0 { Vec::new() } else { std::mem::take(&mut self.watching) }
+        if self.messages == 0 || self.watching.is_empty() {
+            return Vec::new();
+        }
+        let there = |channel: Option<usize>| channel.is_none_or(|at| !self.queues[at].entries.is_empty());
+        let (told, still) = self.watching.iter().partition(|&&(_, channel)| there(channel));
+        self.watching = still;
+        let told: Vec<(OpId, Option<usize>)> = told;
+        told.into_iter().map(|(op, _)| op).collect()
     }
 
-    pub(super) fn watch(&mut self, op: OpId) {
-        self.watching.push(op);
+    pub(super) fn watch(&mut self, op: OpId, channel: Option<usize>) {
+        self.watching.push((op, channel));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -220,7 +241,7 @@ impl Inbox {
     pub(super) fn take<T>(
         &mut self,
         channel: Option<usize>,
-        keep: impl FnOnce(Channel, Body<'_>, Extra) -> T,
+        keep: impl FnOnce(Channel, Body<'_>, Option<Box<Extra>>) -> T,
     ) -> Option<(T, Option<Grant>)> {
         let at = self.oldest(channel)?;
         let queue = &mut self.queues[at];
@@ -229,7 +250,7 @@ impl Inbox {
         self.messages -= 1;
         self.bytes -= len + limits::MESSAGE_OVERHEAD;
         queue.depth.remove(len);
-        let extra = entry.extra.map(|e| *e).unwrap_or_default();
+        let extra = entry.extra;
         let kept = match entry.stored {
             Stored::Small(len) => {
                 queue.head += len;
@@ -243,10 +264,7 @@ impl Inbox {
     }
 
     pub(super) fn take_delivery(&mut self, channel: Option<usize>) -> Option<(Delivery, Option<Grant>)> {
-        self.take(channel, |channel, body, extra| {
-            let Extra { request, trace, fds } = extra;
-            Delivery { channel, payload: body.into_bytes(), request, trace, fds }
-        })
+        self.take(channel, |channel, body, extra| Delivery::new(channel, body.into_bytes(), extra))
     }
 
     pub(super) fn wait(&mut self, op: OpId, channel: Option<usize>) {
@@ -255,12 +273,28 @@ impl Inbox {
 
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
-        self.watching.retain(|&o| o != op);
+        self.watching.retain(|&(o, _)| o != op);
+    }
+
+    pub(super) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
     }
 
     pub(super) fn abandon(&mut self) {
         self.waiting.clear();
         self.watching.clear();
+    }
+
+    /// Drops what was received.
+    pub(super) fn clear(&mut self) {
+        self.abandon();
+        for queue in &mut self.queues {
+            queue.entries.clear();
+            queue.tidy();
+            queue.depth = Depth { peak_bytes: queue.depth.peak_bytes, ..Depth::default() };
+        }
+        self.messages = 0;
+        self.bytes = 0;
     }
 
     pub(super) fn depth(&self) -> Depth {
@@ -305,7 +339,7 @@ mod tests {
                 match len {
                     Some(len) => {
                         let bytes = vec![n as u8; len];
-                        prop_assert!(inbox.arrive(at, Body::Short(&bytes), Extra::default()).is_none());
+                        prop_assert!(inbox.arrive(at, Body::Short(&bytes), None).is_none());
                         model[at].push_back(bytes);
                     }
                     None => {

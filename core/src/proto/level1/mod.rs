@@ -5,6 +5,7 @@
 //! the whole; an engine is made by the handshake and dropped with the connection.
 
 mod calls;
+mod control;
 mod events;
 mod ext;
 mod header;
@@ -15,6 +16,15 @@ mod reader;
 mod ready;
 mod stream;
 
+/// The codec, for those who test it alone.
+#[cfg(test)]
+pub(crate) mod wire {
+    pub(crate) use super::control::{Control, Reason};
+    pub(crate) use super::ext::Ext;
+    pub(crate) use super::header::{Header, flag, kind};
+    pub(crate) use super::reader::{Arrived, Event, Reader};
+}
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,11 +33,13 @@ pub(crate) use calls::{Answer, Ask, With};
 pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
+pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
 use bytes::Bytes;
 
 use self::calls::{OwnCall, Served, Waiting};
+use self::control::Reason;
 use self::header::kind;
 use self::inbox::{Grant, Inbox};
 use self::outbox::{Mark, Outbox};
@@ -38,6 +50,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
+use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -139,15 +152,22 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
+    /// Requests of which more frames are to come, at most one in a channel.
+    arriving: Vec<u64>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When streams of this side end; plain calls end with their operations.
+    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    /// Small writes are gathered until the last cork is drawn.
+    notices: Vec<Notice>,
+    /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// The same, but what is sent is done only when the carrier has it.
     holds: u32,
+    /// Until the outbox is empty a cork holds nothing back.
+    released: bool,
     counts: Counts,
 }
 
@@ -172,7 +192,7 @@ impl Level1 {
         outbox.open(channels.as_slice(), peer.window, policy);
         let mut inbox = Inbox::default();
         inbox.open(channels.as_slice(), own.window);
-        let mut engine = Level1 {
+        Level1 {
             connector,
             peer,
             own,
@@ -191,17 +211,19 @@ impl Level1 {
             served: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
+            arriving: Vec::new(),
             served_deadlines: BinaryHeap::new(),
+            stream_deadlines: BinaryHeap::new(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            notices: Vec::new(),
             corks: 0,
             holds: 0,
+            released: false,
             counts: Counts::default(),
-        };
-        engine.begin_ready();
-        engine
+        }
     }
 
     fn position(&self, channel: u16) -> Result<usize> {
@@ -237,7 +259,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.gathers() { self.outbox.bytes() >= outbox::BATCH_BYTES } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -259,22 +281,38 @@ impl Level1 {
             }
         });
         for id in left {
-            self.request_left(id);
+            self.request_left(id, ops);
         }
+        self.released &= !self.outbox.is_empty();
+    }
+
+    /// Whether small writes are being gathered.
+    pub(crate) fn is_corked(&self) -> bool {
+        (self.corks > 0 || self.holds > 0) && !self.released
+    }
+
+    /// Whether what is gathered counts as sent.
+    pub(crate) fn is_done_when_gathered(&self) -> bool {
+        self.corks > 0 && self.is_corked()
+    }
+
+    /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
+    pub(crate) fn release(&mut self) -> bool {
+        let held = self.is_corked() && !self.outbox.is_empty();
+        self.released |= held;
+        held
     }
 
     /// Small writes are gathered while `corked`.
     pub(crate) fn cork(&mut self, corked: bool) {
+        self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
     }
 
     /// The same while `held`, but an operation still ends when the carrier took all of it.
     pub(crate) fn hold(&mut self, held: bool) {
+        self.released = false;
         if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
-    }
-
-    fn gathers(&self) -> bool {
-        self.corks > 0 || self.holds > 0
     }
 
     // --- messages ----------------------------------------------------------------------------------
@@ -292,16 +330,18 @@ impl Level1 {
     }
 
     /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(&mut self, channel: Option<usize>, mut keep: impl FnMut(Channel, &[u8], Extra) -> bool) {
+    pub(crate) fn recv_many(
+        &mut self,
+        channel: Option<usize>,
+        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
+    ) {
         loop {
             let served = &self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
-                let alive = extra.request.as_ref().is_none_or(|r| served.contains_key(&r.id));
-                match (alive, &body) {
-                    (false, _) => true,
-                    (true, reader::Body::Short(bytes)) => keep(channel, bytes, extra),
-                    (true, reader::Body::Own(bytes)) => keep(channel, bytes, extra),
-                }
+                // A request whose caller has left meanwhile is nobody's any more.
+                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
+                let alive = request.is_none_or(|request| served.contains_key(&request.id));
+                !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
             self.give_back(grant);
@@ -319,8 +359,8 @@ impl Level1 {
         self.inbox.wait(op, channel);
     }
 
-    pub(crate) fn wait_readable(&mut self, op: OpId) {
-        self.inbox.watch(op);
+    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
+        self.inbox.watch(op, channel);
     }
 
     fn give_back(&mut self, grant: Option<Grant>) {
@@ -339,15 +379,16 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.corks > 0;
+        let corked = self.is_done_when_gathered();
         let channel = self.outbox.channel(at);
-        let lossy = matches!(channel.policy, Policy::DropOldest | Policy::Latest);
+        let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
         }
         if lossy {
-            channel.make_room(payload.len());
+            let begins = channel.make_room(payload.len());
+            self.notices.extend(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -358,6 +399,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
+        self.notices.extend(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -383,21 +425,22 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Result<()> {
         let channel = self.outbox.channel(at);
-        match channel.policy {
-            Policy::Error if channel.is_stuck() => {
-                let number = channel.channel.number();
-                return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
-            }
-            Policy::DropOldest | Policy::Latest => channel.make_room(payload.len()),
-            Policy::Block | Policy::Error => {
-                if let Some(op) = last {
-                    ops.insert(op, Kind::Send, deadline);
-                }
-            }
+        let lossy = channel.policy.drops();
+        if channel.policy == Policy::Error && channel.is_stuck() {
+            let number = channel.channel.number();
+            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
         }
-        let mark = last.filter(|&op| ops.kind(op).is_some()).map(Mark::Send);
+        if lossy {
+            let begins = channel.make_room(payload.len());
+            self.notices.extend(begins);
+        }
+        let waits = last.filter(|_| !lossy);
+        if let Some(op) = waits {
+            ops.insert(op, Kind::Send, deadline);
+        }
         self.count_out(at, payload.len());
-        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, mark), true);
+        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, waits.map(Mark::Send)), true);
+        self.notices.extend(self.outbox.channel(at).rises());
         Ok(())
     }
 
@@ -413,7 +456,9 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        if self.gathers() || !self.outbox.idle(at, credited) {
+        let free =
+            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
+        if !free {
             return None;
         }
         let channel = self.channels.as_slice()[at].number();
@@ -421,6 +466,7 @@ impl Level1 {
     }
 
     /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
+    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
     pub(crate) fn wrote_send(
         &mut self,
         at: usize,
@@ -433,8 +479,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        let channel = self.outbox.channel(at);
+        channel.charge(len);
+        // Where messages may be dropped, nobody waits for the rest of one.
+        let waits = !channel.policy.drops();
+        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
@@ -444,6 +493,22 @@ impl Level1 {
     /// Has `op` end as a send when all that is staged has left. `false` if nothing is.
     pub(crate) fn mark_flush(&mut self, op: OpId) -> bool {
         self.outbox.mark_staged(Mark::Send(op))
+    }
+
+    /// A message whose plan was asked for inside a cork joins what is gathered.
+    pub(crate) fn gather(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        self.outbox.gather_plan(plan, payload, mark);
+    }
+
+    /// A gathered one-way message: done, or when `waits` has left. Says whether that is waited for.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8], waits: Option<OpId>) -> bool {
+        self.count_out(at, payload.len());
+        let channel = self.outbox.channel(at);
+        channel.charge(payload.len());
+        // Where messages may be dropped, nobody waits for one to leave.
+        let mark = waits.filter(|_| !channel.policy.drops()).map(Mark::Send);
+        self.gather(plan, payload, mark);
+        mark.is_some()
     }
 
     fn count_out(&mut self, at: usize, len: usize) {
@@ -476,8 +541,15 @@ impl Level1 {
         {
             self.served_deadlines.pop();
         }
-        let served = self.served_deadlines.peek().map(|Reverse((at, _))| *at);
-        served.into_iter().chain(self.keepalive.as_ref().and_then(Keepalive::next)).min()
+        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
+            && !self.has_running_stream(*id)
+        {
+            self.stream_deadlines.pop();
+        }
+        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
+        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
+        calls.chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
@@ -488,7 +560,15 @@ impl Level1 {
             self.served_deadlines.pop();
             self.let_go(id, ops);
         }
-        let Some(keepalive) = &mut self.keepalive else { return Ok(()) };
+        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
+            && at <= now
+        {
+            self.stream_deadlines.pop();
+            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
+        }
+        // A PING before READY would be out of place; the handshake has a deadline of its own.
+        let ready = self.is_ready();
+        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
         if keepalive.next().is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -515,6 +595,11 @@ impl Level1 {
         let mut payload = last.to_le_bytes().to_vec();
         payload.extend_from_slice(&Code::Closed.number().to_le_bytes());
         self.outbox.push_control(kind::GOAWAY, 0, 0, &payload);
+    }
+
+    /// Whether a one-way message on the channel at `at` would wait for credit.
+    pub(crate) fn is_stuck(&self, at: usize) -> bool {
+        self.outbox.channels()[at].is_stuck()
     }
 
     /// Whether new messages and calls may be started.
@@ -550,15 +635,22 @@ impl Level1 {
         self.drain.asked
     }
 
-    /// The last frame of this side; nothing queued before it is kept.
+    /// The last frame of this side; no message queued before it is kept.
     pub(crate) fn last_words(&mut self, error: &Error) {
         self.outbox.drop_queued();
         self.push_close(error);
     }
 
     fn push_close(&mut self, error: &Error) {
-        let payload = code_and_text(error);
-        self.outbox.push_control(kind::CLOSE, 0, 0, &payload);
+        self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
+    }
+
+    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
+    pub(crate) fn close(&mut self) {
+        self.abandon();
+        self.calls.clear();
+        self.inbox.clear();
+        self.outbox.clear();
     }
 
     pub(crate) fn clear_outbox(&mut self) {
@@ -568,12 +660,19 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.inbox.abandon();
+        self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.open_calls = 0;
+        self.keep_streams();
         self.served.clear();
         self.keepalive = None;
+    }
+
+    /// Drops the calls but for streams, whose last items and end can still be taken.
+    fn keep_streams(&mut self) {
+        self.calls.retain(|_, call| call.stream.is_some());
+        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.open_calls = 0;
     }
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {
@@ -619,6 +718,11 @@ impl Level1 {
         }
     }
 
+    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
+        out.append(&mut self.notices);
+        self.inbox.take_notices(out);
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -631,16 +735,4 @@ impl Level1 {
 
 fn bad(what: impl Into<String>) -> Error {
     Error::new(Code::ProtocolError, what)
-}
-
-/// The payload of CLOSE, ERROR and REFUSE.
-fn code_and_text(error: &Error) -> Vec<u8> {
-    let mut payload = error.code().number().to_le_bytes().to_vec();
-    let text = error.message();
-    let mut end = text.len().min(limits::MAX_CONTROL_FRAME - payload.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    payload.extend_from_slice(&text.as_bytes()[..end]);
-    payload
 }

@@ -19,7 +19,7 @@ use crate::proto::OpId;
 use crate::proto::channel::Channel;
 
 /// Bytes after which nothing more is staged for now.
-pub(super) const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 256 * 1024;
 /// Slices offered to one vectored write.
 const BATCH_SLICES: usize = 64;
 /// Payloads up to this are copied behind their header instead of getting a slice of their own.
@@ -71,6 +71,8 @@ impl Chunk {
 pub(crate) struct Outbox {
     /// Encoded control frames.
     control: Vec<u8>,
+    /// The position up to which control frames are staged that have not left.
+    urgent: u64,
     channels: Vec<ChannelQueue>,
     /// Channels with something to send, in turn.
     ring: VecDeque<usize>,
@@ -87,6 +89,8 @@ pub(crate) struct Outbox {
     spare: Vec<u8>,
     /// PONGs not yet taken.
     pongs: VecDeque<u64>,
+    /// The last frame is in.
+    sealed: bool,
 }
 
 /// The frames of a message that the driver may write itself, straight from the caller's memory.
@@ -162,12 +166,20 @@ impl Outbox {
     // --- control frames ----------------------------------------------------------------------------
 
     pub(super) fn push_control(&mut self, kind: u8, channel: u16, id: u64, payload: &[u8]) {
+        if self.sealed {
+            return;
+        }
         let header = Header { len: payload.len() as u32, kind, flags: 0, channel, id };
         self.control.extend_from_slice(&header.encode());
         self.control.extend_from_slice(payload);
         if kind == kind::PONG {
             self.pongs.push_back(u64::MAX);
         }
+    }
+
+    /// Bytes of control frames that are not staged.
+    pub(super) fn control_bytes(&self) -> usize {
+        self.control.len()
     }
 
     /// PONGs the other side has not read.
@@ -189,6 +201,23 @@ impl Outbox {
     pub(super) fn idle(&self, at: usize, credited: bool) -> bool {
         let channel = &self.channels[at];
         self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Whether a small message could join what is gathered, before anything else of its channel.
+    pub(super) fn may_gather(&self, at: usize, credited: bool, len: usize) -> bool {
+        let channel = &self.channels[at];
+        len <= COPIED && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+    }
+
+    /// Stages a small message behind what is staged.
+    pub(super) fn gather_plan(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        let gathered = self.gather(plan.len());
+        gathered.extend_from_slice(&plan.head[..plan.head_len]);
+        gathered.extend_from_slice(payload);
+        self.staged_total += plan.len() as u64;
+        if let Some(mark) = mark {
+            self.marks.push_back((self.staged_total, mark));
+        }
     }
 
     /// Queues a message of the channel at `at`.
@@ -267,6 +296,17 @@ impl Outbox {
         staged
     }
 
+    /// Whether all of the message with `mark` is staged and has not left.
+    pub(super) fn is_staged(&self, mark: Mark) -> bool {
+        self.marks.iter().any(|(_, m)| *m == mark)
+    }
+
+    /// Nothing more is taken, and nobody is told any more what leaves.
+    pub(super) fn seal(&mut self) {
+        self.sealed = true;
+        self.marks.clear();
+    }
+
     fn staged_bytes(&self) -> usize {
         (self.staged_total - self.taken_total) as usize
     }
@@ -294,6 +334,7 @@ impl Outbox {
                 self.gather(control.len()).extend_from_slice(&control);
                 self.staged_total += control.len() as u64;
                 let end = self.staged_total;
+                self.urgent = end;
                 self.pongs.iter_mut().filter(|at| **at == u64::MAX).for_each(|at| *at = end);
                 self.control = control;
                 self.control.clear();
@@ -385,6 +426,12 @@ impl Outbox {
         self.staged.is_empty() && self.control.is_empty() && self.ring.is_empty()
     }
 
+    /// Whether something is to be written that a cork does not hold back: control frames, or as much as a batch.
+    pub(super) fn presses(&self) -> bool {
+        let control = !self.control.is_empty() || self.urgent > self.taken_total;
+        control || self.staged_bytes() >= BATCH_BYTES || (!self.ring.is_empty() && self.bytes() >= BATCH_BYTES)
+    }
+
     /// Whether no message is queued or staged, with credit or without.
     pub(super) fn is_flushed(&self) -> bool {
         self.is_empty() && self.channels.iter().all(ChannelQueue::is_empty)
@@ -450,16 +497,16 @@ impl Outbox {
         }
     }
 
-    /// Drops what has not begun to leave. What is staged may still be finished.
+    /// Drops the messages that have not begun to leave. What is staged may still be finished.
     pub(super) fn drop_queued(&mut self) {
         self.ring.clear();
         self.channels.iter_mut().for_each(ChannelQueue::clear);
-        self.control.clear();
-        self.marks.clear();
     }
 
     pub(super) fn clear(&mut self) {
         self.drop_queued();
+        self.control.clear();
+        self.marks.clear();
         self.staged.clear();
         self.fds.clear();
         self.pongs.clear();

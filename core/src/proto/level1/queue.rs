@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::outbox::{Mark, Outgoing};
 use crate::limits;
 use crate::proto::channel::Channel;
+use crate::proto::notice::{Gauge, Notice};
 
 /// What a sender does on a channel without credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +20,13 @@ pub enum Policy {
     DropOldest,
     /// Only the newest message that has not been sent stays; the others are counted as dropped.
     Latest,
+}
+
+impl Policy {
+    /// Whether a send never waits, because messages are dropped instead.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Policy::DropOldest | Policy::Latest)
+    }
 }
 
 /// A message in a queue.
@@ -66,6 +74,9 @@ pub(crate) struct ChannelQueue {
     pub(super) dropped: u64,
     /// The number the other side was told.
     dropped_told: u64,
+    /// It drops, and has been less than half full at no time since it began to.
+    dropping: bool,
+    gauge: Gauge,
 }
 
 impl ChannelQueue {
@@ -89,6 +100,8 @@ impl ChannelQueue {
             peak_bytes: 0,
             dropped: 0,
             dropped_told: 0,
+            dropping: false,
+            gauge: Gauge::default(),
         }
     }
 
@@ -140,6 +153,7 @@ impl ChannelQueue {
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
+                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
@@ -174,8 +188,18 @@ impl ChannelQueue {
         self.open = Some(message);
     }
 
-    /// Drops by policy to make room for one more message.
-    pub(super) fn make_room(&mut self, payload: usize) {
+    /// Whether a queue with a bound has become nearly full.
+    pub(super) fn rises(&mut self) -> Option<Notice> {
+        let (bytes, limit) = (self.bytes, limits::CHANNEL_QUEUE);
+        let high = Notice::QueueHigh { channel: Some(self.channel), sending: true, bytes, limit };
+        (self.policy == Policy::DropOldest && self.gauge.rises(bytes, limit)).then_some(high)
+    }
+
+    /// Drops by policy to make room for one more message. Says when that begins.
+    pub(super) fn make_room(&mut self, payload: usize) -> Option<Notice> {
+        // What keeps the latest alone always drops; it tells so once.
+        self.dropping &= self.policy == Policy::Latest || self.bytes >= limits::CHANNEL_QUEUE / 2;
+        let before = self.dropped;
         let limit = match self.policy {
             Policy::Latest => 0,
             _ => limits::CHANNEL_QUEUE.saturating_sub(payload + limits::MESSAGE_OVERHEAD),
@@ -186,29 +210,44 @@ impl ChannelQueue {
             self.bytes -= self.credited.remove(at).map_or(0, |q| q.charge());
             self.dropped += 1;
         }
+        let begins = self.dropped > before && !std::mem::replace(&mut self.dropping, true);
+        begins.then_some(Notice::Dropping(self.channel))
     }
 
-    /// Withdraws the message with `mark` if nothing of it is staged.
-    pub(super) fn withdraw(&mut self, mark: Mark) -> bool {
+    /// Whether the message with `mark` waits, nothing of it staged.
+    pub(super) fn holds(&self, mark: Mark) -> bool {
+        self.credited.iter().chain(&self.free).any(|q| q.message.mark == Some(mark))
+    }
+
+    /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
+    pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
+        let answer = |q: &Queued| q.message.kind == super::header::kind::RESPONSE;
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark)) {
-                self.bytes -= queue.remove(at).map_or(0, |q| q.charge());
-                return true;
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark) && !answer(q))
+                && let Some(queued) = queue.remove(at)
+            {
+                self.bytes -= queued.charge();
+                return Some(queued.message);
             }
         }
-        false
+        None
     }
 
-    /// Withdraws messages of a call that have not begun.
-    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) {
+    /// Withdraws messages of a call that have not begun; whose they were.
+    pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) -> Vec<Mark> {
         let bytes = &mut self.bytes;
+        let mut marks = Vec::new();
         for queue in [&mut self.credited, &mut self.free] {
             queue.retain(|q| {
                 let goes = q.message.id == id && q.message.kind == kind;
-                *bytes -= if goes { q.charge() } else { 0 };
+                if goes {
+                    *bytes -= q.charge();
+                    marks.extend(q.message.mark);
+                }
                 !goes
             });
         }
+        marks
     }
 
     pub(super) fn messages(&self) -> usize {

@@ -24,8 +24,8 @@ const STAGING_SMALL: usize = 4 * 1024;
 const STAGING_LARGE: usize = 68 * 1024;
 /// Light reads in a row after which a large staging buffer is given back.
 const CALM: u32 = 64;
-/// Most that may stand between the header and the bytes of a message: extensions and a total.
-const MAX_PREFIX: usize = 2 + limits::MAX_EXTENSIONS + 4;
+/// Size of the total in the first frame of a message in pieces.
+const TOTAL: usize = 4;
 /// Between two pieces of a large message the next header is wanted, and little of the piece itself,
 /// which is read into place afterwards.
 const BETWEEN: usize = HEADER_LEN + 1024;
@@ -34,6 +34,8 @@ const BETWEEN: usize = HEADER_LEN + 1024;
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Control(Header, &'a [u8]),
+    /// A one-way message in one frame, without extensions. It has not been before the gate.
+    Plain(u16, &'a [u8]),
     Message(Arrived<'a>),
 }
 
@@ -59,6 +61,13 @@ impl Body<'_> {
         match self {
             Body::Short(bytes) => bytes.len(),
             Body::Own(bytes) => bytes.len(),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Body::Short(bytes) => bytes,
+            Body::Own(bytes) => bytes,
         }
     }
 
@@ -98,6 +107,8 @@ pub(crate) struct Reader {
     filling: Option<Filling>,
     fds: VecDeque<Descriptor>,
     max_message: usize,
+    /// The other side said READY.
+    ready: bool,
     size: usize,
     light_reads: u32,
 }
@@ -111,6 +122,7 @@ impl Reader {
             filling: None,
             fds: VecDeque::new(),
             max_message,
+            ready: false,
             size: STAGING_SMALL,
             light_reads: 0,
         }
@@ -166,6 +178,11 @@ impl Reader {
         }
     }
 
+    /// Whether anything but the rest of the handshake may come.
+    pub(crate) fn set_ready(&mut self, ready: bool) {
+        self.ready = ready;
+    }
+
     /// Descriptors that came with the bytes read last.
     pub(crate) fn received_fds(&mut self, fds: impl IntoIterator<Item = Descriptor>) {
         self.fds.extend(fds);
@@ -196,17 +213,20 @@ impl Reader {
                 return Ok(None);
             };
             let (at, len) = (self.start + HEADER_LEN, header.len as usize);
-            self.check_len(&header)?;
+            self.judge(&header)?;
             let whole = rest.len() - HEADER_LEN >= len;
             if !whole && (!header.is_message() || len <= OWN_BUFFER) {
                 return Ok(None);
+            }
+            if header.is_plain() && self.open.is_empty() && len <= OWN_BUFFER {
+                self.start = at + len;
+                return Ok(Some(Event::Plain(header.channel, &self.staging[at..at + len])));
             }
             if !header.is_message() {
                 self.start = at + len;
                 if header.is_control() {
                     return Ok(Some(Event::Control(header, &self.staging[at..at + len])));
                 }
-                skip(&header)?;
                 continue;
             }
             let end = (at + len).min(self.staging.len());
@@ -216,7 +236,7 @@ impl Reader {
             if first {
                 let total = prefix.total.unwrap_or(data_len);
                 if total > self.max_message {
-                    return Err(self.too_large(total));
+                    return Err(self.too_large(total, self.max_message));
                 }
                 if self.open.iter().any(|o| o.header.channel == header.channel) {
                     return Err(bad("a message begins inside another one of its channel"));
@@ -270,19 +290,42 @@ impl Reader {
         Some(Arrived { header: open.header, ext: open.ext, body: Body::Own(Bytes::from(open.data)), fds: open.fds })
     }
 
-    fn check_len(&self, header: &Header) -> Result<()> {
+    /// Judges what a header alone gives away.
+    fn judge(&self, header: &Header) -> Result<()> {
+        let len = header.len as usize;
+        let grease = (kind::GREASE..=kind::GREASE_LAST).contains(&header.kind);
+        if !header.is_message() {
+            match header.kind {
+                kind::NOP if len > 0 => return Err(bad("a NOP with a payload")),
+                never @ (0x01 | 0x02) => {
+                    return Err(bad(format!("a frame of type {never:#04x}, which is never used")));
+                }
+                unknown if !header.is_control() && !grease && header.has(flag::CRITICAL) => {
+                    return Err(Error::new(
+                        Code::UnknownFrame,
+                        format!("a critical frame of the unknown type {unknown:#04x}"),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        if !self.ready && !grease && !matches!(header.kind, kind::NOP | kind::AUTH | kind::READY | kind::CLOSE) {
+            return Err(bad(format!("a frame of type {:#04x} before READY", header.kind)));
+        }
         let limit = if header.is_message() {
-            self.max_message + MAX_PREFIX
-        } else if header.is_control() {
+            let ext = if header.has(flag::EXT) { 2 + limits::MAX_EXTENSIONS } else { 0 };
+            let total = if header.has(flag::FIRST) && !header.has(flag::LAST) { TOTAL } else { 0 };
+            self.max_message + ext + total
+        } else if header.is_control() || !self.ready {
             limits::MAX_CONTROL_FRAME
         } else {
             limits::MAX_SKIPPED_FRAME
         };
-        if header.len as usize > limit { Err(self.too_large(header.len as usize)) } else { Ok(()) }
+        if len > limit { Err(self.too_large(len, limit)) } else { Ok(()) }
     }
 
-    fn too_large(&self, len: usize) -> Error {
-        Error::new(Code::FrameTooLarge, format!("a frame declares {len} bytes, the limit is {}", self.max_message))
+    fn too_large(&self, len: usize, limit: usize) -> Error {
+        Error::new(Code::FrameTooLarge, format!("a frame declares {len} bytes, the limit is {limit}"))
     }
 
     fn take_fds(&mut self, header: &Header, ext: &Ext) -> Result<Vec<Descriptor>> {
@@ -330,25 +373,13 @@ impl Prefix {
             }
         }
         if !header.has(flag::LAST) {
-            match have[prefix.len..].first_chunk::<4>() {
+            match have[prefix.len..].first_chunk::<TOTAL>() {
                 Some(total) => prefix.total = Some(u32::from_le_bytes(*total) as usize),
                 None => return missing("a message in pieces does not tell its total"),
             }
-            prefix.len += 4;
+            prefix.len += TOTAL;
         }
         Ok(Some(prefix))
-    }
-}
-
-/// A frame of a type this version does not know.
-fn skip(header: &Header) -> Result<()> {
-    match header.kind {
-        kind::GREASE..=kind::GREASE_LAST => Ok(()),
-        0x01 | 0x02 => Err(bad(format!("a frame of type {:#04x}, which is never used", header.kind))),
-        unknown if header.has(flag::CRITICAL) => {
-            Err(Error::new(Code::UnknownFrame, format!("a critical frame of the unknown type {unknown:#04x}")))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -356,6 +387,10 @@ fn skip(header: &Header) -> Result<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn reader(max_message: usize) -> Reader {
+        Reader { ready: true, ..Reader::new(max_message, Vec::new()) }
+    }
 
     /// The frames of a message, cut at `piece` bytes.
     fn encode(channel: u16, id: u64, payload: &[u8], piece: usize) -> Vec<u8> {
@@ -392,8 +427,12 @@ mod tests {
             bytes = &bytes[n..];
             reader.filled(n, offered);
             while let Some(event) = reader.next(|_, _, _| Ok(()))? {
-                if let Event::Message(message) = event {
-                    got.push((message.header.channel, message.body.into_bytes().to_vec()));
+                match event {
+                    Event::Message(message) => {
+                        got.push((message.header.channel, message.body.into_bytes().to_vec()));
+                    }
+                    Event::Plain(channel, payload) => got.push((channel, payload.to_vec())),
+                    Event::Control(..) => {}
                 }
             }
         }
@@ -408,7 +447,7 @@ mod tests {
             pieces in prop::collection::vec(1usize..90_000, 1..8),
         ) {
             let bytes: Vec<u8> = messages.iter().flat_map(|(c, p, piece)| encode(*c, 0, p, *piece)).collect();
-            let mut reader = Reader::new(1 << 24, Vec::new());
+            let mut reader = reader(1 << 24);
             let got = feed(&mut reader, &bytes, &pieces).unwrap();
             let sent: Vec<_> = messages.into_iter().map(|(c, p, _)| (c, p)).collect();
             prop_assert_eq!(got, sent);
@@ -418,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_declared_length_allocates_nothing_by_itself() {
-        let mut reader = Reader::new(1 << 24, Vec::new());
+        let mut reader = reader(1 << 24);
         let header =
             Header { len: 1 << 24, kind: kind::MESSAGE, flags: flag::FIRST | flag::LAST, channel: 2, id: 0 }.encode();
         feed(&mut reader, &header, &[16]).unwrap();
@@ -428,17 +467,17 @@ mod tests {
 
     #[test]
     fn a_level_0_frame_is_never_a_nop() {
-        let mut reader = Reader::new(1 << 24, Vec::new());
+        let mut reader = reader(1 << 24);
         let frame = crate::proto::frame::Header { len: 8, channel: crate::proto::channel::Channel::DATA }.encode();
         let bytes: Vec<u8> = frame.into_iter().chain([0; 8]).collect();
-        // Its magic reads as a length no control frame may have.
-        assert_eq!(feed(&mut reader, &bytes, &[16]).unwrap_err().code(), Code::FrameTooLarge);
+        // Its magic reads as the length of one.
+        assert_eq!(feed(&mut reader, &bytes, &[16]).unwrap_err().code(), Code::ProtocolError);
     }
 
     #[test]
     fn pieces_have_to_add_up() {
         let whole = encode(2, 0, &[7; 100], 40);
-        assert!(feed(&mut Reader::new(1000, Vec::new()), &whole, &[9]).is_ok());
+        assert!(feed(&mut reader(1000), &whole, &[9]).is_ok());
         let second = HEADER_LEN + 4 + 40;
         for (at, byte) in [
             (second, 41u8),
@@ -450,7 +489,7 @@ mod tests {
         ] {
             let mut bytes = whole.clone();
             bytes[at] = byte;
-            assert!(feed(&mut Reader::new(1000, Vec::new()), &bytes, &[9]).is_err(), "{at} {byte}");
+            assert!(feed(&mut reader(1000), &bytes, &[9]).is_err(), "{at} {byte}");
         }
     }
 }

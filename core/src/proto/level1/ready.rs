@@ -7,11 +7,10 @@ use super::header::kind;
 use super::{Level1, bad};
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::proto::Secret;
 use crate::proto::channel::Channel;
 
 const CONTEXT: &[u8] = b"hostlane auth 1";
-const PROOF: usize = 32;
+pub(super) const PROOF: usize = 32;
 
 /// What both sides prove to each other, computed once from the bytes of the handshake.
 #[derive(Clone)]
@@ -27,11 +26,11 @@ impl std::fmt::Debug for Proofs {
 }
 
 impl Proofs {
-    pub(crate) fn new(secret: &Secret, connector: bool, request: &[u8], response: &[u8]) -> Proofs {
+    pub(crate) fn new(secret: &[u8], connector: bool, request: &[u8], response: &[u8]) -> Proofs {
         let mac = |role: &[u8]| {
             // A key of any length is taken.
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
-                .unwrap_or_else(|_| unreachable!("HMAC takes every key"));
+            let mut mac =
+                Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| unreachable!("HMAC takes every key"));
             mac.update(CONTEXT);
             mac.update(role);
             mac.update(&Sha256::digest(request));
@@ -40,6 +39,11 @@ impl Proofs {
         };
         let (own, peer) = if connector { (mac(b"c"), mac(b"a")) } else { (mac(b"a"), mac(b"c")) };
         Proofs { own: own.finalize().into_bytes().into(), peer }
+    }
+
+    /// What this side sends.
+    pub(crate) fn own(&self) -> [u8; PROOF] {
+        self.own
     }
 }
 
@@ -61,8 +65,8 @@ impl Ready {
 }
 
 impl Level1 {
-    /// The first frames of this side.
-    pub(super) fn begin_ready(&mut self) {
+    /// Sends the first frames of this side.
+    pub(crate) fn begin(&mut self) {
         if self.ready.proven {
             self.send_ready();
         } else if self.connector {
@@ -72,7 +76,7 @@ impl Level1 {
 
     fn send_proof(&mut self) {
         if let Some(proofs) = &self.ready.proofs {
-            let own = proofs.own;
+            let own = proofs.own();
             self.outbox.push_control(kind::AUTH, 0, 0, &own);
         }
     }
@@ -84,8 +88,11 @@ impl Level1 {
         self.widen_windows();
     }
 
-    /// Gives the channels what the start left open.
+    /// Gives the channels what the start left open. A window that was chosen is kept.
     fn widen_windows(&mut self) {
+        if self.own.window != limits::WINDOW_START {
+            return;
+        }
         let channels = self.channels.as_slice().to_vec();
         let mut left = limits::WINDOWS.saturating_sub(self.own.window * channels.len() as u64);
         for (at, channel) in channels.into_iter().enumerate() {
@@ -101,11 +108,10 @@ impl Level1 {
         }
     }
 
-    pub(super) fn on_auth(&mut self, payload: &[u8]) -> Result<()> {
+    pub(super) fn on_auth(&mut self, proof: &[u8; PROOF]) -> Result<()> {
         let Some(proofs) = self.ready.proofs.as_ref().filter(|_| !self.ready.proven) else {
             return Err(bad("a proof nobody asked for"));
         };
-        let proof = payload.first_chunk::<PROOF>().ok_or_else(|| bad("a proof is too short"))?;
         if proofs.peer.clone().verify_slice(proof).is_err() {
             return Err(Error::new(Code::AuthenticationFailed, "the other side does not have the secret"));
         }
@@ -125,8 +131,9 @@ impl Level1 {
         Ok(())
     }
 
-    pub(super) fn check_ready(&self) -> Result<()> {
-        if self.ready.received { Ok(()) } else { Err(bad("a frame before READY")) }
+    /// Whether the other side may send anything.
+    pub(super) fn heard_ready(&self) -> bool {
+        self.ready.received
     }
 
     /// Whether the handshake is complete on this side.

@@ -10,7 +10,7 @@ use super::header::{flag, kind};
 use super::inbox::Window;
 use super::outbox::{Mark, Outgoing};
 use super::{Level1, bad};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
@@ -32,11 +32,13 @@ pub(super) struct Stream {
     /// This side said that nothing more comes.
     out_ended: bool,
     /// The answer, behind items that wait for credit.
-    held: Option<Outgoing>,
+    pub(super) held: Option<Outgoing>,
     items: VecDeque<Bytes>,
     window: Window,
     in_ended: bool,
     readers: VecDeque<OpId>,
+    /// Operations that wait for something to read, and take nothing.
+    watchers: Vec<OpId>,
     /// How the call ended, for its caller, until it is taken.
     end: Option<Result<Bytes>>,
     end_seen: bool,
@@ -55,6 +57,7 @@ impl Stream {
             window: Window::new(own_window),
             in_ended: false,
             readers: VecDeque::new(),
+            watchers: Vec::new(),
             end: None,
             end_seen: false,
         }
@@ -85,7 +88,15 @@ impl Stream {
     pub(super) fn hold(&mut self, answer: Outgoing, ops: &mut Ops) {
         self.held = Some(answer);
         self.out_ended = true;
-        self.readers.drain(..).for_each(|op| ops.finish(op, Err(call_ended())));
+        self.all_readers().for_each(|op| ops.finish(op, Err(call_ended())));
+    }
+
+    fn all_readers(&mut self) -> impl Iterator<Item = OpId> {
+        self.readers.drain(..).chain(self.watchers.drain(..))
+    }
+
+    fn tell(&mut self, ops: &mut Ops) {
+        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::Readable)));
     }
 
     /// The call ended: readers get what is left, then the end.
@@ -98,6 +109,7 @@ impl Stream {
             let result = self.take_end();
             ops.finish(op, result);
         }
+        self.tell(ops);
     }
 
     fn take_end(&mut self) -> Result<Outcome> {
@@ -111,7 +123,7 @@ impl Stream {
     /// Nothing comes or goes any more.
     pub(super) fn fail_all(&mut self, ops: &mut Ops, error: &Error) {
         self.out.drain(..).for_each(|item| ops.finish(item.op, Err(error.clone())));
-        self.readers.drain(..).for_each(|op| ops.finish(op, Err(error.clone())));
+        self.all_readers().for_each(|op| ops.finish(op, Err(error.clone())));
         self.items.clear();
     }
 
@@ -124,7 +136,7 @@ impl Level1 {
     /// The stream of a call of either side, and the position of its channel.
     fn stream(&mut self, id: u64) -> Option<(&mut Stream, usize)> {
         if self.is_own(id) {
-            let call = self.calls.get_mut(&id).filter(|c| !c.cancelled)?;
+            let call = self.calls.get_mut(&id)?;
             Some((call.stream.as_mut()?, call.at))
         } else {
             let served = self.served.get_mut(&id)?;
@@ -200,6 +212,22 @@ impl Level1 {
 
     /// The next item, or the end: of the call for its caller, of the caller's direction for the other side.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        self.read_stream(op, id, ops, deadline, |stream| stream.readers.push_back(op))
+    }
+
+    /// The same, but an operation that has to wait is only told that it is there.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, ops: &mut Ops, deadline: Option<Instant>) -> Step {
+        self.read_stream(op, id, ops, deadline, |stream| stream.watchers.push(op))
+    }
+
+    fn read_stream(
+        &mut self,
+        op: OpId,
+        id: u64,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+        wait: impl FnOnce(&mut Stream),
+    ) -> Step {
         let Some((stream, _)) = self.stream(id) else { return Some(Err(call_ended())) };
         if let Some(payload) = stream.items.pop_front() {
             let grant = stream.window.consume(payload.len()).filter(|_| !stream.in_ended);
@@ -217,7 +245,7 @@ impl Level1 {
         if let Err(error) = ops.admit() {
             return Some(Err(error));
         }
-        stream.readers.push_back(op);
+        wait(stream);
         ops.insert(op, Kind::StreamRecv(id), deadline);
         None
     }
@@ -225,6 +253,7 @@ impl Level1 {
     pub(crate) fn forget_stream_recv(&mut self, op: OpId, id: u64) {
         if let Some((stream, _)) = self.stream(id) {
             stream.readers.retain(|&o| o != op);
+            stream.watchers.retain(|&o| o != op);
         }
     }
 
@@ -234,13 +263,20 @@ impl Level1 {
             && let Some(at) = stream.out.iter().position(|i| i.op == op)
         {
             stream.out_ended &= !stream.out.remove(at).is_some_and(|i| i.fin);
+            self.pump_stream(id);
             return true;
         }
-        self.withdraw_send(op)
+        let Some(item) = self.withdraw(op) else { return false };
+        if let Some((stream, _)) = self.stream(id) {
+            stream.out_charged -= (item.payload.len() + limits::MESSAGE_OVERHEAD) as u64;
+            stream.out_ended &= item.flags & flag::FIN == 0;
+            self.pump_stream(id);
+        }
+        true
     }
 
     /// An item begins: `credit_exceeded` if there was none for it.
-    pub(super) fn admit_item(&mut self, id: u64, fin: bool, total: usize) -> Result<()> {
+    pub(super) fn admit_item(&mut self, id: u64, total: usize) -> Result<()> {
         let plain = match self.is_own(id) {
             true => self.calls.get(&id).is_some_and(|c| c.stream.is_none()),
             false => self.served.get(&id).is_some_and(|s| s.stream.is_none()),
@@ -248,12 +284,9 @@ impl Level1 {
         if plain {
             return Err(bad(format!("an item for the call {id}, which is no stream")));
         }
-        let Some((stream, _)) = self.stream(id) else { return Ok(()) };
+        let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended()) else { return Ok(()) };
         if stream.in_ended {
             return Err(bad(format!("an item for the stream {id} behind its end")));
-        }
-        if fin && total == 0 {
-            return Ok(());
         }
         match stream.window.charge(total) {
             true => Ok(()),
@@ -262,7 +295,7 @@ impl Level1 {
     }
 
     pub(super) fn item_arrived(&mut self, id: u64, payload: Bytes, fin: bool, ops: &mut Ops) {
-        let Some((stream, at)) = self.stream(id) else {
+        let Some((stream, at)) = self.stream(id).filter(|(s, _)| !s.ended()) else {
             self.counts.late += 1;
             return;
         };
@@ -276,11 +309,15 @@ impl Level1 {
                     grant = stream.window.consume(len).filter(|_| !fin);
                     ops.finish(op, Ok(Outcome::Item(payload)));
                 }
-                None => stream.items.push_back(payload),
+                None => {
+                    stream.items.push_back(payload);
+                    stream.tell(ops);
+                }
             }
         }
         if fin {
             stream.readers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::StreamEnd(None))));
+            stream.tell(ops);
         }
         self.count_in(at, len);
         if let Some(total) = grant {
@@ -304,11 +341,20 @@ impl Level1 {
         }
     }
 
+    /// Nothing more leaves: streams that the other side has not heard of end with `error`.
+    pub(crate) fn end_unsent_streams(&mut self, error: &Error, ops: &mut Ops) {
+        let unsent = self.calls.iter().filter(|(_, call)| call.stream.is_some() && !call.sent);
+        for id in unsent.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.end_call(id, Err(error.with_sent(Sent::No)), ops);
+        }
+    }
+
     /// The connection ended with `error`: streams keep what has arrived, then fail with it.
-    pub(crate) fn end_streams(&mut self, error: &Error, ops: &mut Ops) {
-        for (_, call) in self.calls.iter_mut() {
-            let sent = if call.sent { crate::error::Sent::Maybe } else { crate::error::Sent::No };
-            if let Some(stream) = &mut call.stream
+    pub(crate) fn end_streams(&mut self, error: &Error, kept: bool, ops: &mut Ops) {
+        let ids: Vec<u64> = self.calls.keys().copied().collect();
+        for id in ids {
+            let sent = self.sent(id, kept);
+            if let Some(stream) = self.calls.get_mut(&id).and_then(|call| call.stream.as_mut())
                 && !stream.ended()
             {
                 stream.end(Err(error.with_sent(sent)), ops);

@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Config, Conn, Post, Role};
-use crate::proto::level1::{Answer, Delivery, Policy, With};
+use crate::proto::level1::{Answer, Delivery, Policy, With, wire};
 use crate::proto::offer::Level;
 use crate::proto::{OpId, Outcome, Secret};
 
@@ -398,6 +398,62 @@ fn a_drain_finishes_what_was_started_on_both_sides() {
     assert_eq!(pair.client.end_error().unwrap().code(), Code::PeerClosed);
 }
 
+/// A pair in which the server serves one call at a time, and the client has one open and one waiting.
+fn one_of_two_started() -> Pair {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    ask(&mut pair, 1, "open", None);
+    ask(&mut pair, 2, "waits", None);
+    pair.exchange();
+    pair
+}
+
+fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
+    let header = wire::Header { len: payload.len() as u32, kind, flags, channel, id }.encode();
+    [&header[..], payload].concat()
+}
+
+#[test]
+fn an_answer_to_a_call_that_has_not_left_is_a_fault() {
+    let mut pair = one_of_two_started();
+    let reply = frame(wire::kind::RESPONSE, wire::flag::FIRST | wire::flag::LAST, 1, 3, b"x");
+    super::give(&mut pair.client, &reply, pair.now);
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
+    let sent: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().sent())).collect();
+    assert!(sent.contains(&(1, Sent::Maybe)) && sent.contains(&(2, Sent::No)), "{sent:?}");
+}
+
+#[test]
+fn a_hasty_goaway_ends_started_and_waiting_calls() {
+    let mut pair = one_of_two_started();
+    let stream = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    super::give(&mut pair.client, &frame(wire::kind::GOAWAY, 0, 0, 0, &[0; 12]), pair.now);
+    for (_, result) in done(&mut pair.client) {
+        let error = result.unwrap_err();
+        assert_eq!((error.code(), error.sent()), (Code::Draining, Sent::No));
+    }
+    assert_eq!(pair.client.stream_recv(9, stream, None).unwrap().unwrap_err().code(), Code::Draining);
+    assert_eq!(pair.client.stats().open_calls, 0);
+    assert!(pair.client.is_open());
+}
+
+#[test]
+fn a_request_cancelled_while_it_arrives_is_nobodys() {
+    use wire::{flag, kind};
+    let mut pair = pair();
+    for bytes in [
+        frame(kind::REQUEST, flag::FIRST, 1, 1, b"\x04\0\0\0ab"),
+        frame(kind::CANCEL, 0, 0, 1, &[]),
+        frame(kind::REQUEST, flag::LAST, 1, 1, b"cd"),
+        frame(kind::REQUEST, flag::FIRST | flag::LAST, 1, 3, b"next"),
+    ] {
+        super::give(&mut pair.server, &bytes, pair.now);
+    }
+    assert_eq!(take(&mut pair.server).payload, "next");
+    assert_eq!(pair.server.stats().open_served, 1);
+}
+
 #[test]
 fn crossing_drains_succeed() {
     let mut pair = pair();
@@ -464,4 +520,308 @@ fn levels_meet_at_the_highest_common_one() {
             None => assert_eq!(pair.client.end_error().unwrap().code(), Code::VersionMismatch),
         }
     }
+}
+
+/// Hands `post` in as drivers do: written at once as far as the carrier takes it, `taken` bytes here.
+fn write(pair: &mut Pair, server: bool, op: OpId, post: Post, payload: Bytes, taken: usize) -> crate::proto::Step {
+    let (from, to) = match server {
+        true => (&mut pair.server, &mut pair.client),
+        false => (&mut pair.client, &mut pair.server),
+    };
+    let inline = from.inline(&post, payload.len(), pair.now).unwrap().expect("the way is free");
+    let bytes: Vec<u8> = inline.slices(&payload).iter().flat_map(|s| s.to_vec()).take(taken).collect();
+    assert!(super::give(to, &bytes, pair.now).is_empty());
+    from.wrote(op, &post, &inline, payload.len(), bytes.len(), || payload.clone(), None)
+}
+
+#[test]
+fn an_answer_written_at_once_completes_a_drain() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    let post = Post::Answer(Answer { id, status: None });
+    assert!(write(&mut pair, true, 3, post, Bytes::from_static(b"r"), usize::MAX).is_some());
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_closed_connection_is_not_taken_for_one_of_level_0() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.client.close();
+    let error = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Closed, Sent::Maybe));
+    assert!(matches!(pair.client.watch(2, 2, None), Some(Ok(Outcome::CallEnded))));
+}
+
+#[test]
+fn a_call_given_up_inside_its_frame_may_have_been_seen() {
+    let mut pair = pair();
+    let post = Post::Request(Channel::COMMAND, With::default());
+    assert!(write(&mut pair, false, 1, post, Bytes::from_static(b"question"), 20).is_none());
+    pair.client.cancel(1);
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Cancelled, Sent::Maybe));
+    // The rest leaves, and the CANCEL behind it.
+    pair.server.recv(1, None, None);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Message(_))));
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+}
+
+#[test]
+fn a_call_whose_request_leaves_before_the_last_words_may_have_been_seen() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "staged", None);
+    pair.client.stage();
+    // A frame of a type that is never used.
+    let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bad, pair.now);
+    let error = result(&mut pair.client, 1).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::ProtocolError, Sent::Maybe));
+    pair.exchange();
+    assert_eq!(pair.server.stats().calls_served, 1);
+}
+
+#[test]
+fn an_end_of_a_call_that_waits_for_its_place_takes_no_place_from_others() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    for op in 1..=3 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    // A peer that drains refuses all but the first; one that breaks the rules answers what it has not got.
+    let mut bytes = vec![12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bytes, pair.now);
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert_eq!(pair.client.stats().open_calls, 1);
+    bytes = vec![0, 0, 0, 0, 18, 3, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bytes, pair.now);
+    assert_eq!(pair.client.stats().open_calls, 1);
+}
+
+#[test]
+fn items_that_wait_end_with_their_call() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    take(&mut pair.server);
+    // The items are in the queue of the channel when the answer comes.
+    answer(&mut pair.server, 1, id, None, "early", pair.now);
+    let early = super::drain_bytes(&mut pair.server);
+    for op in 1..=3 {
+        assert!(pair.client.stream_send(op, id, Bytes::from_static(b"item"), false, None).is_none());
+    }
+    super::give(&mut pair.client, &early, pair.now);
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
+    assert_eq!(ends, [1, 2, 3].map(|op| (op, Code::CallEnded)));
+}
+
+#[test]
+fn an_answer_leaves_although_nobody_waits_for_that() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 2, id, None, "all the same", pair.now);
+    pair.server.cancel(2);
+    assert_eq!(result(&mut pair.server, 2).unwrap_err().sent(), Sent::Maybe);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "all the same");
+}
+
+/// A stream with a window so small that one item fills it, known to both sides.
+fn narrow_stream() -> (Pair, u64) {
+    let (mut client, mut server) = (level_1(connector()), level_1(acceptor()));
+    client.own.limits.stream_window = 10;
+    server.own.limits.stream_window = 10;
+    let mut pair = pair_of(client, server);
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    take(&mut pair.server);
+    (pair, id)
+}
+
+#[test]
+fn an_answer_kept_behind_items_ends_with_them() {
+    let item = Bytes::from_static(b"item");
+    // Its caller leaves.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.exchange();
+    pair.client.drop_stream(id);
+    pair.exchange();
+    assert_eq!(done(&mut pair.server).len(), 3);
+    // Its program waits for it no more.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.exchange();
+    pair.server.cancel(3);
+    assert_eq!(done(&mut pair.server).len(), 2);
+    for _ in 0..2 {
+        assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::Item(_)))));
+        pair.exchange();
+    }
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(Some(_))))));
+    // The item before it is given up: it goes on by itself.
+    let (mut pair, id) = narrow_stream();
+    for op in 1..=2 {
+        pair.server.stream_send(op, id, item.clone(), false, None);
+    }
+    answer(&mut pair.server, 3, id, None, "kept", pair.now);
+    pair.server.cancel(2);
+    pair.exchange();
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::Item(_)))));
+    assert!(matches!(pair.client.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(Some(_))))));
+}
+
+#[test]
+fn an_item_taken_back_gives_its_credit_and_its_fin_back() {
+    let (mut pair, id) = narrow_stream();
+    pair.client.stream_send(1, id, Bytes::from_static(b"never leaves"), true, None);
+    pair.client.cancel(1);
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().sent(), Sent::No);
+    assert!(pair.client.stream_send(2, id, Bytes::from_static(b"item"), true, None).is_none());
+    pair.exchange();
+    assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::Item(item))) if item == "item"));
+    assert!(matches!(pair.server.stream_recv(1, id, None), Some(Ok(Outcome::StreamEnd(None)))));
+}
+
+#[test]
+fn a_deadline_that_was_told_ends_the_call_at_its_caller_too() {
+    let mut pair = pair();
+    let until = pair.deadline(SECOND);
+    let with = || With { deadline: until, ..With::default() };
+    let id = pair.client.open_stream(Channel::COMMAND, false, with(), Bytes::new(), pair.now).unwrap();
+    assert!(pair.client.stream_recv(1, id, None).is_none());
+    let post = Post::Request(Channel::COMMAND, with());
+    assert!(pair.client.post(2, post, Bytes::new(), pair.now, None).is_none());
+    pair.exchange();
+    assert_eq!(pair.server.stats().open_served, 2);
+    assert_eq!(pair.client.next_timeout(), until);
+    pair.pass(SECOND);
+    pair.exchange();
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(_, r)| r.unwrap_err().code()).collect();
+    assert_eq!(ends, [Code::Timeout; 2]);
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+    assert_eq!((pair.client.next_timeout(), pair.server.next_timeout()), (None, None));
+}
+
+#[test]
+fn a_drain_ends_when_the_last_call_it_waits_for_runs_out_of_time() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", Some(SECOND));
+    pair.exchange();
+    take(&mut pair.server);
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    pair.server.handle_timeout(pair.now + SECOND);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_cork_holds_back_messages_alone() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let message = |len: usize| (Post::Message(Channel::DATA, With::default()), Bytes::from(vec![1; len]));
+    let (post, small) = message(10);
+    assert!(matches!(pair.client.post(1, post, small, pair.now, None), Some(Ok(Outcome::Sent))));
+    pair.exchange();
+    assert_eq!(pair.server.stats().channels[1].messages_received, 0);
+    pair.server.ping(1, pair.now, None);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Pong(_))));
+    // What has no credit is not to be written, however much it is.
+    for op in 2..12 {
+        let (post, large) = message(1 << 20);
+        pair.client.post(op, post, large, pair.now, None);
+    }
+    pair.exchange();
+    pair.client.stage();
+    assert!(!pair.client.wants_write());
+    // Nor do the last words wait for the cork.
+    pair.client.say_good_bye();
+    pair.exchange();
+    assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
+}
+
+#[test]
+fn no_ping_is_sent_before_ready() {
+    let mut client = level_1(connector());
+    client.secret = Some(Secret::new("k").unwrap());
+    client.own.nonce = Some("a".repeat(32));
+    client.own.limits.keepalive = Some(SECOND);
+    let mut server = level_1(acceptor());
+    server.secret = Some(Secret::new("k").unwrap());
+    server.own.nonce = Some("b".repeat(32));
+    let now = std::time::Instant::now();
+    let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
+    let request = super::drain_bytes(&mut pair.client);
+    super::give(&mut pair.server, &request, now);
+    let response = super::drain_bytes(&mut pair.server);
+    super::give(&mut pair.client, &response, now);
+    pair.client.handle_timeout(now + 2 * SECOND);
+    pair.exchange();
+    assert!(pair.client.is_open() && pair.server.is_open());
+}
+
+#[test]
+fn nothing_follows_the_last_words() {
+    let mut pair = pair();
+    for op in 0..20 {
+        let post = Post::Message(Channel::COMMAND, With::default());
+        pair.server.post(op, post, Bytes::from(vec![1; 64 * 1024]), pair.now, None);
+    }
+    pair.exchange();
+    let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    super::give(&mut pair.client, &bad, pair.now);
+    let mut words = super::drain_bytes(&mut pair.client);
+    while let Some(Ok(Outcome::Message(_))) = pair.client.recv(99, None, None) {}
+    assert!(pair.client.finished());
+    words.extend(super::drain_bytes(&mut pair.client));
+    assert_eq!(words[4], 9, "a CLOSE and nothing else");
+    assert_eq!(words.len(), 16 + u32::from_le_bytes(words[..4].try_into().unwrap()) as usize);
+}
+
+#[test]
+fn a_drain_whose_writes_fail_still_reads_what_has_arrived() {
+    let mut pair = pair();
+    pair.client.post(1, Post::Message(Channel::DATA, With::default()), Bytes::from_static(b"m"), pair.now, None);
+    let last = super::drain_bytes(&mut pair.client);
+    assert!(pair.server.drain(2, None).is_none());
+    pair.server.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+    super::give(&mut pair.server, &last, pair.now);
+    pair.server.hung_up();
+    assert_eq!(take(&mut pair.server).payload, "m");
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_call_inside_a_cork_gives_its_place_back() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let inline = pair.client.inline(&post, 1, pair.now).unwrap().expect("it is gathered");
+    assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
+    pair.client.cork(false);
+    pair.exchange();
+    let id = take(&mut pair.server).request.unwrap().id;
+    answer(&mut pair.server, 1, id, None, "r", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "r");
+    assert_eq!(pair.client.stats().open_calls, 0);
 }

@@ -1,6 +1,7 @@
 //! Two state machines and a pretended clock: everything about time, order and ends, without a socket.
 
 mod level1;
+mod level1_vectors;
 mod vectors;
 
 use std::time::{Duration, Instant};
@@ -302,6 +303,19 @@ fn a_drain_answers_the_other_sides_before_it_closes() {
     assert_eq!(&drain_bytes(&mut pair.client)[8..], br#"{"type":"shutdown_ack"}"#);
     assert!(matches!(done(&mut pair.client)[..], [(1, Ok(Outcome::Drained))]));
     assert!(pair.client.finished());
+}
+
+#[test]
+fn calls_that_wait_do_not_hold_up_a_drain_of_the_other_side() {
+    let mut pair = Pair::new();
+    pair.client.call(1, Bytes::from_static(b"on the wire"), None);
+    pair.client.call(2, Bytes::from_static(b"waits"), None);
+    pair.exchange();
+    pair.server.drain(3, None);
+    pair.exchange();
+    let error = code(&mut pair.client, 2);
+    assert_eq!(error, Code::Draining);
+    assert!(matches!(done(&mut pair.server)[..], [(3, Ok(Outcome::Drained))]));
 }
 
 #[test]

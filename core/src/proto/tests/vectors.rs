@@ -16,7 +16,12 @@ use crate::proto::reader::FrameReader;
 use crate::proto::{Outcome, Secret};
 
 fn cases(file: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/framing").join(file);
+    cases_in("framing", file)
+}
+
+/// The cases of a file in a folder of `tests/vectors`.
+pub(super) fn cases_in(folder: &str, file: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(folder).join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut json: Value = serde_json::from_str(&text).unwrap();
     let Value::Array(cases) = json["cases"].take() else { panic!("{file} has no cases") };
@@ -25,7 +30,7 @@ fn cases(file: &str) -> Vec<Value> {
 }
 
 /// The byte values of tests/vectors/README.md.
-fn bytes(value: &Value) -> Vec<u8> {
+pub(super) fn bytes(value: &Value) -> Vec<u8> {
     match value {
         Value::String(hex) => {
             (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect()
@@ -36,13 +41,13 @@ fn bytes(value: &Value) -> Vec<u8> {
     }
 }
 
-fn channels(value: &Value) -> Vec<Channel> {
+pub(super) fn channels(value: &Value) -> Vec<Channel> {
     let number = |v: &Value| Channel::from_wire(v.as_u64().unwrap() as u16);
     value.as_array().unwrap().iter().map(number).collect()
 }
 
 /// Whether `code` is the name, or one of the names, that `expected` allows.
-fn allowed(expected: &Value, code: Code) -> bool {
+pub(super) fn allowed(expected: &Value, code: Code) -> bool {
     match expected {
         Value::String(name) => name == code.name(),
         Value::Array(names) => names.iter().any(|name| name == code.name()),

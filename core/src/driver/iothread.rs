@@ -1,0 +1,231 @@
+//! The I/O thread: attends to the lanes of blocking callers where those cannot, or should not, do it
+//! themselves.
+//!
+//! One per process, started when first needed, ended when it has had nothing to attend to for a while. It is
+//! the only host of a context of its own: it sleeps on that context's descriptor and lets it move bytes. It
+//! runs nothing but this crate's code, never a program's, and takes no signals.
+//!
+//! It attends to a lane in one of two ways. When *crowded*, with more callers than take turns well, it does
+//! all of it. When *attached*, it does it while no caller leads, and after a moment without, so that callers
+//! who come again and again are not accompanied by its wake-ups.
+
+use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::driver::hub::{Hub, Seat};
+use crate::driver::lane::Lane;
+use crate::driver::lock;
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::os::per_process::PerProcess;
+use crate::os::poller::{self, Interest, READ};
+use crate::os::quiet_thread;
+
+/// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
+const CROWD_LINGER: Duration = Duration::from_millis(5);
+const LEADER_LINGER: Duration = Duration::from_millis(1);
+
+/// How rarely it looks whether leaders have gone, as long as they keep coming.
+const MAX_PATIENCE: Duration = Duration::from_millis(16);
+
+/// The thread ends when it has had nothing to attend to for so long.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The running thread's context. Locked after a lane, before the context.
+static RUNNING: PerProcess<Mutex<Option<Arc<Hub>>>> = PerProcess::new();
+
+/// A seat for `lane` beside the thread, which is started if need be.
+fn seat(lane: &Arc<Lane>) -> Result<Seat> {
+    let mut running = lock(RUNNING.get());
+    let hub = match &*running {
+        Some(hub) => hub.clone(),
+        None => {
+            let hub = Hub::new()?;
+            let own = hub.clone();
+            quiet_thread::spawn("hostlane-io", move || run(&own))
+                .map_err(|e| Error::os("starting the I/O thread", Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)))?;
+            *running = Some(hub.clone());
+            hub
+        }
+    };
+    Ok(hub.seat_direct(lane))
+}
+
+fn run(hub: &Arc<Hub>) {
+    let mut completions = Vec::new();
+    loop {
+        let deadline = hub.is_empty().then(|| Instant::now() + IDLE);
+        // Signals are blocked, and the descriptor is this thread's own.
+        let _ = poller::wait_one(hub.fd(), READ, deadline);
+        // A bug that ends in a panic is one lane's misfortune, not everybody's.
+        let _ = catch_unwind(AssertUnwindSafe(|| hub.process(1, &mut completions)));
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            let mut running = lock(RUNNING.get());
+            if hub.is_empty() {
+                *running = None;
+                return;
+            }
+        }
+    }
+}
+
+/// The I/O thread's share in one lane. Everything here happens under the lane's lock.
+#[derive(Debug)]
+pub(crate) struct Share {
+    lane: Weak<Lane>,
+    seat: Option<Seat>,
+    attached: bool,
+    /// The last time there was a crowd, until its end was noticed.
+    crowd: Option<Instant>,
+    /// The last time a caller left the descriptor of an attached lane.
+    led: Option<Instant>,
+    /// How long after that it looks again.
+    patience: Duration,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share::of(Weak::new())
+    }
+}
+
+/// Who attends to what callers do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attendant {
+    /// The I/O thread, now.
+    Thread,
+    /// The I/O thread, if no caller comes before then.
+    ThreadAt(Instant),
+    /// Some caller who waits.
+    Caller,
+}
+
+impl Share {
+    pub(crate) fn of(lane: Weak<Lane>) -> Share {
+        Share { lane, seat: None, attached: false, crowd: None, led: None, patience: LEADER_LINGER }
+    }
+
+    fn sit(&mut self) -> Result<()> {
+        if self.seat.is_none() {
+            let lane = self.lane.upgrade().ok_or_else(|| Error::new(Code::Closed, "the peer was dropped"))?;
+            self.seat = Some(seat(&lane)?);
+        }
+        Ok(())
+    }
+
+    /// Attends to the lane for good.
+    pub(crate) fn attach(&mut self) -> Result<()> {
+        self.sit()?;
+        self.attached = true;
+        Ok(())
+    }
+
+    /// A caller is about to sleep beside `others`. Whether there is a crowd, so that it need not attend to
+    /// the descriptor.
+    pub(crate) fn crowded(&mut self, others: usize, now: Instant) -> bool {
+        if others >= limits::MAX_LEADING_CALLERS {
+            // Without a thread they go on taking turns.
+            self.crowd = self.sit().is_ok().then_some(now);
+        } else if others < limits::MAX_LEADING_CALLERS / 2
+            && self.crowd.is_some_and(|crowd| now.saturating_duration_since(crowd) > CROWD_LINGER)
+        {
+            self.crowd = None;
+        }
+        self.crowd.is_some()
+    }
+
+    /// A caller left the descriptor.
+    pub(crate) fn left(&mut self, now: Instant) {
+        if self.attached {
+            self.led = Some(now);
+        }
+    }
+
+    /// Whether it may have to be told what callers do not attend to.
+    pub(crate) fn concerned(&self) -> bool {
+        self.seat.is_some()
+    }
+
+    fn attendant(&self, waiting: bool, now: Instant) -> Attendant {
+        let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
+        let crowd = self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER);
+        match self.attached {
+            _ if crowd => Attendant::Thread,
+            true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
+            _ => Attendant::Caller,
+        }
+    }
+
+    /// What callers leave unattended at `fd` is `rest`, and the lane has to be looked after at `timeout`.
+    /// Says whether some caller has to see to it.
+    pub(crate) fn attend(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        rest: Interest,
+        led: bool,
+        waiting: bool,
+        timeout: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let attendant = self.attendant(waiting, now);
+        let Some(seat) = &mut self.seat else { return true };
+        match attendant {
+            Attendant::Thread => {
+                seat.watch(fd, rest);
+                seat.set_alarm(timeout);
+            }
+            // What it watches already is left alone: if that wakes it, it sees who leads.
+            Attendant::ThreadAt(at) if !led => seat.set_alarm(Some(at)),
+            Attendant::ThreadAt(_) | Attendant::Caller => {}
+        }
+        attendant == Attendant::Caller && !rest.is_empty()
+    }
+
+    /// The thread was woken for the lane, of which callers leave `rest` unattended: whether it is to move bytes. Otherwise it
+    /// stops watching until it is told to, and looks again when leaders may have gone.
+    pub(crate) fn woken(
+        &mut self,
+        fd: Option<BorrowedFd<'_>>,
+        alarm: bool,
+        rest: Interest,
+        led: bool,
+        waiting: bool,
+        now: Instant,
+    ) -> bool {
+        let attendant = self.attendant(waiting, now);
+        let Some(seat) = &mut self.seat else { return false };
+        if alarm {
+            seat.alarm_rang();
+        }
+        // A leader who polls for room to write alone leaves the reading to it.
+        if attendant == Attendant::Thread && (!led || !rest.is_empty()) {
+            self.patience = LEADER_LINGER;
+            return true;
+        }
+        self.patience = MAX_PATIENCE.min(self.patience * 2);
+        if let Some(fd) = fd {
+            seat.watch(fd, Interest::empty());
+        }
+        if let Attendant::ThreadAt(at) = attendant
+            && !led
+        {
+            seat.set_alarm(Some(at));
+        }
+        false
+    }
+
+    /// The lane is finished.
+    pub(crate) fn leave(&mut self, fd: BorrowedFd<'_>) {
+        if let Some(mut seat) = self.seat.take() {
+            seat.watch(fd, Interest::empty());
+            seat.leave();
+            // It may be the last one, and the thread's idle time begins.
+            lock(RUNNING.get()).iter().for_each(|hub| hub.nudge());
+        }
+        *self = Share::default();
+    }
+}

@@ -1,0 +1,436 @@
+//! What a link decides: who serves, when to try again, and what becomes of calls whose connection was lost.
+//!
+//! ```text
+//! Trying -- the address was free --> Serving (peer: none or one)
+//!        -- somebody serves it ----> Connected
+//!        -- neither ---------------> Waiting (delay) --> Trying
+//! Connected -- lost --> Trying        Serving -- peer lost --> Serving, waits for the next
+//! any -- attempts ran out, not to reconnect, closed --> Ended
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::LinkEvent;
+use super::options::LinkOptions;
+use crate::addr::Address;
+use crate::api::call::CallOptions;
+use crate::api::listener::Listener;
+use crate::api::message::Message;
+use crate::api::peer::Peer;
+use crate::driver::context::{Completion, Context, Outcome, Started};
+use crate::driver::turn;
+use crate::error::{Code, Error, Result, Sent};
+use crate::limits;
+use crate::log::{self, Event, Level};
+use crate::os::random;
+use crate::proto::ids::IdMap;
+
+/// Names a call started on a link.
+pub(super) type Ticket = u64;
+
+enum Phase {
+    Trying,
+    Waiting,
+    Serving { listener: Listener, peer: Option<Arc<Peer>> },
+    Connected { peer: Arc<Peer> },
+    Ended(Error),
+}
+
+/// What an operation of the context was started for.
+enum What {
+    Connect,
+    Accept,
+    Retry,
+    Recv(Arc<Peer>),
+    Call(Ticket, Arc<Peer>),
+    /// The end of a call that still waits for a connection.
+    Deadline(Ticket),
+}
+
+struct Call {
+    payload: Bytes,
+    options: CallOptions,
+    deadline: Option<Instant>,
+    /// Its operation, while it is on a connection or has a deadline to wait for.
+    op: Option<u64>,
+}
+
+pub(super) struct Machine {
+    address: Address,
+    options: LinkOptions,
+    phase: Phase,
+    /// Attempts in a row that came to nothing, and those of them that count as failed.
+    attempts: u32,
+    failures: u32,
+    ops: IdMap<What>,
+    calls: IdMap<Call>,
+    results: IdMap<Result<Message>>,
+    last_ticket: Ticket,
+    events: VecDeque<LinkEvent>,
+    /// Enough messages wait in `events`; more wait with the connection.
+    held: bool,
+    /// Some thread waits for the context.
+    pub(super) driven: bool,
+}
+
+impl Machine {
+    pub(super) fn new(address: Address, options: LinkOptions) -> Machine {
+        Machine {
+            address,
+            options,
+            phase: Phase::Trying,
+            attempts: 0,
+            failures: 0,
+            ops: IdMap::default(),
+            calls: IdMap::default(),
+            results: IdMap::default(),
+            last_ticket: 0,
+            events: VecDeque::new(),
+            held: false,
+            driven: false,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<Arc<Peer>> {
+        match &self.phase {
+            Phase::Serving { peer, .. } => peer.clone(),
+            Phase::Connected { peer } => Some(peer.clone()),
+            _ => None,
+        }
+    }
+
+    fn tell(&self, level: Level, event: Event, error: Option<&Error>, text: impl FnOnce() -> String) {
+        if !log::wanted(level) {
+            return;
+        }
+        let connection = self.peer().and_then(|peer| peer.info().ok());
+        let peer = connection.as_ref().map_or("", |info| &info.peer_id);
+        log::tell(level, event, peer, &self.address.to_string(), error, text);
+    }
+
+    pub(super) fn serving(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Serving { .. } => Some(true),
+            Phase::Connected { .. } => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ended(&self) -> Option<&Error> {
+        match &self.phase {
+            Phase::Ended(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_event(&mut self, context: &Context) -> Option<Result<LinkEvent>> {
+        let event = self.events.pop_front();
+        if self.held
+            && self.messages() <= limits::LINK_EVENTS / 2
+            && let Some(peer) = self.peer()
+        {
+            self.receive(context, peer, limits::LINK_EVENTS);
+        }
+        event.map(Ok).or_else(|| self.ended().cloned().map(Err))
+    }
+
+    fn messages(&self) -> usize {
+        self.events.iter().filter(|event| matches!(event, LinkEvent::Message(_))).count()
+    }
+
+    // --- who serves --------------------------------------------------------------------------------
+
+    /// Listens if the address is free, connects otherwise.
+    pub(super) fn start(&mut self, context: &Context, now: Instant) {
+        match Listener::bind_with(&self.address, &self.options.listen) {
+            Ok(listener) => {
+                self.phase = Phase::Serving { listener, peer: None };
+                (self.attempts, self.failures) = (0, 0);
+                self.accept(context);
+            }
+            Err(error) if error.code() == Code::AddressInUse => {
+                self.phase = Phase::Trying;
+                let deadline = now.checked_add(limits::LINK_ATTEMPT);
+                match context.connect(&self.address, &self.options.connect, deadline) {
+                    Ok(started) => self.expect(started, What::Connect),
+                    Err(error) => self.failed(context, error, now),
+                }
+            }
+            Err(error) => self.failed(context, error, now),
+        }
+    }
+
+    fn accept(&mut self, context: &Context) {
+        let Phase::Serving { listener, .. } = &self.phase else { return };
+        match context.accept(listener, None) {
+            Ok(started) => self.expect(started, What::Accept),
+            Err(error) => self.end(error),
+        }
+    }
+
+    /// An attempt came to nothing.
+    fn failed(&mut self, context: &Context, error: Error, now: Instant) {
+        // A server that was killed in a handshake gives no reason; what else is not to be repeated would not change.
+        if !error.retryable() && error.code() != Code::Refused {
+            return self.end(error);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        // Both places are taken: a third waits for one.
+        self.failures += u32::from(error.code() != Code::QueueFull);
+        if self.options.retries.is_some_and(|most| self.failures > most) {
+            return self.end(error);
+        }
+        let doubled = self.options.delay.saturating_mul(1 << (self.attempts - 1).min(16));
+        let delay = doubled.min(self.options.max_delay);
+        // Between half and all of it, so that two do not go on meeting.
+        let jitter = delay.mul_f64(f64::from(random::byte()) / 512.0);
+        self.tell(Level::Debug, Event::LinkRetry, Some(&error), || {
+            format!("attempt {} failed, another follows within {delay:?}: {}", self.attempts, error.message())
+        });
+        self.phase = Phase::Waiting;
+        match context.timer(now + (delay - jitter).max(Duration::from_micros(100))) {
+            Ok(started) => self.expect(started, What::Retry),
+            Err(error) => self.end(error),
+        }
+    }
+
+    fn up(&mut self, context: &Context, peer: Arc<Peer>, now: Instant) {
+        (self.attempts, self.failures) = (0, 0);
+        let serving = self.serving() == Some(true);
+        self.events.push_back(LinkEvent::Up { serving });
+        self.tell(Level::Info, Event::LinkUp, None, || {
+            format!("the other side is there, this one {}", if serving { "serves" } else { "connected" })
+        });
+        self.receive(context, peer.clone(), limits::LINK_EVENTS);
+        let waiting: Vec<Ticket> = self.calls.keys().copied().collect();
+        for ticket in waiting {
+            self.send_call(context, ticket, &peer, now);
+        }
+    }
+
+    /// Takes what has arrived until `most` messages wait for the program.
+    fn receive(&mut self, context: &Context, peer: Arc<Peer>, most: usize) {
+        loop {
+            self.held = self.messages() >= most;
+            if self.held {
+                return;
+            }
+            match context.recv(&peer, None, None) {
+                Ok(Started::Pending(op)) => return drop(self.ops.insert(op, What::Recv(peer))),
+                Ok(Started::Done(Outcome::Message(message))) => self.events.push_back(LinkEvent::Message(message)),
+                Ok(Started::Done(_)) => return,
+                Err(error) => return self.lost(context, &peer, error),
+            }
+        }
+    }
+
+    fn received(&mut self, context: &Context, peer: Arc<Peer>, result: Result<Outcome>) {
+        match result {
+            Ok(Outcome::Message(message)) => self.events.push_back(LinkEvent::Message(message)),
+            Ok(_) => {}
+            Err(error) => return self.lost(context, &peer, error),
+        }
+        self.receive(context, peer, limits::LINK_EVENTS);
+    }
+
+    /// The connection to `lost` ended.
+    fn lost(&mut self, context: &Context, lost: &Arc<Peer>, error: Error) {
+        lost.close();
+        if self.peer().is_none_or(|peer| !Arc::ptr_eq(&peer, lost)) {
+            return;
+        }
+        self.tell(Level::Warn, Event::LinkDown, Some(&error), || error.message().to_owned());
+        self.held = false;
+        match self.events.back() {
+            Some(LinkEvent::Up { .. }) if self.events.len() > limits::LINK_EVENTS => drop(self.events.pop_back()),
+            _ => self.events.push_back(LinkEvent::Down(error.clone())),
+        }
+        if !self.options.reconnect {
+            return self.end(error);
+        }
+        if let Phase::Serving { peer, .. } = &mut self.phase {
+            *peer = None;
+            return self.accept(context);
+        }
+        self.start(context, Instant::now());
+    }
+
+    fn expect(&mut self, started: Started, what: What) {
+        if let Started::Pending(op) = started {
+            self.ops.insert(op, what);
+        }
+    }
+
+    pub(super) fn completed(&mut self, context: &Context, completion: Completion, now: Instant) {
+        let Some(what) = self.ops.remove(&completion.op) else { return };
+        if matches!(self.phase, Phase::Ended(_)) {
+            return;
+        }
+        match (what, completion.result) {
+            (What::Retry, _) => self.start(context, now),
+            (What::Connect, Ok(Outcome::Connected(peer))) => {
+                let peer = Arc::new(peer);
+                self.phase = Phase::Connected { peer: peer.clone() };
+                self.up(context, peer, now);
+            }
+            (What::Connect, result) => {
+                let error =
+                    result.err().unwrap_or_else(|| Error::new(Code::Internal, "a connect ended as another kind"));
+                self.failed(context, error, now);
+            }
+            (What::Accept, result) => self.accepted(context, result, now),
+            (What::Recv(peer), result) => self.received(context, peer, result),
+            (What::Call(ticket, peer), result) => self.called(context, ticket, &peer, result),
+            (What::Deadline(ticket), _) => {
+                if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
+                    self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, context: &Context, result: Result<Outcome>, now: Instant) {
+        let Phase::Serving { peer, .. } = &mut self.phase else { return };
+        match result {
+            Ok(Outcome::Accepted(accepted)) => {
+                let accepted = Arc::new(accepted);
+                *peer = Some(accepted.clone());
+                // Nobody else is waited for, so a third is turned away and tries again.
+                self.up(context, accepted, now);
+            }
+            Ok(_) => self.accept(context),
+            Err(error) => self.end(error),
+        }
+    }
+
+    // --- calls -------------------------------------------------------------------------------------
+
+    pub(super) fn request(
+        &mut self,
+        context: &Context,
+        payload: Bytes,
+        options: CallOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Ticket> {
+        if let Phase::Ended(error) = &self.phase {
+            return Err(error.clone());
+        }
+        if self.calls.len() >= limits::MAX_CALLS {
+            return Err(Error::new(Code::QueueFull, format!("{} calls are open on this link", limits::MAX_CALLS)));
+        }
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.calls.insert(ticket, Call { payload, options, deadline, op: None });
+        match self.peer() {
+            Some(peer) => self.send_call(context, ticket, &peer, Instant::now()),
+            None => self.park(context, ticket),
+        }
+        Ok(ticket)
+    }
+
+    fn send_call(&mut self, context: &Context, ticket: Ticket, peer: &Arc<Peer>, now: Instant) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        if let Some(parked) = call.op.take() {
+            self.ops.remove(&parked);
+            context.cancel(parked);
+        }
+        if call.deadline.is_some_and(|d| d <= now) {
+            return self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+        }
+        match context.request_with(peer, call.payload.clone(), call.options.again(), call.deadline) {
+            Ok(Started::Pending(op)) => {
+                call.op = Some(op);
+                self.ops.insert(op, What::Call(ticket, peer.clone()));
+            }
+            Ok(Started::Done(outcome)) => self.called(context, ticket, peer, Ok(outcome)),
+            Err(error) => self.called(context, ticket, peer, Err(error)),
+        }
+    }
+
+    /// Keeps a call until there is a connection, or its time is over.
+    fn park(&mut self, context: &Context, ticket: Ticket) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        call.op = None;
+        if let Some(deadline) = call.deadline
+            && let Ok(Started::Pending(op)) = context.timer(deadline)
+        {
+            call.op = Some(op);
+            self.ops.insert(op, What::Deadline(ticket));
+        }
+    }
+
+    fn called(&mut self, context: &Context, ticket: Ticket, peer: &Arc<Peer>, result: Result<Outcome>) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        call.op = None;
+        let error = match result {
+            Ok(Outcome::Reply(message)) => return self.finish(ticket, Ok(message)),
+            Ok(_) => Error::new(Code::Internal, "a call ended as another kind"),
+            Err(error) => error,
+        };
+        let lost = matches!(
+            error.code(),
+            Code::ConnectionLost
+                | Code::PeerClosed
+                | Code::Truncated
+                | Code::PeerUnresponsive
+                | Code::Draining
+                | Code::Closed
+        );
+        let again = error.sent() == Sent::No || call.options.is_idempotent();
+        if !(lost && again && self.options.reconnect) {
+            return self.finish(ticket, Err(error));
+        }
+        // The next connection gets it. That this one ends is told by what receives from it.
+        self.park(context, ticket);
+        if self.held && self.peer().is_some_and(|current| Arc::ptr_eq(&current, peer)) {
+            self.receive(context, peer.clone(), usize::MAX);
+        }
+    }
+
+    fn finish(&mut self, ticket: Ticket, result: Result<Message>) {
+        if self.calls.remove(&ticket).is_some() {
+            self.results.insert(ticket, result);
+        }
+    }
+
+    pub(super) fn has_result(&self, ticket: Ticket) -> bool {
+        self.results.contains_key(&ticket)
+    }
+
+    pub(super) fn take_result(&mut self, ticket: Ticket) -> Option<Result<Message>> {
+        self.results.remove(&ticket)
+    }
+
+    pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
+        self.results.remove(&ticket);
+        if let Some(Call { op: Some(op), .. }) = self.calls.remove(&ticket) {
+            self.ops.remove(&op);
+            context.cancel(op);
+        }
+    }
+
+    // --- the end -----------------------------------------------------------------------------------
+
+    /// The link is over; everything that waits ends with `error`. Idempotent.
+    pub(super) fn end(&mut self, error: Error) {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return;
+        }
+        if let Some(peer) = self.peer() {
+            peer.close();
+        }
+        if error.code() != Code::Closed {
+            self.tell(Level::Error, Event::LinkEnded, Some(&error), || error.message().to_owned());
+        }
+        // Dropping a listener frees the address.
+        self.phase = Phase::Ended(error.clone());
+        let open: Vec<Ticket> = self.calls.keys().copied().collect();
+        for ticket in open {
+            self.finish(ticket, Err(error.clone()));
+        }
+    }
+}

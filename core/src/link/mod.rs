@@ -1,0 +1,337 @@
+//! The same program on both sides: the first to open serves, the second connects, the survivor takes over.
+//!
+//! A link owns a context of its own and whoever waits in it, or polls its descriptor, drives it. What it
+//! decides is in `machine.rs`.
+
+mod machine;
+mod options;
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use self::machine::{Machine, Ticket};
+pub use self::options::LinkOptions;
+use crate::addr::Address;
+use crate::api::call::CallOptions;
+use crate::api::message::Message;
+use crate::api::payload::Payload;
+use crate::api::peer::Peer;
+use crate::api::wait::Wait;
+use crate::driver::context::{Context, Progress};
+use crate::driver::{lock, turn};
+use crate::error::{Code, Error, Result};
+use crate::limits;
+use crate::log::{self, Scope};
+use crate::os::poller::{self, READ};
+
+/// Completions taken in one turn.
+const BATCH: usize = 64;
+
+/// Two instances of one program, joined by an address. Which of them serves is no matter of the program's.
+///
+/// The first to open listens, the second connects; a third waits as a standby. When one of a pair dies, the other takes
+/// over within moments, and the next one joins. Calls go both ways. A call that was lost with its connection is repeated on the
+/// next one only if it provably was not executed, or has an
+/// [idempotency key](CallOptions::idempotency_key); otherwise it fails once with `connection_lost`.
+///
+/// Nothing happens by itself: the link lives while some thread is in one of its waiting calls, best in
+/// [`run`](Link::run), or while an event loop, instead, polls its descriptor and calls [`process`](Link::process). All methods may be
+/// called from any thread. Clones are the same link; dropping the last one closes it.
+#[derive(Clone)]
+pub struct Link(Arc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+struct Shared {
+    context: Context,
+    state: Mutex<Machine>,
+    /// Somebody gave up driving, or something ended.
+    changed: Condvar,
+}
+
+/// What a link tells.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// The other side is there.
+    Up {
+        /// Whether this side is the one that listens.
+        serving: bool,
+    },
+    /// The other side is gone; the link goes on trying, unless told otherwise. Where more than
+    /// [`LINK_EVENTS`](crate::limits::LINK_EVENTS) wait, it vanishes together with the `Up` that nobody has looked at.
+    Down(Error),
+    /// A message or request came. Answer requests with [`Link::reply`] or [`Link::fail`].
+    Message(Message),
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Link {
+    /// Opens the link; the first attempt is under way when it returns. `invalid_argument`, `too_many_files`; the address has
+    /// to be one that can be listened at and connected to: `unsupported` otherwise. Errors of
+    /// [`Listener::bind_with`](crate::Listener::bind_with) that another attempt would not change.
+    pub fn open(address: &Address, options: LinkOptions) -> Result<Link> {
+        let options = options.checked(address)?;
+        let context = Context::new()?;
+        let _scope = Scope::enter();
+        let mut machine = Machine::new(address.clone(), options);
+        machine.start(&context, Instant::now());
+        if let Some(error) = machine.ended() {
+            return Err(error.clone());
+        }
+        let shared = Shared { context, state: Mutex::new(machine), changed: Condvar::new() };
+        Ok(Link(Arc::new(Handle(Arc::new(shared)))))
+    }
+
+    /// The next event. `timeout`, `interrupted`; `closed` after [`close`](Link::close); once and for all the error
+    /// that ended the link when its attempts ran out.
+    pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<LinkEvent> {
+        let context = &self.shared().context;
+        self.wait_for(wait.into(), |machine| machine.take_event(context))
+    }
+
+    /// Calls the other side, and waits until it is there if it is not; the other side is told the deadline. Errors as of
+    /// [`Peer::call`](crate::Peer::call), and the error that ended the link.
+    pub fn request<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
+        self.request_with(payload, CallOptions::new(), wait)
+    }
+
+    /// Calls the other side with what `options` say.
+    pub fn request_with<'a>(
+        &self,
+        payload: impl Payload,
+        options: CallOptions,
+        wait: impl Into<Wait<'a>>,
+    ) -> Result<Message> {
+        let wait = wait.into();
+        let ticket = self.start(payload, options, wait.deadline)?;
+        let result = self.wait_for(wait, |machine| machine.take_result(ticket));
+        if result.is_err() {
+            self.cancel(ticket);
+        }
+        result
+    }
+
+    /// Starts a call; its result comes out of [`take_result`](Link::take_result) under the number that is returned, once.
+    /// For event loops: the descriptor becomes readable when there is one.
+    pub fn start(&self, payload: impl Payload, options: CallOptions, deadline: Option<Instant>) -> Result<u64> {
+        let payload = payload.into_bytes();
+        self.locked(|machine, context| {
+            let ticket = machine.request(context, payload, options, deadline)?;
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+            Ok(ticket)
+        })
+    }
+
+    /// The result of a started call; `None` while there is none.
+    pub fn take_result(&self, ticket: u64) -> Option<Result<Message>> {
+        lock(&self.shared().state).take_result(ticket)
+    }
+
+    /// Gives a started call up. Without effect when it has ended.
+    pub fn cancel(&self, ticket: Ticket) {
+        self.locked(|machine, context| machine.cancel(context, ticket));
+    }
+
+    /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
+    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes wait to be sent.
+    pub fn send(&self, payload: impl Payload, options: CallOptions) -> Result<()> {
+        let payload = payload.into_bytes();
+        let peer = self.peer()?;
+        if peer.stats()?.send_queue.bytes >= limits::SEND_QUEUE {
+            return Err(Error::new(Code::WouldBlock, "the other side does not take what is sent"));
+        }
+        self.shared().context.send_with(&peer, payload, options, None).map(drop)
+    }
+
+    /// Answers a request that [`next`](Link::next) gave; does not wait. Errors as of [`Message::reply`].
+    pub fn reply(&self, message: &Message, payload: impl Payload) -> Result<()> {
+        self.shared().context.reply(message, payload, None).map(drop)
+    }
+
+    /// Answers a request with an error of the program's. Errors as of [`Message::fail`].
+    pub fn fail(&self, message: &Message, code: u32, data: impl Payload) -> Result<()> {
+        self.shared().context.fail(message, code, data, None).map(drop)
+    }
+
+    /// Serves requests on this thread with `handler` until the link ends, and gives the error it ended with. One-way
+    /// messages go to `handler` too; what it returns for them is dropped. A handler that has to wait for calls of its own on this
+    /// link may do so: it then drives the link itself.
+    pub fn run(&self, mut handler: impl FnMut(&Message) -> std::result::Result<Bytes, (u32, Bytes)>) -> Error {
+        loop {
+            let message = match self.next(Wait::forever()) {
+                Ok(LinkEvent::Message(message)) => message,
+                Ok(_) => continue,
+                Err(error) => return error,
+            };
+            let answer = handler(&message);
+            if message.is_request() {
+                // Whoever asked may have left meanwhile.
+                let _ = match answer {
+                    Ok(payload) => self.reply(&message, payload),
+                    Err((code, data)) => self.fail(&message, code, data),
+                };
+            }
+        }
+    }
+
+    /// The connection to the other side, for what a link has no method of its own for: identity, counters. It is driven by
+    /// the link. `connection_lost` while there is none.
+    pub fn peer(&self) -> Result<Arc<Peer>> {
+        lock(&self.shared().state).peer().ok_or_else(|| Error::new(Code::ConnectionLost, "the other side is not there"))
+    }
+
+    /// Whether this side is the one that listens; `None` while there is no decision.
+    pub fn is_serving(&self) -> Option<bool> {
+        lock(&self.shared().state).serving()
+    }
+
+    /// The descriptor to poll for readability before [`process`](Link::process). It lives as long as the link.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.shared().context.fd()
+    }
+
+    /// Moves the link on without waiting, and appends its events. Errors as of [`next`](Link::next), after the last event.
+    pub fn process(&self, events: &mut Vec<LinkEvent>) -> Result<Progress> {
+        let _scope = Scope::enter();
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
+        let progress = shared.turn(&mut state)?;
+        let before = events.len();
+        while let Some(event) = state.take_event(&shared.context) {
+            match event {
+                Ok(event) => events.push(event),
+                Err(error) if events.len() == before => return Err(error),
+                Err(_) => break,
+            }
+        }
+        shared.changed.notify_all();
+        Ok(progress)
+    }
+
+    /// Ends the link: calls fail with `closed`, the address is free. Idempotent.
+    pub fn close(&self) {
+        self.shared().close();
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+
+    fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> T) -> T {
+        let _scope = Scope::enter();
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
+        let result = change(&mut state, &shared.context);
+        shared.settle(&state);
+        shared.changed.notify_all();
+        result
+    }
+
+    /// Drives the link, or waits for whoever does, until `ready` gives something.
+    fn wait_for<T>(&self, mut wait: Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
+        let _scope = Scope::enter();
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
+        loop {
+            if let Some(result) = ready(&mut state) {
+                return result;
+            }
+            if wait.deadline.is_some_and(|d| d <= Instant::now()) {
+                return Err(turn::given_up(Code::Timeout));
+            }
+            if state.driven {
+                state = shared.follow(state, wait.deadline);
+                continue;
+            }
+            if shared.turn(&mut state)? == Progress::More {
+                continue;
+            }
+            if let Some(result) = ready(&mut state) {
+                return result;
+            }
+            state.driven = true;
+            drop(state);
+            log::flush();
+            let slept = poller::wait_one(shared.context.fd(), READ, wait.deadline);
+            state = lock(&shared.state);
+            state.driven = false;
+            shared.changed.notify_all();
+            if slept == Err(Errno::INTR) {
+                drop(state);
+                if wait.interrupted().is_break() {
+                    return Err(turn::given_up(Code::Interrupted));
+                }
+                state = lock(&shared.state);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Takes what the context has finished and decides what follows.
+    fn turn(&self, state: &mut Machine) -> Result<Progress> {
+        let mut done = Vec::new();
+        let progress = match self.context.process(BATCH, &mut done) {
+            Ok(progress) => progress,
+            Err(error) if error.code() == Code::Closed => Progress::Wait,
+            Err(error) => return Err(error),
+        };
+        let now = Instant::now();
+        for completion in done {
+            state.completed(&self.context, completion, now);
+        }
+        self.settle(state);
+        Ok(progress)
+    }
+
+    /// Once the link has ended its descriptor stays readable, so that whoever polls it finds out.
+    fn settle(&self, state: &Machine) {
+        if state.ended().is_some() {
+            self.context.close();
+        }
+    }
+
+    /// Waits until whoever drives the link has something new.
+    fn follow<'a>(&self, state: MutexGuard<'a, Machine>, deadline: Option<Instant>) -> MutexGuard<'a, Machine> {
+        match deadline {
+            None => self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout(state, left);
+                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn close(&self) {
+        let _scope = Scope::enter();
+        lock(&self.state).end(Error::new(Code::Closed, "closed by this side"));
+        self.context.close();
+        self.changed.notify_all();
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("serving", &self.is_serving()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! Statics that a forked child does not share with its parent.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::os::fork::Stamp;
+
+/// One value per process: a forked child starts with a fresh one, so it never meets a lock or a flag
+/// that a thread of its parent held at the fork.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Slot<T>>);
+
+#[derive(Debug)]
+struct Slot<T> {
+    stamp: Stamp,
+    value: T,
+}
+
+impl<T: Default + Send + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> PerProcess<T> {
+        PerProcess(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// This process's value. The parent's, in a child, is left as it is: one small leak per fork.
+    #[allow(unsafe_code)]
+    pub(crate) fn get(&self) -> &'static T {
+        let stamp = Stamp::now();
+        let mut found = self.0.load(Ordering::Acquire);
+        loop {
+            // SAFETY: a pointer in here is null or came from `Box::into_raw` below, and what was once
+            // published is never freed or changed, but shared by reference only.
+            if let Some(slot) = unsafe { found.as_ref() }
+                && slot.stamp == stamp
+            {
+                return &slot.value;
+            }
+            let fresh = Box::into_raw(Box::new(Slot { stamp, value: T::default() }));
+            match self.0.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => found = fresh,
+                Err(other) => {
+                    // SAFETY: made three lines above, and nobody else saw it.
+                    drop(unsafe { Box::from_raw(fresh) });
+                    found = other;
+                }
+            }
+        }
+    }
+}

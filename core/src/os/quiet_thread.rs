@@ -1,0 +1,10 @@
+//! Threads of our own, which take none of the program's signals.
+
+use std::io;
+
+use crate::os::signals;
+
+/// Starts a thread with every signal blocked, so that the program's handlers never run on it. It ends by itself.
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    signals::all_blocked(|| std::thread::Builder::new().name(name.to_owned()).spawn(body)).map(drop)
+}

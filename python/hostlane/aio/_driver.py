@@ -1,0 +1,197 @@
+"""What one event loop drives: a context behind one descriptor, and who waits for its operations.
+
+An operation is an id in a table, from its start until the loop hands its end to whoever waits.
+Nothing else is kept for it: no task, no thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from hostlane import _core
+from hostlane._serving import deadline, describe, failure
+from hostlane.aio.stream import Stream
+from hostlane.errors import CallEndedError, Error, RemoteError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+    from _typeshed import ReadableBuffer
+
+    from hostlane._core import AioMessage, NativePeer, NativeStream
+    from hostlane.aio.peer import Peer
+
+__all__ = ["Driver", "Group", "Handler", "Job", "current"]
+
+Handler: TypeAlias = "Callable[[AioMessage, Peer], Awaitable[ReadableBuffer | None]]"
+"""What serves messages: it gets one and the peer it came from. What it returns is the answer; with
+``None`` it has answered by itself, or wants none."""
+
+BUDGET = 256
+"""Operations whose end is handed out in one turn of the loop."""
+
+_log = logging.getLogger("hostlane")
+
+
+class Job(Protocol):
+    """Something that runs in the loop."""
+
+    def cancel(self) -> object:
+        """Has it end."""
+
+    def done(self) -> bool:
+        """Whether it has."""
+
+
+class Group(Protocol):
+    """Jobs that end together."""
+
+    def start(self, function: Callable[..., Awaitable[None]], *arguments: object) -> Job:
+        """Starts one."""
+
+    async def room(self, most: int) -> int:
+        """How many more may run, so that there are at most so many; waits for one at least."""
+
+
+class Driver:
+    """The part that is the same in every kind of loop."""
+
+    __slots__ = ("__weakref__", "_corked", "_turn", "_watched", "calls", "context")
+
+    def __init__(self) -> None:
+        self.context = _core.NativeContext(aio=True)
+        # Calls of this side in flight.
+        self.calls = 0
+        # Peers whose small writes are held back until the turn of the loop is over.
+        self._corked: set[NativePeer] = set()
+        self._turn = False
+        # Handlers by the operation that tells that their answer is no longer wanted.
+        self._watched: dict[int, tuple[Job, weakref.ref[AioMessage]]] = {}
+
+    # --- what a kind of loop does ----------------------------------------------------------------
+
+    async def finish(self, started: Any, lost: Callable[[Any], None] | None = None) -> Any:
+        """Waits for the end of an operation: its result.
+
+        A result that comes while the waiting task is cancelled is handed to ``lost``.
+        """
+        raise NotImplementedError
+
+    async def pause(self) -> None:
+        """Lets others have their turn where that is the custom."""
+        raise NotImplementedError
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Has a function called when this turn of the loop is over."""
+        raise NotImplementedError
+
+    def group(self) -> AbstractAsyncContextManager[Group]:
+        """A group of jobs, cancelled together when its block is left by an exception."""
+        raise NotImplementedError
+
+    # --- gathering -------------------------------------------------------------------------------
+
+    def gather(self, peer: NativePeer) -> None:
+        """Holds back what is written to a peer from now on, to the end of this turn of the loop."""
+        if peer not in self._corked:
+            peer.cork()
+            self._corked.add(peer)
+            if not self._turn:
+                self._turn = True
+                self.soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn = False
+        while self._corked:
+            self._corked.pop().uncork()
+
+    def flush(self, peer: NativePeer) -> None:
+        """Lets go what is held back."""
+        if peer in self._corked:
+            self._corked.remove(peer)
+            peer.uncork()
+
+    # --- serving ---------------------------------------------------------------------------------
+
+    async def answer(self, handler: Handler, message: AioMessage, peer: Peer) -> None:
+        """Has one message answered."""
+        deadline.set(message.deadline)
+        try:
+            try:
+                data = await handler(message, peer)
+                if data is not None:
+                    self.gather(peer.native)
+                    await self.finish(self.context.reply(self, message, data, None))
+            except CallEndedError:
+                _log.debug("nobody waits for the answer to %r any more", message)
+            except Exception as error:  # noqa: BLE001
+                if not isinstance(error, RemoteError):
+                    describe(message, error)
+                if message.is_request:
+                    self.gather(peer.native)
+                    await self.finish(self.context.fail(self, message, *failure(error), None))
+        except (CallEndedError, UnsupportedError, ConnectionError) as error:
+            _log.debug("no answer to %r: %s", message, error)
+        except Error as error:
+            describe(message, error)
+
+    def watch(self, running: Iterable[tuple[Job, AioMessage]]) -> None:
+        """Has handlers cancelled once nobody wants their answers."""
+        for job, message in running:
+            if not message.is_request or message.answered or job.done():
+                continue
+            try:
+                started = self.context.call_ended(self, message, None)
+            except Error as error:
+                _log.debug("%r is not watched: %s", message, error)
+                continue
+            if type(started) is int:
+                # A handler that lets its message go without an answer abandons the call.
+                self._watched[started] = job, weakref.ref(message)
+            else:
+                job.cancel()
+
+    def unclaimed(self, op: int) -> None:
+        """An operation ended that no task waits for."""
+        watched = self._watched.pop(op, None)
+        if watched is not None:
+            job, kept = watched
+            message = kept()
+            if message is not None and not message.answered:
+                job.cancel()
+
+    # --- what messages ask of their host ---------------------------------------------------------
+
+    async def reply(self, message: AioMessage, data: ReadableBuffer, timeout: float | None) -> None:
+        """Answers a message."""
+        await self.finish(self.context.reply(self, message, data, timeout))
+
+    async def fail(
+        self, message: AioMessage, status: int, data: ReadableBuffer, timeout: float | None
+    ) -> None:
+        """Answers a call with an error."""
+        await self.finish(self.context.fail(self, message, status, data, timeout))
+
+    def stream(self, native: NativeStream) -> Stream:
+        """The stream a request opened."""
+        return Stream(self, native)
+
+    async def wait_cancelled(self, message: AioMessage, timeout: float | None) -> None:
+        """Waits until no answer is wanted any more."""
+        await self.finish(self.context.call_ended(self, message, timeout))
+
+
+def current() -> Driver:
+    """The driver of the running loop."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        from hostlane.aio import _trio  # noqa: PLC0415
+
+        return _trio.current()
+    from hostlane.aio import _asyncio  # noqa: PLC0415
+
+    return _asyncio.current()
