@@ -69,8 +69,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    */
   send(data: Payload, options: SendOptions = {}): Promise<void> {
     const { channel = Channel.DATA, trace } = options;
-    const target = this.#id;
-    return this.#start(options, Verb.Send, trace === undefined ? { target, channel, data } : { target, channel, data, marks: { trace } });
+    return this.#start(options, Verb.Send, { target: this.#id, channel, data, marks: trace === undefined ? undefined : { trace } });
   }
 
   /**
@@ -81,7 +80,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const channel = channelOf(options.channel ?? Channel.DATA);
     this.#level ??= this.info().level;
     if (this.#level > 0) {
-      await context().sendBatch(this.owner, options, this.#id, channel, payloads);
+      // All of them first: what makes them may send as well.
+      await context().sendBatch(this.owner, options, this.#id, channel, [...payloads]);
       return;
     }
     let under: Promise<void>[] = [];
@@ -127,9 +127,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   request(data: Payload, options: CallOptions = {}): Promise<Message> {
     const { channel = Channel.COMMAND, trace, idempotencyKey } = options;
     const target = this.#id;
-    const marked = trace !== undefined || idempotencyKey !== undefined;
-    const marks = marked ? { marks: { trace, idempotencyKey } } : undefined;
-    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, ...marks });
+    const marks = trace === undefined && idempotencyKey === undefined ? undefined : { trace, idempotencyKey };
+    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, marks });
   }
 
   /** Opens a stream: a call with many messages both ways. Never waits. Throws `ERR_HOSTLANE_UNSUPPORTED` on wire level 0, and what `request` fails with. An abort of `signal` gives the stream up. */

@@ -60,6 +60,21 @@ test('a batch takes any iterable, and an empty one is nothing', async (t) => {
   await rejects(server.recvBatch(1, { timeoutMs: 20 }), 'timeout');
 });
 
+test('what makes a batch may send meanwhile', async (t) => {
+  const { client, server } = await pair(t);
+  const inner = [];
+  await client.sendBatch((function* () {
+    for (let n = 0; n < 300; n += 1) {
+      inner.push(client.send(`inner ${n}`));
+      yield `outer ${n}`;
+    }
+  })());
+  await Promise.all(inner);
+  const texts = (await take(server, 600, 1000)).map(({ data }) => data.toString());
+  const expected = ['inner', 'outer'].flatMap((word) => Array.from({ length: 300 }, (_, n) => `${word} ${n}`));
+  assert.deepEqual(texts, expected);
+});
+
 test('requests in a batch are answered', async (t) => {
   const { client, server } = await pair(t);
   const calls = Array.from({ length: 30 }, (_, n) => client.request(String(n), wait));
