@@ -62,7 +62,8 @@ impl Peer {
             };
         }
         let allowed = trust::allowed_uids(address, &options.common);
-        let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
+        let made =
+            lane::connected(dial.into_carrier(), address.to_string().into(), &options.common, allowed.as_deref())?;
         let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
         lane.attach_for_keepalive()?;
@@ -153,7 +154,7 @@ impl Peer {
             let lane = &self.lane;
             lane.with_checked(|conn| {
                 conn.recv_many(None, |channel, body, extra| {
-                    batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
+                    batch.push(channel, body.as_slice(), extra);
                     batch.len() < most
                 })
             })?;
@@ -167,11 +168,16 @@ impl Peer {
     /// Receives all that is there, at most `most` messages, without waiting, whatever drives the peer. The end of the
     /// connection is no error here: [`Context::readable`](crate::Context::readable) tells it.
     pub fn try_recv_batch(&self, batch: &mut Batch, most: usize) -> Result<()> {
+        self.try_recv_bytes(batch, most, usize::MAX)
+    }
+
+    /// The same, and stops once `bytes` bytes of payloads are exceeded.
+    pub fn try_recv_bytes(&self, batch: &mut Batch, most: usize, bytes: usize) -> Result<()> {
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
             conn.recv_many(None, |channel, body, extra| {
-                batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
-                batch.len() < most
+                batch.push(channel, body.as_slice(), extra);
+                batch.len() < most && batch.bytes() <= bytes
             })
         })
     }

@@ -290,6 +290,7 @@ impl World {
             self.finished(l, s, op, result);
         }
         let side = &mut self.links[l].sides[s];
+        side.conn.take_notices();
         side.reads = side.conn.wants_read();
         side.writes = side.conn.wants_write();
         side.alarm = side.conn.next_timeout();
