@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use hostlane_bridge::{
-    Batch, Code, Completion, Context, Error, Listener, Message, Outcome, Peer, Result, Started, Stream, guard,
+    Code, Completion, Context, Error, Listener, Message, Outcome, Peer, Placed, Result, Started, Stream, guard,
 };
 use napi::bindgen_prelude::{Env, Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
@@ -28,9 +28,8 @@ pub(crate) struct Environment {
     held: Cell<f64>,
     exchange: RefCell<Exchange>,
     pub(crate) submissions: RefCell<Submissions>,
-    /// Room for completions and messages, kept between calls.
+    /// Room for completions, kept between calls.
     done: RefCell<Vec<Completion>>,
-    batch: RefCell<Batch>,
     /// Outcomes that found no room in the call that had them.
     later: RefCell<VecDeque<(u32, Finished)>>,
     pending: RefCell<Pending>,
@@ -114,7 +113,6 @@ pub fn open(
         exchange: RefCell::new(Exchange::new(outcomes.0, outcomes.1)),
         submissions: RefCell::new(Submissions::new(submissions.0, submissions.1, submissions.2)),
         done: RefCell::default(),
-        batch: RefCell::default(),
         later: RefCell::default(),
         pending: RefCell::default(),
         peers: Objects::new(Code::InvalidHandle, "the peer was collected"),
@@ -281,61 +279,54 @@ impl Environment {
 
     fn put_message(&self, exchange: &mut Exchange, js: u32, peer: f64, mut message: Message) {
         let payload = message.take_payload();
-        let (channel, deadline) = (message.channel().number(), message.deadline());
         let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
-        let (call, stream) = self.keep(peer, message);
-        let received = Received { channel, call, deadline, stream, trace: trace.as_ref(), key: key.as_ref() };
+        let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(peer, message) };
         exchange.payload(js, kind::PAYLOAD, &payload, &received);
     }
 
-    /// Keeps a request until it is answered: its number, and whether it opened a stream.
-    fn keep(&self, peer: f64, message: Message) -> (f64, bool) {
+    /// Keeps a request until it is answered.
+    fn keep(&self, peer: f64, message: Message) -> Received<'static> {
+        let channel = message.channel().number();
         if !message.is_request() {
-            return (0.0, false);
+            return Received { channel, ..Received::PLAIN };
         }
-        let stream = message.stream().is_some();
-        (self.calls.insert(Of { peer, object: message }), stream)
+        let (deadline, stream) = (message.deadline(), message.stream().is_some());
+        let call = self.calls.insert(Of { peer, object: message });
+        Received { channel, call, deadline, stream, ..Received::PLAIN }
     }
 
     /// Puts what `peer` has received, or waits on if somebody else took it: `false`.
     fn take_batch(&self, exchange: &mut Exchange, js: u32, number: f64, many: Many) -> Result<bool> {
         let peer = self.peers.get(number)?;
-        let mut batch = self.batch.borrow_mut();
-        loop {
+        let batch = loop {
             let most = many.most.min(exchange.room() - 1);
-            peer.try_recv_bytes(&mut batch, most, exchange.free_bytes())?;
+            let batch = peer.try_recv_into(exchange.bytes(), most)?;
             if !batch.is_empty() {
-                break;
+                break batch;
             }
             match self.context.readable(&peer, many.deadline)? {
                 Started::Pending(op) => {
-                    self.pending.borrow_mut().insert(
-                        op,
-                        Operation { js, takes: Takes { peer: number, many: Some(many), ..Takes::default() } },
-                    );
+                    let takes = Takes { peer: number, many: Some(many), ..Takes::default() };
+                    self.pending.borrow_mut().insert(op, Operation { js, takes });
                     return Ok(false);
                 }
                 Started::Done(_) => {}
             }
-        }
+        };
         exchange.plain(js, kind::BATCH, batch.len() as f64);
-        for message in batch.iter() {
-            let channel = message.channel().number();
-            let Some(request) = message.to_request() else {
-                exchange.borrowed(
-                    js,
-                    message.payload(),
-                    &Received { channel, trace: message.trace(), ..Received::PLAIN },
-                );
-                continue;
-            };
-            let (deadline, key) = (request.deadline(), request.idempotency_key().cloned());
-            let (call, stream) = self.keep(number, request);
-            let received = Received { channel, call, deadline, stream, trace: message.trace(), key: key.as_ref() };
-            exchange.borrowed(js, message.payload(), &received);
+        for Placed { channel, at, len, message } in batch {
+            match (message, at) {
+                (None, _) => {
+                    exchange.placed(js, len, &Received { channel: channel.number(), ..Received::PLAIN });
+                }
+                (Some(message), Some(_)) => {
+                    let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
+                    let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(number, message) };
+                    exchange.placed(js, len, &received);
+                }
+                (Some(message), None) => self.put_message(exchange, js, number, message),
+            }
         }
-        // Or it would keep calls from being let go.
-        batch.clear();
         Ok(true)
     }
 

@@ -89,11 +89,6 @@ impl Exchange {
         self.len as u32
     }
 
-    /// Bytes that still fit behind the ones before.
-    pub(crate) fn free_bytes(&self) -> usize {
-        self.bytes.len() - self.used
-    }
-
     /// The next payloads go into other memory.
     pub(crate) fn set_bytes(&mut self, bytes: Uint8Array) {
         self.bytes = bytes;
@@ -127,13 +122,18 @@ impl Exchange {
         self.payload_row(js, kind, payload.len(), at, flags, received);
     }
 
-    /// A payload that is copied whatever its size.
-    pub(crate) fn borrowed(&mut self, js: u32, payload: &[u8], received: &Received<'_>) {
-        let (at, flags) = match self.put_bytes(payload) {
-            Some(at) => (at as f64, 0.0),
-            None => (self.value(Value::Payload(Bytes::copy_from_slice(payload))), flag::OWN),
-        };
-        self.payload_row(js, kind::PAYLOAD, payload.len(), at, flags, received);
+    /// The memory for the next small payloads.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: as in `row`; the part from `used` on is not cut yet.
+        let bytes = unsafe { self.bytes.as_mut() };
+        &mut bytes[self.used..]
+    }
+
+    /// A payload that was put into `bytes`, behind the one before.
+    pub(crate) fn placed(&mut self, js: u32, len: usize, received: &Received<'_>) {
+        let at = self.used as f64;
+        self.used += len;
+        self.payload_row(js, kind::PAYLOAD, len, at, 0.0, received);
     }
 
     fn payload_row(&mut self, js: u32, kind: f64, len: usize, at: f64, mut flags: f64, received: &Received<'_>) {
@@ -170,9 +170,7 @@ impl Exchange {
             return None;
         }
         let at = self.used;
-        // SAFETY: as in `row`; the part put into is not cut yet.
-        let bytes = unsafe { self.bytes.as_mut() };
-        bytes.get_mut(at..at + payload.len())?.copy_from_slice(payload);
+        self.bytes().get_mut(..payload.len())?.copy_from_slice(payload);
         self.used += payload.len();
         Some(at)
     }

@@ -18,6 +18,8 @@ pub struct PeerInfo {
     pub carrier: &'static str,
     pub address: String,
     pub max_message: f64,
+    pub max_calls: f64,
+    pub peer_keepalive_ms: Option<f64>,
 }
 
 #[napi(object, object_from_js = false)]
@@ -40,6 +42,8 @@ impl From<core::Info> for PeerInfo {
             carrier: info.carrier,
             address: info.address,
             max_message: count(info.max_message),
+            max_calls: count(info.max_calls),
+            peer_keepalive_ms: info.peer_keepalive.map(|every| every.as_secs_f64() * 1e3),
         }
     }
 }

@@ -54,7 +54,7 @@ export interface Start {
   readonly channel?: number | undefined;
   readonly data?: Payload;
   readonly extra?: number;
-  readonly marks?: Marks;
+  readonly marks?: Marks | undefined;
   readonly as?: As;
   /** It gets no more time than is left of the call being served. */
   readonly inherits?: boolean;
@@ -155,46 +155,37 @@ export class Context {
   }
 
   /** Starts sending `payloads` on one channel, in as many operations as they take. Promises the end of all. */
-  sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: Iterable<Payload>): Promise<void> {
-    const parts: Promise<void>[] = [];
+  sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: readonly Payload[]): Promise<void> {
     const timeoutMs = timeoutOf(options);
     const { signal } = options;
-    const iterator = payloads[Symbol.iterator]();
-    let next = iterator.next();
-    while (next.done !== true) {
-      signal?.throwIfAborted();
-      this.flush();
-      const outgoing = this.#outgoing;
-      let count = 0;
-      let large: Uint8Array | undefined;
-      try {
-        while (next.done !== true && large === undefined && outgoing.hasBatchRoom) {
-          large = outgoing.putOne(next.value);
-          if (large === undefined) {
-            count += 1;
-          }
-          next = iterator.next();
-        }
-      } catch (error) {
-        // What was put before it is on its way.
-        outgoing.clear();
-        throw error;
-      }
-      if (count > 0) {
-        const length = outgoing.mark;
-        const part = new Promise<void>((resolve, reject) => {
-          const op = this.#operation({ owner, as: As.Message, resolve: resolve as (value: unknown) => void, reject, signal, sink: undefined });
-          outgoing.add(Verb.SendBatch, op, target, channel, length, timeoutMs, count, 0);
-        });
-        parts.push(part);
-        this.#schedule();
-      }
-      if (large !== undefined) {
+    signal?.throwIfAborted();
+    const parts: Promise<void>[] = [];
+    try {
+      for (let at = 0; at < payloads.length; ) {
         this.flush();
-        parts.push(this.start(owner, options, Verb.Send, { target, channel, data: large }));
+        const { count, large } = this.#outgoing.putMany(payloads, at);
+        at += count;
+        if (count > 0) {
+          const length = this.#outgoing.mark;
+          const part = new Promise<void>((resolve, reject) => {
+            const settle = resolve as (value: unknown) => void;
+            const op = this.#operation({ owner, as: As.Message, resolve: settle, reject, signal, sink: undefined });
+            this.#outgoing.add(Verb.SendBatch, op, target, channel, length, timeoutMs, count, 0);
+          });
+          parts.push(part);
+          this.#schedule();
+        }
+        if (large !== undefined) {
+          at += 1;
+          this.flush();
+          parts.push(this.start(owner, options, Verb.Send, { target, channel, data: large }));
+        }
       }
+    } finally {
+      // Where a payload is none, the parts before it are on their way, and nobody waits for them.
+      void Promise.allSettled(parts);
     }
-    return parts.length === 1 && parts[0] !== undefined ? parts[0] : Promise.all(parts).then(() => undefined);
+    return Promise.all(parts).then(() => undefined);
   }
 
   /** Connects, promising the number of the new peer. */

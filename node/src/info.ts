@@ -22,6 +22,10 @@ export interface PeerInfo {
   readonly address: string;
   /** The largest payload this side accepts and sends, in bytes. */
   readonly maxMessage: number;
+  /** Calls of this side that the other side serves at a time. */
+  readonly maxCalls: number;
+  /** The other side asks for a sign of life after so many milliseconds of silence; absent if it does not. */
+  readonly peerKeepaliveMs?: number;
 }
 
 /** The process at the other end when it connected or listened, from the kernel. Decide by `uid` and `gid`; a `pid` may be reused. */

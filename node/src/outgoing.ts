@@ -22,23 +22,16 @@ export class Outgoing {
   /** Operations gathered. */
   count = 0;
   #used = 0;
-  #lengths = 0;
 
   /** Whether one more operation with a payload fits. */
   get hasRoom(): boolean {
     return this.count < OPS && this.#used + LARGE + MARKS <= BYTES;
   }
 
-  /** Whether one more message of a batch fits. */
-  get hasBatchRoom(): boolean {
-    return this.#lengths < LENGTHS && this.#used + LARGE <= BYTES;
-  }
-
   /** Forgets what was handed over. */
   clear(): void {
     this.count = 0;
     this.#used = 0;
-    this.#lengths = 0;
   }
 
   /** Adds an operation; its payload has been put already. */
@@ -57,7 +50,7 @@ export class Outgoing {
   }
 
   /** Puts a payload: its length, or the bytes that are too many. */
-  put(data: Payload): number | Uint8Array {
+  put(data: Payload | undefined): number | Uint8Array {
     if (typeof data === 'string') {
       if (data.length <= LARGE / 3) {
         const length = this.out.write(data, this.#used);
@@ -77,15 +70,22 @@ export class Outgoing {
     return data.length;
   }
 
-  /** Puts a message of a batch, `false` if it is too large for one. */
-  putOne(data: Payload): Uint8Array | undefined {
-    const length = this.put(data);
-    if (typeof length !== 'number') {
-      return length;
+  /** Puts payloads from `at` on as one batch: how many, and the one behind them if it is too large for a batch. Nothing else is gathered then. */
+  putMany(payloads: readonly Payload[], at: number): { count: number; large: Uint8Array | undefined } {
+    let count = 0;
+    try {
+      for (; at + count < payloads.length && count < LENGTHS && this.#used + LARGE <= BYTES; count += 1) {
+        const length = this.put(payloads[at + count]);
+        if (typeof length !== 'number') {
+          return { count, large: length };
+        }
+        this.lengths[count] = length;
+      }
+    } catch (error) {
+      this.clear();
+      throw error;
     }
-    this.lengths[this.#lengths] = length;
-    this.#lengths += 1;
-    return undefined;
+    return { count, large: undefined };
   }
 
   /** Puts what goes with a message, in front of its payload. */

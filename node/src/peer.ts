@@ -13,6 +13,9 @@ import { Server } from './serve';
 import type { Handler, ServeOptions } from './serve';
 import { Stream } from './stream';
 
+/** Messages an iteration takes at a time. */
+const AHEAD = 128;
+
 /** Messages of a batch that are under way together on wire level 0, which has no batches. */
 const TOGETHER = 1024;
 
@@ -39,6 +42,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   /** @internal */
   readonly owner: Owner;
   #level: number | undefined;
+  /** Taken by an iteration before anybody asked for them; whoever receives next gets them first. */
+  readonly #ahead: Message[] = [];
   #ended = false;
 
   private constructor(id: number) {
@@ -64,8 +69,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    */
   send(data: Payload, options: SendOptions = {}): Promise<void> {
     const { channel = Channel.DATA, trace } = options;
-    const target = this.#id;
-    return this.#start(options, Verb.Send, trace === undefined ? { target, channel, data } : { target, channel, data, marks: { trace } });
+    return this.#start(options, Verb.Send, { target: this.#id, channel, data, marks: trace === undefined ? undefined : { trace } });
   }
 
   /**
@@ -76,7 +80,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     const channel = channelOf(options.channel ?? Channel.DATA);
     this.#level ??= this.info().level;
     if (this.#level > 0) {
-      await context().sendBatch(this.owner, options, this.#id, channel, payloads);
+      // All of them first: what makes them may send as well.
+      await context().sendBatch(this.owner, options, this.#id, channel, [...payloads]);
       return;
     }
     let under: Promise<void>[] = [];
@@ -92,7 +97,15 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** Takes the next message. Fails with `ERR_HOSTLANE_PEER_CLOSED` after the last one of a connection the other side ended. A timeout loses nothing. */
   recv(options: ReceiveOptions = {}): Promise<Message> {
-    return this.#start(options, Verb.Recv, { target: this.#id, channel: options.channel });
+    const { channel, signal } = options;
+    if (this.#ahead.length > 0 && signal?.aborted !== true) {
+      const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
+      const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
+      if (message !== undefined) {
+        return Promise.resolve(message);
+      }
+    }
+    return this.#start(options, Verb.Recv, { target: this.#id, channel });
   }
 
   /** Takes all messages that are there, at most `most`, waiting for the first. There may be fewer than have arrived: what is taken in one go is bounded. Fails as `recv` does. */
@@ -114,9 +127,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   request(data: Payload, options: CallOptions = {}): Promise<Message> {
     const { channel = Channel.COMMAND, trace, idempotencyKey } = options;
     const target = this.#id;
-    const marked = trace !== undefined || idempotencyKey !== undefined;
-    const marks = marked ? { marks: { trace, idempotencyKey } } : undefined;
-    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, ...marks });
+    const marks = trace === undefined && idempotencyKey === undefined ? undefined : { trace, idempotencyKey };
+    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, marks });
   }
 
   /** Opens a stream: a call with many messages both ways. Never waits. Throws `ERR_HOSTLANE_UNSUPPORTED` on wire level 0, and what `request` fails with. An abort of `signal` gives the stream up. */
@@ -148,6 +160,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   /** Ends the connection now: everything under way fails with `ERR_HOSTLANE_CLOSED`. May be called any number of times. */
   close(): Promise<void> {
     context().flush();
+    this.#ahead.length = 0;
     context().native.peerClose(this.#id);
     this.#end(undefined);
     return Promise.resolve();
@@ -177,7 +190,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** Every message from here on; ends when the connection was ended by either side, and throws when it was lost. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message, undefined> {
-    return iterate(() => this.recv(), 'peer_closed', 'closed');
+    return iterate(() => this.#next(), 'peer_closed', 'closed');
   }
 
   /** `close`, for `await using`. */
@@ -189,7 +202,19 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return context().start(this.owner, options, verb, start);
   }
 
+  async #next(): Promise<Message> {
+    if (this.#ahead.length === 0) {
+      this.#ahead.push(...(await this.#recvBatch(AHEAD, {}, As.Message)));
+    }
+    const message = this.#ahead.shift();
+    // Somebody else may have taken all of them meanwhile.
+    return message ?? this.#next();
+  }
+
   #recvBatch(most: number, options: WaitOptions, as: As): Promise<Message[]> {
+    if (this.#ahead.length > 0 && options.signal?.aborted !== true) {
+      return Promise.resolve(this.#ahead.splice(0, most));
+    }
     return this.#start(options, Verb.RecvBatch, { target: this.#id, extra: most, as });
   }
 

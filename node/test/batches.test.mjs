@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Channel } from 'hostlane';
-import { SOON, pair, rawServer, address, rejects } from './helpers.mjs';
-import { connect } from 'hostlane';
+import { Channel, connect } from 'hostlane';
+import { SOON, address, finished, pair, rawServer, rejects, script } from './helpers.mjs';
 
 const wait = { timeoutMs: SOON };
 
@@ -61,12 +60,52 @@ test('a batch takes any iterable, and an empty one is nothing', async (t) => {
   await rejects(server.recvBatch(1, { timeoutMs: 20 }), 'timeout');
 });
 
+test('what makes a batch may send meanwhile', async (t) => {
+  const { client, server } = await pair(t);
+  const inner = [];
+  await client.sendBatch((function* () {
+    for (let n = 0; n < 300; n += 1) {
+      inner.push(client.send(`inner ${n}`));
+      yield `outer ${n}`;
+    }
+  })());
+  await Promise.all(inner);
+  const texts = (await take(server, 600, 1000)).map(({ data }) => data.toString());
+  const expected = ['inner', 'outer'].flatMap((word) => Array.from({ length: 300 }, (_, n) => `${word} ${n}`));
+  assert.deepEqual(texts, expected);
+});
+
 test('requests in a batch are answered', async (t) => {
   const { client, server } = await pair(t);
   const calls = Array.from({ length: 30 }, (_, n) => client.request(String(n), wait));
   const messages = await take(server, 30, 100);
   await Promise.all(messages.map((message) => message.reply(message.data)));
   (await Promise.all(calls)).forEach(({ data }, n) => assert.equal(data.toString(), String(n)));
+});
+
+test('what an iteration took ahead is received next, in order, and dropped by close', async (t) => {
+  const { client, server } = await pair(t);
+  for (let n = 0; n < 10; n += 1) {
+    await client.send(String(n), { channel: n === 7 ? Channel.ERROR : Channel.DATA });
+  }
+  const call = rejects(client.request('call', wait), 'connection_lost');
+  for await (const { data } of server) {
+    assert.equal(data.toString(), '0');
+    break;
+  }
+  const text = ({ data }) => data.toString();
+  assert.equal(text(await server.recv(wait)), '1');
+  assert.equal(text(await server.recv({ ...wait, channel: Channel.ERROR })), '7');
+  assert.deepEqual((await server.recvBatch(3, wait)).map(text), ['2', '3', '4']);
+  for await (const { data } of server) {
+    assert.equal(data.toString(), '5');
+    break;
+  }
+  await assert.rejects(server.recv({ signal: AbortSignal.abort() }), { name: 'AbortError' });
+  assert.equal(text(await server.recv(wait)), '6');
+  await server.close();
+  await rejects(server.recv(wait), 'closed');
+  await call;
 });
 
 test('two receivers share what comes', async (t) => {
@@ -117,13 +156,29 @@ test('policies: error, latest and drop-oldest, counted on both sides', async (t)
   await assert.rejects(connect('nobody', { policy: { 300: 'latest' } }), { code: 'ERR_HOSTLANE_INVALID_ARGUMENT' });
 });
 
-test('keepalive ends a connection whose other side is stuck', async (t) => {
+test('keepalive pings a silent side, and ends the connection when it is stuck', async (t) => {
+  const path = address(t);
   const { client, server } = await pair(t, { connecting: { keepaliveMs: 60 } });
-  const received = client.recv({ timeoutMs: 400 });
-  await rejects(received, 'timeout');
-  assert.equal(client.info().level, 1);
-  assert.ok((await server.ping(wait)) > 0);
+  assert.equal(server.info().peerKeepaliveMs, 60);
+  assert.equal(client.info().peerKeepaliveMs, undefined);
+  // It is answered by the other side's engine, whatever its program does.
+  await rejects(client.recv({ timeoutMs: 400 }), 'timeout');
   await rejects(connect(client.info().address, { keepaliveMs: 1 }), 'invalid_argument');
+  const child = script(`
+    const listener = await hostlane.listen(process.argv[2]);
+    console.log('ready');
+    const peer = await listener.accept();
+    await peer.recv();
+  `, path);
+  t.after(() => child.kill('SIGKILL'));
+  const done = finished(child);
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  const peer = await connect(path, { keepaliveMs: 60, timeoutMs: SOON });
+  t.after(() => peer.close());
+  child.kill('SIGSTOP');
+  await rejects(peer.recv(wait), 'peer_unresponsive');
+  child.kill('SIGKILL');
+  await done;
 });
 
 test('a secret is proved by both sides and never crosses the wire', async (t) => {

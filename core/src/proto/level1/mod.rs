@@ -260,7 +260,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.gathers() { self.outbox.presses() } else { !self.outbox.is_empty() }
+        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -289,12 +289,17 @@ impl Level1 {
 
     /// Whether small writes are being gathered.
     pub(crate) fn is_corked(&self) -> bool {
-        self.corks > 0 && !self.released
+        (self.corks > 0 || self.holds > 0) && !self.released
+    }
+
+    /// Whether what is gathered counts as sent.
+    pub(crate) fn is_done_when_gathered(&self) -> bool {
+        self.corks > 0 && self.is_corked()
     }
 
     /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
     pub(crate) fn release(&mut self) -> bool {
-        let held = self.gathers() && !self.outbox.is_empty();
+        let held = self.is_corked() && !self.outbox.is_empty();
         self.released |= held;
         held
     }
@@ -309,10 +314,6 @@ impl Level1 {
     pub(crate) fn hold(&mut self, held: bool) {
         self.released = false;
         if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
-    }
-
-    fn gathers(&self) -> bool {
-        (self.corks > 0 || self.holds > 0) && !self.released
     }
 
     // --- messages ----------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.is_corked();
+        let corked = self.is_done_when_gathered();
         let channel = self.outbox.channel(at);
         let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
@@ -425,24 +426,22 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Result<()> {
         let channel = self.outbox.channel(at);
-        match channel.policy {
-            Policy::Error if channel.is_stuck() => {
-                let number = channel.channel.number();
-                return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
-            }
-            Policy::DropOldest | Policy::Latest => {
-                let begins = channel.make_room(payload.len());
-                ops.note(begins);
-            }
-            Policy::Block | Policy::Error => {
-                if let Some(op) = last {
-                    ops.insert(op, Kind::Send, deadline);
-                }
-            }
+        let lossy = channel.policy.drops();
+        if channel.policy == Policy::Error && channel.is_stuck() {
+            let number = channel.channel.number();
+            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
         }
-        let mark = last.filter(|&op| ops.kind(op).is_some()).map(Mark::Send);
+        if lossy {
+            let begins = channel.make_room(payload.len());
+            ops.note(begins);
+        }
+        let waits = last.filter(|_| !lossy);
+        if let Some(op) = waits {
+            ops.insert(op, Kind::Send, deadline);
+        }
         self.count_out(at, payload.len());
-        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, mark), true);
+        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, waits.map(Mark::Send)), true);
+        ops.note(self.outbox.channel(at).rises());
         Ok(())
     }
 
@@ -458,11 +457,8 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        let free = match (self.is_corked(), self.gathers()) {
-            (true, _) => self.outbox.may_gather(at, credited, len),
-            (false, true) => false,
-            (false, false) => self.outbox.idle(at, credited),
-        };
+        let free =
+            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
         if !free {
             return None;
         }
@@ -505,11 +501,15 @@ impl Level1 {
         self.outbox.gather_plan(plan, payload, mark);
     }
 
-    /// A gathered one-way message: done.
-    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8]) {
+    /// A gathered one-way message: done, or when `waits` has left. Says whether that is waited for.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8], waits: Option<OpId>) -> bool {
         self.count_out(at, payload.len());
-        self.outbox.channel(at).charge(payload.len());
-        self.gather(plan, payload, None);
+        let channel = self.outbox.channel(at);
+        channel.charge(payload.len());
+        // Where messages may be dropped, nobody waits for one to leave.
+        let mark = waits.filter(|_| !channel.policy.drops()).map(Mark::Send);
+        self.gather(plan, payload, mark);
+        mark.is_some()
     }
 
     fn count_out(&mut self, at: usize, len: usize) {
