@@ -19,6 +19,28 @@ type Error struct {
 	ended error
 }
 
+// RemoteError is what the program on the other side failed a call with, by
+// [Message.Fail]. It is also ErrRemoteError.
+type RemoteError struct {
+	// Code is the program's own number.
+	Code uint32
+	// Data is what it gave along; empty, never nil, for nothing.
+	Data []byte
+	// err is the same as the library reports it.
+	err *Error
+}
+
+// Error returns "hostlane: remote_error: text".
+func (e *RemoteError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap returns the [*Error] whose Code is CodeRemoteError.
+func (e *RemoteError) Unwrap() error {
+	if e.err == nil {
+		return ErrRemoteError
+	}
+	return e.err
+}
+
 // Error returns "hostlane: name: text".
 func (e *Error) Error() string {
 	msg := e.Msg

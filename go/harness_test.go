@@ -75,7 +75,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 func waiting() int {
 	buf := make([]byte, 8<<20)
 	buf = buf[:runtime.Stack(buf, true)]
-	return bytes.Count(buf, []byte("internal/loop.(*Loop).Await("))
+	return bytes.Count(buf, []byte("internal/loop.(*Loop).lead(")) + bytes.Count(buf, []byte("internal/loop.(*Loop).follow("))
 }
 
 func listen(t testing.TB, opts ...hostlane.Option) *hostlane.Listener {

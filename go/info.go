@@ -6,13 +6,14 @@ import "github.com/hostlane/hostlane/go/internal/capi"
 // change while the connection lives.
 type Info struct {
 	// PID, UID and GID identify the other process, from the kernel and never from
-	// the wire. A process id may be reused: decide by the user and group.
+	// the wire; 0 and twice the largest number where it does not tell, as over TCP. A
+	// process id may be reused: decide by the user and group.
 	PID int
 	UID uint32
 	GID uint32
 	// Level is the wire level (docs/protocol.md).
 	Level int
-	// MaxMessage is the largest payload this side sends and accepts, in bytes.
+	// MaxMessage is the largest payload that was agreed on, in bytes.
 	MaxMessage int
 	// PeerID is the name the accepting side gave to the connecting one, such as
 	// "peer-7"; the same on both sides.
@@ -21,7 +22,7 @@ type Info struct {
 	Instance string
 	// PeerInstance is the other side's id; empty when it told none.
 	PeerInstance string
-	// Carrier is what moves the bytes: "unix".
+	// Carrier is what moves the bytes: "unix", "tcp", "inproc", "fd", "stdio" or "spawn".
 	Carrier string
 	// Address is the address connected to, or the listener's.
 	Address string
@@ -38,14 +39,41 @@ type Stats struct {
 	MessagesSent, BytesSent uint64
 	// MessagesReceived and BytesReceived count what arrived, replies among them.
 	MessagesReceived, BytesReceived uint64
-	// Calls counts the requests this side put on the wire.
-	Calls uint64
+	// Calls counts the requests this side put on the wire, OpenCalls those without an
+	// answer now. OpenCalls and the next four are 0 on level 0.
+	Calls, OpenCalls uint64
+	// CallsServed counts the requests of the other side, OpenServed those without an
+	// answer now.
+	CallsServed, OpenServed uint64
+	// CallsCancelled counts the calls this side gave up after they had left.
+	CallsCancelled uint64
+	// Late counts what came for calls that had ended; it is dropped.
+	Late uint64
 	// PendingOperations is the number of operations that wait now.
 	PendingOperations uint64
 	// ReceiveQueue holds received messages that wait for the program.
 	ReceiveQueue Depth
 	// SendQueue holds messages that wait for the operating system.
 	SendQueue Depth
+}
+
+// ChannelStats counts what one channel did since the handshake. All but the first
+// four and ReceiveQueue.Messages is 0 on level 0.
+type ChannelStats struct {
+	// MessagesSent and BytesSent count what was accepted for sending.
+	MessagesSent, BytesSent uint64
+	// MessagesReceived and BytesReceived count what arrived, replies among them.
+	MessagesReceived, BytesReceived uint64
+	// ReceiveQueue holds received messages that wait for the program.
+	ReceiveQueue Depth
+	// SendQueue holds messages that wait to be sent.
+	SendQueue Depth
+	// SendCredit is how many bytes, each message charged 64 beside its payload, the
+	// other side would take now.
+	SendCredit uint64
+	// Dropped counts the messages this side dropped by the policy of the channel,
+	// DroppedByPeer those the other side says it dropped.
+	Dropped, DroppedByPeer uint64
 }
 
 // Depth is the state of a bounded queue.
@@ -102,8 +130,21 @@ func statsOf(raw capi.Stats) Stats {
 	return Stats{
 		MessagesSent: raw.MessagesSent, BytesSent: raw.BytesSent,
 		MessagesReceived: raw.MessagesReceived, BytesReceived: raw.BytesReceived,
-		Calls: raw.Calls, PendingOperations: raw.PendingOperations,
+		Calls: raw.Calls, OpenCalls: raw.OpenCalls,
+		CallsServed: raw.CallsServed, OpenServed: raw.OpenServed,
+		CallsCancelled: raw.CallsCancelled, Late: raw.Late,
+		PendingOperations: raw.PendingOperations,
+		ReceiveQueue:      Depth(raw.ReceiveQueue), SendQueue: Depth(raw.SendQueue),
+	}
+}
+
+func channelStatsOf(raw capi.ChannelStats) ChannelStats {
+	return ChannelStats{
+		MessagesSent: raw.MessagesSent, BytesSent: raw.BytesSent,
+		MessagesReceived: raw.MessagesReceived, BytesReceived: raw.BytesReceived,
 		ReceiveQueue: Depth(raw.ReceiveQueue), SendQueue: Depth(raw.SendQueue),
+		SendCredit: raw.SendCredit,
+		Dropped:    raw.Dropped, DroppedByPeer: raw.DroppedByPeer,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -12,12 +13,16 @@ import (
 	hostlane "github.com/hostlane/hostlane/go"
 )
 
-// childAddr makes this test binary run as the other side; see TestMain.
-const childAddr = "HOSTLANE_TEST_CHILD"
+// childAddr makes this test binary run as the other side, which serves childCalls calls at
+// a time; see TestMain.
+const (
+	childAddr  = "HOSTLANE_TEST_CHILD"
+	childCalls = "HOSTLANE_TEST_CHILD_CALLS"
+)
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(childAddr); addr != "" {
-		if err := child(addr); err != nil {
+		if err := child(addr, os.Getenv(childCalls)); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}
@@ -27,9 +32,13 @@ func TestMain(m *testing.M) {
 }
 
 // child sends one message and then receives without ever answering.
-func child(addr string) error {
+func child(addr, calls string) error {
 	ctx := context.Background()
-	peer, err := hostlane.Dial(ctx, addr)
+	most, err := strconv.Atoi(calls)
+	if err != nil {
+		return err
+	}
+	peer, err := hostlane.Dial(ctx, addr, hostlane.WithMaxCalls(most))
 	if err != nil {
 		return err
 	}
@@ -37,22 +46,28 @@ func child(addr string) error {
 	if err := peer.Send(ctx, hostlane.ChannelData, []byte("alive")); err != nil {
 		return err
 	}
-	for _, err := range peer.Messages(ctx) {
+	var unanswered []hostlane.Message
+	for m, err := range peer.Messages(ctx) {
 		if err != nil {
 			return err
 		}
+		unanswered = append(unanswered, m)
 	}
 	return nil
 }
 
 // startChild runs the child and returns it with its connection.
-func startChild(t *testing.T) (*os.Process, *hostlane.Peer) {
+func startChild(t *testing.T, opts ...hostlane.Option) (*os.Process, *hostlane.Peer) {
 	t.Helper()
-	l := listen(t)
+	return startChildOf(t, listen(t, opts...), "0")
+}
+
+func startChildOf(t *testing.T, l *hostlane.Listener, calls string) (*os.Process, *hostlane.Peer) {
+	t.Helper()
 	exe, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childAddr+"="+l.Addr())
+	cmd.Env = append(os.Environ(), childAddr+"="+l.Addr(), childCalls+"="+calls)
 	cmd.Stderr = os.Stderr
 	must(t, cmd.Start())
 	t.Cleanup(func() {

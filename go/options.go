@@ -35,6 +35,82 @@ func WithAuthToken(token string) Option {
 	return func(o *options) { o.capi.AuthToken, o.capi.HasAuthToken = token, true }
 }
 
+// WithSecret sets a secret that both sides prove to each other without sending it, 1
+// to 4096 bytes of UTF-8. It demands level 1, and addresses of the form tcp: demand
+// it; a side without it, or with another, gets ErrAuthenticationFailed.
+func WithSecret(secret string) Option {
+	return func(o *options) { o.capi.Secret, o.capi.HasSecret = secret, true }
+}
+
+// Level says which wire levels (docs/protocol.md) may be agreed on.
+type Level int32
+
+const (
+	// LevelAuto is the highest that both sides speak: the default.
+	LevelAuto = Level(capi.LevelAuto)
+	// LevelZero is level 0 alone, as a stock ipcprims peer.
+	LevelZero = Level(capi.LevelZero)
+	// LevelOne is level 1 or ErrVersionMismatch.
+	LevelOne = Level(capi.LevelOne)
+)
+
+// WithLevel sets which wire levels may be agreed on.
+func WithLevel(level Level) Option {
+	return func(o *options) { o.capi.Level = int32(level) }
+}
+
+// WithMaxCalls sets how many requests of the other side may be unanswered at a time;
+// more wait there. The default, also for 0, is 1024, the most 16384. Level 1 only.
+func WithMaxCalls(calls int) Option {
+	return func(o *options) { o.capi.MaxCalls = uint64(calls) }
+}
+
+// WithKeepalive pings the other side when nothing came from it for so long, and ends
+// the connection with ErrPeerUnresponsive when nothing comes for twice as long again.
+// It is rounded up to a millisecond, of which there must be 50. The default, also for
+// 0, is never. Level 1 only.
+func WithKeepalive(d time.Duration) Option {
+	return func(o *options) { o.capi.KeepaliveMS = millisecondsUp(d) }
+}
+
+// Policy is what a send does on a channel on which the other side has no room for
+// more, which happens on level 1.
+type Policy int32
+
+const (
+	// PolicyBlock waits for room: the default, except for ChannelTelemetry.
+	PolicyBlock = Policy(capi.PolicyBlock)
+	// PolicyError fails with ErrWouldBlock.
+	PolicyError = Policy(capi.PolicyError)
+	// PolicyDropOldest drops the oldest messages that have not been sent: the default
+	// of ChannelTelemetry. Stats and the other side's Stats count them.
+	PolicyDropOldest = Policy(capi.PolicyDropOldest)
+	// PolicyLatest keeps only the newest message that has not been sent.
+	PolicyLatest = Policy(capi.PolicyLatest)
+)
+
+// WithPolicy sets the policy of one channel, which this side offers.
+func WithPolicy(channel Channel, policy Policy) Option {
+	return func(o *options) {
+		// A new list each time: an Option may be used for many connections.
+		o.capi.Policies = append(o.capi.Policies[:len(o.capi.Policies):len(o.capi.Policies)],
+			capi.Policy{Channel: uint16(channel), Policy: int32(policy)})
+	}
+}
+
+// WithFiles lets messages carry open files, where the other side agrees too; see
+// [Files]. Level 1 over Unix-domain sockets only.
+func WithFiles() Option {
+	return func(o *options) { o.capi.FDs = true }
+}
+
+// WithCommand sets the program and its arguments, word for word, that Dial starts for
+// the address "spawn:". It means nothing to Listen.
+func WithCommand(words ...string) Option {
+	command := append([]string(nil), words...)
+	return func(o *options) { o.capi.Command, o.capi.HasCommand = command, true }
+}
+
 // WithHandshakeTimeout bounds the whole handshake, however the bytes arrive, and
 // is rounded up to a millisecond. The default, also for 0, is 5 seconds.
 func WithHandshakeTimeout(d time.Duration) Option {

@@ -66,19 +66,22 @@ func warnLeak(logger *slog.Logger, kind string) {
 	}
 }
 
-// Send sends data as one message and returns once the kernel has all of it.
+// Send sends data as one message and returns once the kernel has all of it, or, beside
+// other goroutines, once it is queued behind theirs.
 //
-// When ctx ends before the first byte left, nothing was sent and the connection
-// is intact; when it ends inside the frame, the connection is closed and the error
-// is an *Error whose MaybeSent is set. It fails with ErrInvalidChannel for a
-// channel that was not agreed, ErrPayloadTooLarge above the limit, ErrQueueFull,
-// ErrClosed, and ErrPeerClosed or ErrConnectionLost when the other side is gone.
-func (p *Peer) Send(ctx context.Context, channel Channel, data []byte) error {
-	ms, err := timeoutOf(ctx)
+// On a channel on which the other side has no room for more, it does what the
+// channel's [Policy] says. When ctx ends before the first byte left, nothing was sent
+// and the connection is intact; when it ends inside the frame, the connection is closed
+// and the error is an *Error whose MaybeSent is set. It fails with ErrInvalidChannel for
+// a channel that was not agreed, ErrPayloadTooLarge above the limit, ErrWouldBlock,
+// ErrQueueFull, ErrDraining, ErrClosed, and ErrPeerClosed or ErrConnectionLost when the
+// other side is gone.
+func (p *Peer) Send(ctx context.Context, channel Channel, data []byte, opts ...CallOption) error {
+	op := capi.Op{Kind: capi.Send, Channel: int32(channel), Data: data}
+	ev, err := p.do(ctx, &op, channel, opts)
 	if err != nil {
 		return err
 	}
-	ev := p.loop.Await(ctx, p.loop.Context.Send(p.handle, uint16(channel), data, ms))
 	return p.end(ctx, &ev)
 }
 
@@ -88,8 +91,9 @@ func (p *Peer) Send(ctx context.Context, channel Channel, data []byte) error {
 // After the other side ended and everything received was handed out it gives
 // ErrPeerClosed, or ErrConnectionLost or ErrTruncated when the end was not clean;
 // after this side's Close it gives ErrClosed. A peer that breaks the protocol
-// gives ErrBadMagic, ErrFrameTooLarge, ErrUnknownChannel, ErrUnknownControl,
-// ErrBadControl or ErrControlFlood.
+// gives ErrProtocolError, ErrBadMagic, ErrFrameTooLarge, ErrUnknownChannel,
+// ErrUnknownFrame, ErrUnknownControl, ErrBadControl, ErrCreditExceeded or
+// ErrControlFlood. One that answers no keepalive gives ErrPeerUnresponsive.
 func (p *Peer) Recv(ctx context.Context) (Message, error) {
 	return p.recv(ctx, capi.AnyChannel)
 }
@@ -101,32 +105,63 @@ func (p *Peer) RecvOn(ctx context.Context, channel Channel) (Message, error) {
 }
 
 func (p *Peer) recv(ctx context.Context, channel int32) (Message, error) {
-	ms, err := timeoutOf(ctx)
+	op := capi.Op{Kind: capi.Recv, Channel: channel}
+	ev, err := p.do(ctx, &op, 0, nil)
 	if err != nil {
 		return Message{}, err
 	}
-	ev := p.loop.Await(ctx, p.loop.Context.Recv(p.handle, channel, ms))
 	return p.message(ctx, &ev)
 }
 
-// Request sends data as a call on ChannelCommand and returns the reply. Calls on
-// one connection are answered in order; further calls queue until it is their
-// turn, and ErrQueueFull ends the queue.
+// Request sends data as a call and returns the reply. Any number of goroutines may
+// call at a time, and replies come in any order; calls above what the other side serves
+// at a time (its [WithMaxCalls]) wait until it is their turn, and ErrQueueFull ends the
+// queue.
 //
-// When ctx ends while the call is queued it is just removed. When the call was
-// already sent, the error is an *Error whose MaybeSent is set, and the connection
-// is closed, so that a late reply can never answer the next call; whatever else
-// uses it gets ErrConnectionLost. It fails otherwise as Send and Recv do.
-func (p *Peer) Request(ctx context.Context, data []byte) (Message, error) {
-	ms, err := timeoutOf(ctx)
+// The other side is told the deadline of ctx. When ctx ends, the call is cancelled, the
+// other side is told that too, and the connection goes on; when the call was already
+// sent, the error is an *Error whose MaybeSent is set. Level 0 knows no call ids: there
+// calls are answered one after the other, on ChannelCommand alone, and the end of ctx
+// closes the connection when the call was sent, so that a late reply can never answer
+// the next call.
+//
+// It fails with a [*RemoteError] when the program on the other side failed the call, and
+// with ErrCallAbandoned when it let the call go; otherwise as Send and Recv do.
+func (p *Peer) Request(ctx context.Context, data []byte, opts ...CallOption) (Message, error) {
+	op := capi.Op{Kind: capi.Request, Data: data}
+	ev, err := p.do(ctx, &op, 0, opts)
 	if err != nil {
 		return Message{}, err
 	}
-	ev := p.loop.Await(ctx, p.loop.Context.Request(p.handle, data, ms))
 	return p.message(ctx, &ev)
 }
 
-// Messages iterates over what Recv returns. It ends quietly when either side
+// do starts op with what opts say, and waits for its end.
+func (p *Peer) do(ctx context.Context, op *capi.Op, channel Channel, opts []CallOption) (capi.Event, error) {
+	ms, err := timeoutOf(ctx)
+	if err != nil {
+		return capi.Event{}, err
+	}
+	op.Peer, op.TimeoutMS = p.handle, ms
+	if len(opts) > 0 {
+		o := collectCall(opts)
+		if channel == 0 {
+			op.Channel = int32(o.channel)
+		} else {
+			o.channel = channel
+		}
+		with, done, err := o.with()
+		if err != nil {
+			return capi.Event{}, err
+		}
+		defer done()
+		op.With = with
+	}
+	return p.loop.Do(ctx, op), nil
+}
+
+// Messages iterates over what Recv returns; Serve is the easier way to answer requests,
+// RecvBatch the faster one to receive much. It ends quietly when either side
 // closes; any other error, the context's included, is yielded once as the last
 // element.
 func (p *Peer) Messages(ctx context.Context) iter.Seq2[Message, error] {
@@ -150,23 +185,22 @@ func ended(err error) bool {
 
 // Ping returns the time of one round trip to the other side.
 func (p *Peer) Ping(ctx context.Context) (time.Duration, error) {
-	ms, err := timeoutOf(ctx)
+	ev, err := p.do(ctx, &capi.Op{Kind: capi.Ping}, 0, nil)
 	if err != nil {
 		return 0, err
 	}
-	ev := p.loop.Await(ctx, p.loop.Context.Ping(p.handle, ms))
 	return ev.RTT, p.end(ctx, &ev)
 }
 
-// Drain ends the connection in agreement with the other side: no new sends, calls
-// in flight finish, then it is closed. Messages already received stay readable
-// until Close. When ctx ends first the connection is closed all the same.
+// Drain ends the connection in agreement with the other side: neither starts anything
+// new, which gives ErrDraining there, calls in flight are answered, then it is closed.
+// Messages already received stay readable until Close. When ctx ends first the
+// connection is closed all the same.
 func (p *Peer) Drain(ctx context.Context) error {
-	ms, err := timeoutOf(ctx)
+	ev, err := p.do(ctx, &capi.Op{Kind: capi.Drain}, 0, nil)
 	if err != nil {
 		return err
 	}
-	ev := p.loop.Await(ctx, p.loop.Context.Drain(p.handle, ms))
 	return p.end(ctx, &ev)
 }
 
@@ -181,6 +215,17 @@ func (p *Peer) Stats() (Stats, error) {
 		return Stats{}, errorOf(failure)
 	}
 	return statsOf(raw), nil
+}
+
+// StatsOn returns the counters of one channel. It fails with ErrInvalidChannel when the
+// channel was not agreed.
+func (p *Peer) StatsOn(channel Channel) (ChannelStats, error) {
+	raw, failure := p.handle.StatsOn(uint16(channel))
+	runtime.KeepAlive(p)
+	if failure != nil {
+		return ChannelStats{}, errorOf(failure)
+	}
+	return channelStatsOf(raw), nil
 }
 
 // Close ends the connection at once and wakes every waiter with ErrClosed. It is
@@ -200,6 +245,16 @@ func closeError(failure *capi.Failure) error {
 	return errorOf(failure)
 }
 
+// received takes over a message that nobody serves: a request that is forgotten is
+// abandoned by the garbage collector.
+func (p *Peer) received(r *capi.Received) Message {
+	m := newMessage(p, r, context.Background())
+	if m.call != nil {
+		m.call.keep()
+	}
+	return m
+}
+
 // end keeps p alive to here: a Peer collected while its operation waits would be
 // closed under it.
 func (p *Peer) end(ctx context.Context, ev *capi.Event) error {
@@ -211,5 +266,5 @@ func (p *Peer) message(ctx context.Context, ev *capi.Event) (Message, error) {
 	if err := p.end(ctx, ev); err != nil {
 		return Message{}, err
 	}
-	return Message{Channel: Channel(ev.Channel), Data: ev.Data, peer: p}, nil
+	return p.received(&ev.Received), nil
 }

@@ -33,6 +33,9 @@ func failureOf(ctx context.Context, ev *capi.Event) error {
 	if ev.Status == 0 {
 		return nil
 	}
+	if Code(ev.Status) == CodeRemoteError {
+		return errorOf(ev.Failure) // an answer, however late
+	}
 	if err := ctx.Err(); err != nil {
 		return endedBy(err, ev.Failure)
 	}
@@ -61,5 +64,9 @@ func errorOf(f *capi.Failure) error {
 	if f == nil {
 		return nil
 	}
-	return &Error{Code: Code(f.Status), Msg: f.Message, MaybeSent: f.MaybeSent}
+	err := &Error{Code: Code(f.Status), Msg: f.Message, MaybeSent: f.MaybeSent}
+	if err.Code == CodeRemoteError {
+		return &RemoteError{Code: f.RemoteStatus, Data: f.RemoteData, err: err}
+	}
+	return err
 }

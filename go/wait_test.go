@@ -1,7 +1,6 @@
 package hostlane_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -118,8 +117,8 @@ func TestCancelledRecvLosesNothing(t *testing.T) {
 	t.Logf("%d of 500 waits were cancelled", cancelled)
 }
 
-func TestCancelledQueuedRequestKeepsTheConnection(t *testing.T) {
-	client, server := pair(t)
+func TestCancelledQueuedRequestKeepsTheLevel0Connection(t *testing.T) {
+	client, server := pair(t, hostlane.WithLevel(hostlane.LevelZero))
 	first := make(chan error, 1)
 	go func() { _, err := client.Request(testCtx(t), []byte("first")); first <- err }()
 	m, err := server.Recv(testCtx(t)) // the first call is on the wire
@@ -137,8 +136,8 @@ func TestCancelledQueuedRequestKeepsTheConnection(t *testing.T) {
 	must(t, <-first)
 }
 
-func TestCancelledSentRequestClosesTheConnection(t *testing.T) {
-	client, server := pair(t)
+func TestCancelledSentRequestClosesTheLevel0Connection(t *testing.T) {
+	client, server := pair(t, hostlane.WithLevel(hostlane.LevelZero))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { _, err := client.Request(ctx, []byte("?")); done <- err }()
@@ -260,7 +259,7 @@ func isOneOf(err error, codes ...hostlane.Code) bool {
 }
 
 func TestWaitingGoroutinesCostNoThreads(t *testing.T) {
-	const total, limit = 1000, 20
+	const total, limit = 1000, 11
 	before := waiting()
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -296,20 +295,7 @@ func TestWaitingGoroutinesCostNoThreads(t *testing.T) {
 	all.Wait()
 }
 
-func threads(t testing.TB) int {
-	t.Helper()
-	status, err := os.Open("/proc/self/status")
-	must(t, err)
-	defer status.Close()
-	for lines := bufio.NewScanner(status); lines.Scan(); {
-		var n int
-		if _, err := fmt.Sscanf(lines.Text(), "Threads: %d", &n); err == nil {
-			return n
-		}
-	}
-	t.Fatal("no thread count in /proc/self/status")
-	return 0
-}
+func threads(t testing.TB) int { return status(t, "Threads: %d") }
 
 func TestForgottenPeerIsClosedAndLogged(t *testing.T) {
 	var log safeBuffer

@@ -4,6 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::api::info::{Credentials, Info};
 use crate::api::options::{Common, Spin};
 use crate::api::payload::Payload;
@@ -259,7 +261,7 @@ impl Lane {
             }
         }
         // What is staged has no operation of its own.
-        self.run_with(&mut wait, |conn, op| conn.flush(op)).map(drop)
+        self.run_with(&mut wait, |conn, op| conn.flush(op, None)).map(drop)
     }
 
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
@@ -362,6 +364,22 @@ impl Lane {
         Ok(state.submitted(op, step))
     }
 
+    /// Sends many messages under one id of the context's.
+    pub(crate) fn submit_batch<'p>(
+        &self,
+        hub: &Arc<Hub>,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Result<Step> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        state.seated()?.check(hub)?;
+        let step = state.send_all(op, channel, payloads, deadline);
+        Ok(state.submitted(op, step))
+    }
+
     /// The socket is ready, or time has come. Says whether there may be more to do at once.
     pub(crate) fn pump(&self, alarm: bool) -> bool {
         let mut state = lock_telling(&self.state);
@@ -440,6 +458,47 @@ impl State {
         }
     }
 
+    /// Stages what fits and queues what has to wait; the last one tells the end of all.
+    fn send_all<'p>(
+        &mut self,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Step {
+        match self.send_each(op, channel, payloads, deadline) {
+            Err(error) => Some(Err(error)),
+            Ok(()) if self.conn.is_pending(op) => None,
+            Ok(()) => {
+                self.write();
+                self.conn.flush(op, deadline)
+            }
+        }
+    }
+
+    fn send_each<'p>(
+        &mut self,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let mut payloads = payloads.peekable();
+        let mut queues = false;
+        while let Some(payload) = payloads.next() {
+            if !queues && !self.conn.send_short(channel, payload)? {
+                // A full write: it makes room, if the carrier takes it.
+                self.write();
+                queues = !self.conn.send_short(channel, payload)?;
+            }
+            if queues {
+                let last = payloads.peek().is_none().then_some(op);
+                self.conn.send_part(channel, Bytes::copy_from_slice(payload), last, deadline)?;
+            }
+        }
+        Ok(())
+    }
+
     /// After a blocking caller started an operation: its result, or its id if it has to be waited for.
     fn started(&mut self, op: OpId, step: Step) -> Result<Result<Outcome>, OpId> {
         if step.is_none()
@@ -464,10 +523,14 @@ impl State {
 
     /// Writes what is queued, and settles.
     fn move_on(&mut self) {
+        self.write();
+        self.settle();
+    }
+
+    fn write(&mut self) {
         if let Some(carrier) = &self.carrier {
             carry::flush(&mut self.conn, carrier);
         }
-        self.settle();
     }
 
     /// Hands finished operations over, sees to it that somebody attends to the socket, and lets it go

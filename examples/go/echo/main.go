@@ -41,25 +41,13 @@ func run(addr string) error {
 
 // README-begin
 func serve(ctx context.Context, listener *hostlane.Listener) error {
-	for {
-		peer, err := listener.Accept(ctx)
-		if err != nil {
-			return err
-		}
-		go echo(peer)
-	}
-}
-
-func echo(peer *hostlane.Peer) {
-	defer peer.Close()
-	for m, err := range peer.Messages(context.Background()) {
-		if err == nil {
-			err = m.Reply(context.Background(), m.Data)
-		}
-		if err != nil {
+	return listener.Serve(ctx, func(ctx context.Context, m hostlane.Message) {
+		err := m.Reply(ctx, m.Data)
+		if err != nil && ctx.Err() == nil {
 			log.Print(err)
 		}
-	}
+		m.Release()
+	})
 }
 
 // README-end

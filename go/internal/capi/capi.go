@@ -2,8 +2,9 @@
 // of the module that imports "C".
 //
 // Every function makes one or two short calls that never wait: waiting is the
-// business of package loop. C memory never leaves the package, Go memory is only
-// lent for the length of a call.
+// business of package loop. C memory never leaves the package, except for the
+// requests that are still to be answered; Go memory is only lent for the length of
+// a call.
 package capi
 
 /*
@@ -13,6 +14,12 @@ package capi
 #cgo noescape hostlane_error_free
 #cgo nocallback hostlane_error_free
 #include "hostlane.h"
+
+// NULL for no bytes: the address of an empty array may be one that Go faults at.
+static const void *hostlane_go_error_data(const hostlane_error_t *error, size_t *len) {
+	const void *data = hostlane_error_data(error, len);
+	return *len == 0 ? NULL : data;
+}
 */
 import "C"
 
@@ -29,6 +36,10 @@ type Failure struct {
 	Status    int32
 	Message   string
 	MaybeSent bool
+	// RemoteStatus and RemoteData are what the program on the other side failed a
+	// call with.
+	RemoteStatus uint32
+	RemoteData   []byte
 }
 
 // CheckVersion compares the library that was linked with the header this package
@@ -65,11 +76,17 @@ func describe(status C.hostlane_status_t, cerr *C.hostlane_error_t) *Failure {
 	var text *C.char
 	var size C.size_t
 	C.hostlane_error_message(cerr, &text, &size)
-	return &Failure{
+	f := &Failure{
 		Status:    int32(status),
 		Message:   C.GoStringN(text, C.int(size)),
 		MaybeSent: C.hostlane_error_sent(cerr) == C.HOSTLANE_SENT_MAYBE,
 	}
+	if status == C.HOSTLANE_E_REMOTE_ERROR {
+		f.RemoteStatus = uint32(C.hostlane_error_remote_status(cerr))
+		data := C.hostlane_go_error_data(cerr, &size)
+		f.RemoteData = append([]byte{}, unsafe.Slice((*byte)(data), int(size))...)
+	}
+	return f
 }
 
 // lend gives C the bytes for the length of one call.

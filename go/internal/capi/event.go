@@ -1,16 +1,19 @@
 package capi
 
-// #include "hostlane.h"
+/*
+#cgo noescape hostlane_events_free
+#cgo nocallback hostlane_events_free
+#include "hostlane.h"
+*/
 import "C"
 
 import (
-	"bytes"
 	"time"
 	"unsafe"
 )
 
-// Batch is the most events that one Process hands out.
-const Batch = 64
+// BatchSize is the most events that one Process hands out.
+const BatchSize = 64
 
 // Event is an operation that is pending or has finished, in Go memory.
 type Event struct {
@@ -21,17 +24,44 @@ type Event struct {
 	Failure *Failure
 	// Peer is the new connection of Connect and Accept.
 	Peer Peer
-	// Channel and Data are the message of Recv and Request. Data is never nil there.
-	Channel uint16
-	Data    []byte
+	// Received is the message of Recv, Request and StreamRecv.
+	Received
 	// RTT is the answer of Ping.
 	RTT time.Duration
+	// Ended tells that StreamRecv found the end of the stream; Data is nil then if
+	// there is no reply.
+	Ended bool
 
 	pending bool
 }
 
 // Pending reports whether the operation goes on and completes through Process.
 func (e *Event) Pending() bool { return e.pending }
+
+// PendingEvent is the event of an operation that is known to be pending.
+func PendingEvent(op uint64) Event { return Event{Op: op, pending: true} }
+
+// Received is a message that arrived.
+type Received struct {
+	Channel uint16
+	// Data is never nil in a message.
+	Data []byte
+	// Message is set for a request, whose answer needs it.
+	Message Message
+	CallID  uint64
+	// TimeoutMS is how long the caller of a request still waits, or Forever.
+	TimeoutMS int64
+	Stream    bool
+	Details   *Details
+	// Lease is that of a large payload.
+	Lease *Lease
+}
+
+// Details are what few messages have.
+type Details struct {
+	Key, Trace []byte
+	FDs        []int32
+}
 
 // slot is the room for one event that C writes. It is typed without pointers on
 // purpose: the payload of an empty message may be a small, dangling address, which
@@ -41,45 +71,86 @@ type slot [C.sizeof_hostlane_event_t / 8]uint64
 
 func (s *slot) raw() *C.hostlane_event_t { return (*C.hostlane_event_t)(unsafe.Pointer(s)) }
 
+func (s *slot) words() *C.uint64_t { return (*C.uint64_t)(unsafe.Pointer(s)) }
+
 // started gives the event of an operation that was just started: pending, or
-// finished at once, in which case its C memory is freed here.
-func started(status C.hostlane_status_t, raw *C.hostlane_event_t, cerr **C.hostlane_error_t) Event {
+// finished at once, in which case its C memory is freed here. A payload without an
+// address is in room.
+func started(status C.hostlane_status_t, raw *C.hostlane_event_t, room []byte, cerr **C.hostlane_error_t) Event {
 	forceGC()
 	if status != C.HOSTLANE_OK {
 		return Event{Status: int32(status), Failure: failure(status, cerr)}
 	}
-	if raw.kind == C.HOSTLANE_EVENT_PENDING {
-		return Event{Op: uint64(raw.op), pending: true}
+	return taken(raw, room)
+}
+
+// taken copies an event out of C memory and frees what it does not keep.
+func taken(raw *C.hostlane_event_t, room []byte) Event {
+	ev := Event{
+		Op:      uint64(raw.op),
+		Status:  int32(raw.status),
+		Peer:    Peer{raw.peer},
+		RTT:     time.Duration(raw.rtt_ns),
+		pending: raw.kind == C.HOSTLANE_EVENT_PENDING,
 	}
-	ev := eventOf(raw)
+	switch raw.kind {
+	case C.HOSTLANE_EVENT_FAILED:
+		ev.Failure = describe(raw.status, raw.error)
+	case C.HOSTLANE_EVENT_MESSAGE, C.HOSTLANE_EVENT_REPLY:
+		ev.Received = received(raw, room)
+	case C.HOSTLANE_EVENT_ITEM:
+		ev.Data, ev.Lease = copied(raw, room)
+	case C.HOSTLANE_EVENT_STREAM_END:
+		ev.Ended = true
+		if hasAddress(raw) || raw.len != 0 {
+			ev.Data, ev.Lease = copied(raw, room)
+		}
+	}
 	if raw.message != nil || raw.error != nil {
 		C.hostlane_events_free(raw, 1)
 	}
 	return ev
 }
 
-// eventOf copies a finished event out of C memory.
-func eventOf(raw *C.hostlane_event_t) Event {
-	ev := Event{
-		Op:      uint64(raw.op),
-		Status:  int32(raw.status),
-		Peer:    Peer{raw.peer},
-		Channel: uint16(raw.channel),
-		RTT:     time.Duration(raw.rtt_ns),
+// received takes over the message of a request.
+func received(raw *C.hostlane_event_t, room []byte) Received {
+	r := Received{
+		Channel:   uint16(raw.channel),
+		CallID:    uint64(raw.call_id),
+		TimeoutMS: int64(raw.timeout_ms),
 	}
-	if raw.error != nil {
-		ev.Failure = describe(raw.status, raw.error)
+	r.Data, r.Lease = copied(raw, room)
+	if raw.flags != 0 {
+		r.keep(raw.message, raw.flags)
+		if r.Message.raw != nil {
+			raw.message = nil
+		}
 	}
-	if raw.message != nil {
-		ev.Data = copied(raw)
-	}
-	return ev
+	return r
 }
 
-// copied looks at the payload pointer only when there is something behind it; see slot.
-func copied(raw *C.hostlane_event_t) []byte {
-	if raw.len == 0 {
-		return []byte{}
+// keep fills in what a message with flags has.
+func (r *Received) keep(message *C.hostlane_message_t, flags C.uint32_t) {
+	r.Stream = flags&C.HOSTLANE_MESSAGE_STREAM != 0
+	if flags&^(C.HOSTLANE_MESSAGE_REQUEST|C.HOSTLANE_MESSAGE_STREAM) != 0 {
+		r.Details = details(message)
 	}
-	return bytes.Clone(unsafe.Slice((*byte)(raw.data), int(raw.len)))
+	if flags&C.HOSTLANE_MESSAGE_REQUEST != 0 {
+		r.Message = Message{message}
+	}
+}
+
+// hasAddress looks at the payload pointer as a number; see slot.
+func hasAddress(raw *C.hostlane_event_t) bool { return *(*uintptr)(unsafe.Pointer(&raw.data)) != 0 }
+
+// copied looks at the payload pointer only when there is something behind it; see slot.
+func copied(raw *C.hostlane_event_t, room []byte) ([]byte, *Lease) {
+	switch n := int(raw.len); {
+	case n == 0:
+		return []byte{}, nil
+	case !hasAddress(raw):
+		return clone(room[:n])
+	default:
+		return clone(unsafe.Slice((*byte)(raw.data), n))
+	}
 }

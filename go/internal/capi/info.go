@@ -81,7 +81,9 @@ func depth(raw C.hostlane_depth_t) Depth {
 type Stats struct {
 	MessagesSent, BytesSent         uint64
 	MessagesReceived, BytesReceived uint64
-	Calls                           uint64
+	Calls, OpenCalls                uint64
+	CallsServed, OpenServed         uint64
+	CallsCancelled, Late            uint64
 	PendingOperations               uint64
 	ReceiveQueue, SendQueue         Depth
 }
@@ -96,10 +98,38 @@ func (p Peer) Stats() (Stats, *Failure) {
 	return Stats{
 		MessagesSent: uint64(raw.messages_sent), BytesSent: uint64(raw.bytes_sent),
 		MessagesReceived: uint64(raw.messages_received), BytesReceived: uint64(raw.bytes_received),
-		Calls:             uint64(raw.calls),
+		Calls: uint64(raw.calls), OpenCalls: uint64(raw.open_calls),
+		CallsServed: uint64(raw.calls_served), OpenServed: uint64(raw.open_served),
+		CallsCancelled: uint64(raw.calls_cancelled), Late: uint64(raw.late),
 		PendingOperations: uint64(raw.pending_operations),
 		ReceiveQueue:      depth(raw.receive_queue),
 		SendQueue:         depth(raw.send_queue),
+	}, nil
+}
+
+// ChannelStats are the counters of one channel.
+type ChannelStats struct {
+	MessagesSent, BytesSent         uint64
+	MessagesReceived, BytesReceived uint64
+	ReceiveQueue, SendQueue         Depth
+	SendCredit                      uint64
+	Dropped, DroppedByPeer          uint64
+}
+
+// StatsOn reads the counters of one channel.
+func (p Peer) StatsOn(channel uint16) (ChannelStats, *Failure) {
+	var raw C.hostlane_channel_stats_t
+	var cerr *C.hostlane_error_t
+	if f := failure(C.hostlane_stats_on(p.id, C.uint16_t(channel), &raw, &cerr), &cerr); f != nil {
+		return ChannelStats{}, f
+	}
+	return ChannelStats{
+		MessagesSent: uint64(raw.messages_sent), BytesSent: uint64(raw.bytes_sent),
+		MessagesReceived: uint64(raw.messages_received), BytesReceived: uint64(raw.bytes_received),
+		ReceiveQueue: Depth{uint64(raw.queued), uint64(raw.queued_bytes), uint64(raw.queued_bytes_peak)},
+		SendQueue:    Depth{uint64(raw.send_queued), uint64(raw.send_queued_bytes), uint64(raw.send_queued_bytes_peak)},
+		SendCredit:   uint64(raw.send_credit),
+		Dropped:      uint64(raw.dropped), DroppedByPeer: uint64(raw.dropped_by_peer),
 	}, nil
 }
 

@@ -41,15 +41,15 @@ func (l Listener) Refusals() ([]Refusal, *Failure) {
 	var all []Refusal
 	for {
 		var cerr *C.hostlane_error_t
-		var part [Batch]C.hostlane_refusal_t
+		var part [BatchSize]C.hostlane_refusal_t
 		var n C.size_t
-		if f := failure(C.hostlane_listener_refusals(l.id, &part[0], Batch, &n, &cerr), &cerr); f != nil {
+		if f := failure(C.hostlane_listener_refusals(l.id, &part[0], BatchSize, &n, &cerr), &cerr); f != nil {
 			return nil, f
 		}
 		for _, r := range part[:n] {
 			all = append(all, Refusal{int32(r.status), uint32(r.pid), uint32(r.uid), uint32(r.gid)})
 		}
-		if n < Batch {
+		if n < BatchSize {
 			return all, nil
 		}
 	}

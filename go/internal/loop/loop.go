@@ -9,6 +9,8 @@
 // over would cost half as much again. While nobody leads, a guard watches the
 // descriptor, so that nothing ever depends on somebody waiting.
 //
+// What goroutines start at the same time goes into C in one call; see outgoing.
+//
 // No C call ever blocks, so a waiting goroutine costs no operating-system thread.
 package loop
 
@@ -24,13 +26,23 @@ type Loop struct {
 	// Context starts the operations that Await waits for.
 	Context capi.Context
 
-	leader watch // parked on by the leader
-	guard  watch // parked on by the guard, armed while nobody leads
-	batch  batch // used by the leader
+	fd    int   // of the context
+	seat  *seat // parked on by the leader
+	guard guard // parked on by the guard, armed while nobody leads
+	out   outgoing
+	batch batch // used by whoever drains
 
 	mu sync.Mutex
-	// leading tells that a goroutine drains the context, or parks to do so.
+	// leading tells that a goroutine drains the context, or parks to do so; chief is its
+	// waiter, nil for the guard.
 	leading bool
+	chief   *waiter
+	// guarded tells that the guard is armed.
+	guarded bool
+	// ends is Done of the context that cancels the chief's operation, and unwatch ends
+	// that. It stays from one leader to the next, who often has the same context.
+	ends    <-chan struct{}
+	unwatch func() bool
 	// waiting holds who waits for which pending operation.
 	waiting map[uint64]*waiter
 	// early holds results that came in between the start of an operation and the
@@ -40,17 +52,43 @@ type Loop struct {
 	broken *capi.Failure
 }
 
+// waiter gets the result of one operation: in event, told by done, or by call.
 type waiter struct {
 	event capi.Event
 	done  chan struct{} // one slot, so that handing over never blocks the leader
+	call  func(capi.Event)
+
+	// start is what the outgoing queue has to start; id is its number once it is
+	// pending, and given tells that it is to be cancelled then. Both belong to Loop.mu.
+	start capi.Op
+	id    uint64
+	given bool
 }
 
 var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
 
-// batch is the leader's memory between the C call and the hand-over.
+func (w *waiter) recycle() {
+	*w = waiter{done: w.done}
+	waiters.Put(w)
+}
+
+// batch is the memory between the C call and the hand-over.
 type batch struct {
-	events [capi.Batch]capi.Event
-	owners [capi.Batch]*waiter
+	events [capi.BatchSize]capi.Event
+	owners [capi.BatchSize]*waiter
+}
+
+// Do starts op and waits for its result, as Await does.
+func (l *Loop) Do(ctx context.Context, op *capi.Op) capi.Event {
+	if !combinable(op) {
+		return l.Await(ctx, l.Context.Start(op))
+	}
+	w := waiters.Get().(*waiter)
+	w.start = *op
+	if l.submit(w) {
+		l.lead(ctx, w)
+	}
+	return l.follow(ctx, w)
 }
 
 // Await returns the finished form of ev, which was just started with ctx. When ctx
@@ -61,114 +99,210 @@ func (l *Loop) Await(ctx context.Context, ev capi.Event) capi.Event {
 	if !ev.Pending() {
 		return ev
 	}
-	op := ev.Op
 	w := waiters.Get().(*waiter)
-	result, finished, leader := l.enlist(op, w)
+	l.mu.Lock()
+	l.enlist(ev.Op, w)
+	l.mu.Unlock()
+	l.lead(ctx, w)
+	return l.follow(ctx, w)
+}
+
+// Notify has call called when the pending operation op finishes, however it does;
+// from any goroutine, which it must not keep waiting.
+func (l *Loop) Notify(op uint64, call func(capi.Event)) {
+	w := &waiter{call: call}
+	l.mu.Lock()
+	l.enlist(op, w)
+	finished := w.id == 0
+	l.mu.Unlock()
 	if finished {
-		waiters.Put(w)
-		return result
+		call(w.event)
 	}
-	if leader {
-		l.leadFor(ctx, op)
+}
+
+// Denotify undoes Notify, if the call has not been made and will not be. The
+// operation is to be awaited by somebody else then.
+func (l *Loop) Denotify(op uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.waiting[op]; w == nil || w.call == nil {
+		return false
 	}
-	l.follow(ctx, op, w)
-	result = w.event
-	w.event = capi.Event{}
-	waiters.Put(w)
-	return result
+	delete(l.waiting, op)
+	return true
 }
 
 // follow waits for the result that another goroutine hands over, or that the caller
 // handed to itself as the leader.
-func (l *Loop) follow(ctx context.Context, op uint64, w *waiter) {
+func (l *Loop) follow(ctx context.Context, w *waiter) capi.Event {
 	select {
-	case <-w.done:
-		return
-	default: // a leader's own result spares it the costlier choice below
+	case <-w.done: // a leader's own result spares it the costlier choice below
+	default:
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			// An operation that has just finished is unknown to the core; its result
+			// is on the way and wins.
+			l.giveUp(w)
+			<-w.done
+		}
 	}
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		// An operation that has just finished is unknown to the core; its result is
-		// on the way and wins.
-		l.Context.Cancel(op)
-		<-w.done
+	event := w.event
+	w.recycle()
+	return event
+}
+
+// giveUp cancels what w waits for, as soon as it has been started.
+func (l *Loop) giveUp(w *waiter) {
+	l.mu.Lock()
+	id := w.id
+	w.given = true
+	l.mu.Unlock()
+	if id != 0 {
+		l.Context.Cancel(id)
 	}
 }
 
-// enlist makes w wait for op, unless its result is here already, and makes the
-// caller the leader if there is none.
-func (l *Loop) enlist(op uint64, w *waiter) (result capi.Event, finished, leader bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// enlist makes w wait for op, or gives it the result that is here already. Call it
+// with the lock held.
+func (l *Loop) enlist(op uint64, w *waiter) {
 	if result, ok := l.early[op]; ok {
 		delete(l.early, op)
-		return result, true, false
+		w.finish(result)
+		return
 	}
 	if l.broken != nil {
-		return capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken}, true, false
+		w.finish(capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken})
+		return
 	}
+	w.id = op
 	l.waiting[op] = w
-	return capi.Event{}, false, l.claim()
 }
 
-// claim makes the caller the leader if there is none. Call it with the lock held.
-func (l *Loop) claim() bool {
-	if l.leading || l.broken != nil {
+// finish gives w its result. One that is to be called is called by the caller.
+func (w *waiter) finish(event capi.Event) {
+	w.event = event
+	if w.call == nil {
+		w.done <- struct{}{}
+	}
+}
+
+// watch makes sure that somebody watches the descriptor. Call it with the lock held.
+func (l *Loop) watch() {
+	if l.leading || l.guarded || l.broken != nil {
+		return
+	}
+	l.guarded = true
+	if err := l.guard.arm(); err != nil {
+		l.breakDown(capi.OSFailure("arm the guard", err))
+	}
+}
+
+// lead makes the owner of w the leader, if w still waits and there is none, until
+// something was handed out, to it or to another: that one is running now and the most
+// likely to wait again, so it should lead.
+func (l *Loop) lead(ctx context.Context, w *waiter) {
+	for l.claim(ctx, w) {
+		served := l.leadOnce()
+		if l.resign(); served {
+			return
+		}
+	}
+}
+
+// claim makes the owner of w the leader.
+func (l *Loop) claim(ctx context.Context, w *waiter) bool {
+	l.mu.Lock()
+	// Only what is in the map has neither finished nor is still to be started.
+	if l.leading || l.broken != nil || w.id == 0 || l.waiting[w.id] != w {
+		l.mu.Unlock()
 		return false
 	}
-	if err := l.guard.disarm(); err != nil {
-		l.breakDown(capi.OSFailure("disarm the guard", err))
-		return false
+	l.leading, l.chief = true, w
+	known := l.follows(ctx)
+	l.mu.Unlock()
+	if known && ctx.Err() != nil {
+		l.giveUp(w) // what was to do so may have been here before
 	}
-	l.leading = true
 	return true
+}
+
+// follows makes the end of ctx cancel the operation of the chief, who is parked and
+// cannot look at it: cancelling finishes the operation, which wakes the chief. It tells
+// whether that was so before. Call it with the lock held.
+func (l *Loop) follows(ctx context.Context) (known bool) {
+	done := ctx.Done()
+	if done == l.ends {
+		return true
+	}
+	if l.unwatch != nil {
+		l.unwatch()
+	}
+	l.ends, l.unwatch = done, nil
+	if done != nil {
+		l.unwatch = context.AfterFunc(ctx, func() { l.ended(done) })
+	}
+	return false
+}
+
+func (l *Loop) ended(done <-chan struct{}) {
+	l.mu.Lock()
+	var op uint64
+	if l.chief != nil && l.ends == done {
+		op = l.chief.id
+	}
+	l.mu.Unlock()
+	if op != 0 {
+		l.Context.Cancel(op)
+	}
+}
+
+// leadOnce parks, drains, and tells whether somebody was served.
+func (l *Loop) leadOnce() bool {
+	if err := l.seat.park(); err != nil {
+		return l.fail(capi.OSFailure("wait for the context", err)) > 0
+	}
+	return l.drain() > 0
+}
+
+// sendAway sends the guard away, and tells whether there is something to do already.
+func (l *Loop) sendAway() bool {
+	l.mu.Lock()
+	if l.guarded {
+		l.guarded = false
+		if err := l.guard.disarm(); err != nil {
+			l.breakDown(capi.OSFailure("disarm the guard", err))
+		}
+	}
+	l.mu.Unlock()
+	return readable(l.fd)
 }
 
 // resign makes room for the next leader; until there is one the guard watches.
 func (l *Loop) resign() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leading = false
-	if err := l.guard.arm(); err != nil {
-		l.breakDown(capi.OSFailure("arm the guard", err))
-	}
+	l.leading, l.chief = false, nil
+	l.watch()
 }
 
-// leadFor leads until something was handed out, to the waiter of op or to another:
-// that one is running now and the most likely to wait again, so it should lead. A
-// parked leader cannot look at ctx; cancelling op finishes it, which wakes it.
-func (l *Loop) leadFor(ctx context.Context, op uint64) {
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, func() { l.Context.Cancel(op) })()
-	}
-	woken := false
-	err := l.leader.conn.Read(func(uintptr) bool {
-		for woken || l.leader.ready() {
-			if l.drain() > 0 {
-				return true
-			}
-			woken = false
-		}
-		woken = true // by the time of the next call
-		return false
-	})
-	if err != nil {
-		l.fail(capi.OSFailure("wait for the context", err))
-	}
-	l.resign()
-}
-
-// standBy is the goroutine of the guard: it drains what comes while nobody leads.
+// standBy is the goroutine of the guard: it drains what comes while nobody leads. It
+// never leaves Read, which would miss a change before the next.
 func (l *Loop) standBy() {
 	err := l.guard.conn.Read(func(uintptr) bool {
+		l.guard.forget()
 		l.mu.Lock()
-		l.guard.ready() // what it tells may be over: a leader may have come
-		leader := l.claim()
+		leads := !l.leading && l.broken == nil // what it was told may be over
+		if leads {
+			l.leading, l.guarded = true, false
+		}
 		l.mu.Unlock()
-		if leader {
+		if leads {
 			l.drain()
-			l.resign()
+			l.mu.Lock()
+			l.leading = false
+			l.watch()
+			l.mu.Unlock()
 		}
 		return false
 	})
@@ -176,7 +310,7 @@ func (l *Loop) standBy() {
 }
 
 // drain hands out everything the context has and returns how many goroutines it
-// woke. Only the leader calls it.
+// woke. Only who leads calls it.
 func (l *Loop) drain() (woken int) {
 	for {
 		n, more, failure := l.Context.Process(l.batch.events[:])
@@ -185,14 +319,21 @@ func (l *Loop) drain() (woken int) {
 		}
 		events, owners := l.batch.events[:n], l.batch.owners[:n]
 		l.assign(events, owners)
-		for _, w := range owners {
-			if w != nil {
+		for i, w := range owners {
+			switch {
+			case w == nil:
+			case w.call != nil:
+				w.call(events[i])
+			default:
 				w.done <- struct{}{}
 				woken++
 			}
 		}
 		clear(events)
 		clear(owners)
+		if woken > 1 {
+			l.ExpectMany()
+		}
 		if !more {
 			return woken
 		}
@@ -203,14 +344,17 @@ func (l *Loop) drain() (woken int) {
 func (l *Loop) assign(events []capi.Event, owners []*waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, ev := range events {
+	for i := range events {
+		ev := &events[i]
 		w := l.waiting[ev.Op]
 		if w == nil {
-			l.early[ev.Op] = ev
+			l.early[ev.Op] = *ev
 			continue
 		}
 		delete(l.waiting, ev.Op)
-		w.event = ev
+		if w.call == nil {
+			w.event = *ev
+		}
 		owners[i] = w
 	}
 }
@@ -227,9 +371,12 @@ func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
 	l.broken = failure
 	for op, w := range l.waiting {
 		delete(l.waiting, op)
-		w.event = capi.Event{Op: op, Status: failure.Status, Failure: failure}
-		w.done <- struct{}{}
+		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})
+		if w.call != nil {
+			go w.call(w.event)
+		}
 		woken++
 	}
+	l.seat.wake() // whatever is wrong with it; the leader has its result
 	return woken
 }

@@ -40,21 +40,27 @@ func Shared() (*Loop, *capi.Failure) {
 }
 
 func newLoop(c capi.Context, fd int) (*Loop, error) {
-	leader, err := newLeaderWatch(fd)
+	s, err := newSeat(fd)
 	if err != nil {
 		return nil, err
 	}
-	guard, err := newGuardWatch(fd)
+	g, err := newGuard(fd)
 	if err != nil {
-		return nil, err // the leader's watch is closed when it is collected
+		s.file.Close()
+		return nil, err
 	}
 	l := &Loop{
 		Context: c,
-		leader:  leader,
-		guard:   guard,
+		fd:      fd,
+		seat:    s,
+		guard:   g,
 		waiting: make(map[uint64]*waiter),
 		early:   make(map[uint64]capi.Event),
 	}
+	s.before = l.sendAway
+	l.mu.Lock()
+	l.watch()
+	l.mu.Unlock()
 	go l.standBy()
 	return l, nil
 }

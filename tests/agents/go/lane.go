@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ func bench(addr string, size int, span time.Duration) error {
 		if err == nil && len(reply.Data) != size {
 			err = fmt.Errorf("sent %d bytes, received %d", size, len(reply.Data))
 		}
+		reply.Release()
 		return err
 	})
 }
@@ -60,6 +62,69 @@ func stream(addr string, size int, span time.Duration) error {
 		return err
 	}
 	return account(sent, size, time.Since(start), reply.Data)
+}
+
+// batchMost is how many messages go into one call of SendBatch and RecvBatch.
+const batchMost = 256
+
+// batch is stream by SendBatch.
+func batch(addr string, size int, span time.Duration) error {
+	ctx, peer, done, err := dial(addr, span)
+	if err != nil {
+		return err
+	}
+	defer done()
+	payloads := slices.Repeat([][]byte{bytes.Repeat([]byte{'x'}, size)}, batchMost)
+	sent := 0
+	start := time.Now()
+	for time.Since(start) < span {
+		n, err := peer.SendBatch(ctx, hostlane.ChannelData, payloads)
+		sent += n
+		if err != nil {
+			return err
+		}
+	}
+	reply, err := peer.Request(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return account(sent, size, time.Since(start), reply.Data)
+}
+
+// flight makes calls from many goroutines at a time.
+func flight(addr string, size int, span time.Duration) error {
+	ctx, peer, done, err := dial(addr, span)
+	if err != nil {
+		return err
+	}
+	defer done()
+	const callers = 64
+	payload := bytes.Repeat([]byte{'x'}, size)
+	counts := make(chan int, callers)
+	failed := make(chan error, callers)
+	start := time.Now()
+	for range callers {
+		go func() {
+			n := 0
+			for ; time.Since(start) < span; n++ {
+				if _, err := peer.Request(ctx, payload); err != nil {
+					failed <- err
+					break
+				}
+			}
+			counts <- n
+		}()
+	}
+	total := 0
+	for range callers {
+		total += <-counts
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return report(throughput{total, time.Since(start).Seconds(), total * size})
+	}
 }
 
 // account reports a stream after checking the sink's count.
@@ -98,13 +163,19 @@ func sink(addr string) error {
 func count(ctx context.Context, peer *hostlane.Peer) {
 	defer peer.Close()
 	counted := 0
-	for m, err := range peer.Messages(ctx) {
-		if err == nil && m.Channel == hostlane.ChannelCommand {
-			err = m.Reply(ctx, strconv.AppendInt(nil, int64(counted), 10))
-		} else if err == nil {
-			counted++
+	for {
+		messages, err := peer.RecvBatch(ctx, 4*batchMost)
+		for _, m := range messages {
+			if m.Channel != hostlane.ChannelCommand {
+				counted++
+			} else if err = m.Reply(ctx, strconv.AppendInt(nil, int64(counted), 10)); err != nil {
+				break
+			}
 		}
-		if err != nil && ctx.Err() == nil {
+		if errors.Is(err, hostlane.ErrPeerClosed) || ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "agent:", err)
 			return
 		}

@@ -3,6 +3,8 @@
 //	agent files  ADDR                 stdin: paths; echoes every file through ADDR
 //	agent bench  ADDR SIZE SECONDS    request and reply, one at a time
 //	agent stream ADDR SIZE SECONDS    one-way messages to a sink
+//	agent batch  ADDR SIZE SECONDS    the same, many with one call
+//	agent flight ADDR SIZE SECONDS    request and reply, 64 at a time
 //	agent sink   ADDR                 counts messages, tells the count on request
 //
 // raw-echo, raw-bench, raw-sink and raw-stream do the same over a bare net.UnixConn:
@@ -58,6 +60,10 @@ func run(args []string) error {
 		return bench(addr, size, span)
 	case "stream":
 		return stream(addr, size, span)
+	case "batch":
+		return batch(addr, size, span)
+	case "flight":
+		return flight(addr, size, span)
 	case "raw-bench":
 		return rawBench(addr, size, span)
 	case "raw-stream":

@@ -33,6 +33,23 @@ impl Conn {
         }
     }
 
+    /// Uses `spare` as the buffer to read into, so that an idle connection needs none of its own; until
+    /// [`give_back`](Conn::give_back).
+    pub(crate) fn lend(&mut self, spare: &mut Vec<u8>) {
+        match &mut self.one {
+            Some(one) => one.reader().lend(spare),
+            None => self.reader.lend(spare),
+        }
+    }
+
+    /// Leaves in `spare` what is not needed any more.
+    pub(crate) fn give_back(&mut self, spare: &mut Vec<u8>) {
+        self.reader.give_back(spare);
+        if let Some(one) = &mut self.one {
+            one.reader().give_back(spare);
+        }
+    }
+
     /// Descriptors that came with the bytes of the next [`received`](Conn::received).
     pub(crate) fn received_fds(&mut self, fds: Vec<Descriptor>) {
         match &mut self.one {

@@ -289,6 +289,13 @@ impl Conn {
         }
     }
 
+    /// The same, but an operation still ends when the carrier took all of it.
+    pub(crate) fn hold(&mut self, held: bool) {
+        if let Some(one) = &mut self.one {
+            one.hold(held);
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }

@@ -164,6 +164,8 @@ pub(crate) struct Level1 {
     notices: Vec<Notice>,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
+    /// The same, but what is sent is done only when the carrier has it.
+    holds: u32,
     /// Until the outbox is empty a cork holds nothing back.
     released: bool,
     counts: Counts,
@@ -218,6 +220,7 @@ impl Level1 {
             drain: Drain::default(),
             notices: Vec::new(),
             corks: 0,
+            holds: 0,
             released: false,
             counts: Counts::default(),
         }
@@ -233,6 +236,10 @@ impl Level1 {
 
     pub(crate) fn read_buffer(&mut self) -> (&mut Vec<u8>, usize) {
         self.reader.buffer()
+    }
+
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
     }
 
     pub(crate) fn received_fds(&mut self, fds: Vec<crate::os::Descriptor>) {
@@ -256,7 +263,7 @@ impl Level1 {
     }
 
     pub(crate) fn wants_write(&self) -> bool {
-        if self.is_corked() { self.outbox.presses() } else { !self.outbox.is_empty() }
+        if self.gathers() { self.outbox.presses() } else { !self.outbox.is_empty() }
     }
 
     pub(crate) fn transmitted(&mut self, n: usize, ops: &mut Ops) {
@@ -290,7 +297,7 @@ impl Level1 {
 
     /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
     pub(crate) fn release(&mut self) -> bool {
-        let held = self.is_corked() && !self.outbox.is_empty();
+        let held = self.gathers() && !self.outbox.is_empty();
         self.released |= held;
         held
     }
@@ -299,6 +306,16 @@ impl Level1 {
     pub(crate) fn cork(&mut self, corked: bool) {
         self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
+    }
+
+    /// The same while `held`, but an operation still ends when the carrier took all of it.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.released = false;
+        if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
+    }
+
+    fn gathers(&self) -> bool {
+        (self.corks > 0 || self.holds > 0) && !self.released
     }
 
     // --- messages ----------------------------------------------------------------------------------
@@ -401,6 +418,37 @@ impl Level1 {
         queued
     }
 
+    /// Queues a message of a burst by the policy of its channel; `last` is the operation that ends when it has left.
+    pub(crate) fn send_part(
+        &mut self,
+        at: usize,
+        payload: Bytes,
+        last: Option<OpId>,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let channel = self.outbox.channel(at);
+        match channel.policy {
+            Policy::Error if channel.is_stuck() => {
+                let number = channel.channel.number();
+                return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
+            }
+            Policy::DropOldest | Policy::Latest => {
+                let begins = channel.make_room(payload.len());
+                self.notices.extend(begins);
+            }
+            Policy::Block | Policy::Error => {
+                if let Some(op) = last {
+                    ops.insert(op, Kind::Send, deadline);
+                }
+            }
+        }
+        let mark = last.filter(|&op| ops.kind(op).is_some()).map(Mark::Send);
+        self.count_out(at, payload.len());
+        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, mark), true);
+        Ok(())
+    }
+
     /// The frames of a one-way message that may be written this moment from the caller's memory.
     pub(crate) fn plan_send(&self, at: usize, len: usize) -> Option<Plan> {
         self.plan(
@@ -413,8 +461,11 @@ impl Level1 {
     }
 
     fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
-        let free =
-            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
+        let free = match (self.is_corked(), self.gathers()) {
+            (true, _) => self.outbox.may_gather(at, credited, len),
+            (false, true) => false,
+            (false, false) => self.outbox.idle(at, credited),
+        };
         if !free {
             return None;
         }
@@ -612,6 +663,7 @@ impl Level1 {
 
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
+        self.reader.abandon();
         self.inbox.abandon();
         self.outbox.seal();
         self.waiting.clear();

@@ -1,0 +1,181 @@
+package hostlane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"testing"
+	"time"
+
+	hostlane "github.com/hostlane/hostlane/go"
+)
+
+// streams is a connection whose server hands every stream to handler.
+func streams(t *testing.T, handler func(ctx context.Context, m hostlane.Message, s *hostlane.Stream)) (client *hostlane.Peer) {
+	client, server := pair(t)
+	serve(t, server, func(ctx context.Context, m hostlane.Message) {
+		s, err := m.Stream()
+		must(t, err)
+		if again, err := m.Stream(); again != s || err != nil || !m.IsStream() {
+			t.Errorf("the stream of a message changed: %v", err)
+		}
+		handler(ctx, m, s)
+	})
+	return client
+}
+
+func TestStreamBothWays(t *testing.T) {
+	client := streams(t, func(ctx context.Context, m hostlane.Message, s *hostlane.Stream) {
+		n := 0
+		for item, err := range s.Items(ctx) {
+			must(t, err)
+			must(t, s.Send(ctx, append([]byte("echo of "), item...)))
+			n++
+		}
+		must(t, m.Reply(ctx, fmt.Append(nil, n)))
+	})
+	for _, items := range []int{0, 1, 1000} {
+		s, err := client.OpenStream(testCtx(t), []byte("open"))
+		must(t, err)
+		go func() {
+			for i := range items {
+				must(t, s.Send(testCtx(t), fmt.Append(nil, i)))
+			}
+			must(t, s.CloseSend(testCtx(t)))
+			mustBe(t, s.Send(testCtx(t), nil), hostlane.ErrInvalidArgument)
+		}()
+		got := 0
+		for item, err := range s.Items(testCtx(t)) {
+			must(t, err)
+			if want := fmt.Sprint("echo of ", got); string(item) != want {
+				t.Fatalf("received %q, want %q", item, want)
+			}
+			got++
+		}
+		if got != items || string(s.Reply()) != fmt.Sprint(items) {
+			t.Errorf("%d of %d items came back, and the answer %q", got, items, s.Reply())
+		}
+		_, err = s.Recv(testCtx(t))
+		if !errors.Is(err, io.EOF) && !errors.Is(err, hostlane.ErrCallEnded) {
+			t.Errorf("behind the end: %v", err)
+		}
+		must(t, s.Close())
+		must(t, s.Close())
+	}
+}
+
+func TestStreamThatNobodyReadsIsBounded(t *testing.T) {
+	const item, most = 64 << 10, 100
+	stop := make(chan struct{})
+	client := streams(t, func(ctx context.Context, m hostlane.Message, s *hostlane.Stream) {
+		if string(m.Data) == "ignore" {
+			<-stop
+		}
+		must(t, m.Reply(context.Background(), []byte("done")))
+	})
+	s, err := client.OpenStream(testCtx(t), []byte("ignore"))
+	must(t, err)
+	defer s.Close()
+	sent := 0
+	for ; sent < most; sent++ {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		err := s.Send(ctx, make([]byte, item))
+		cancel()
+		if err != nil {
+			mustBe(t, err, context.DeadlineExceeded)
+			break
+		}
+	}
+	if sent == 0 || sent == most {
+		t.Errorf("%d items of %d bytes were taken unread", sent, item)
+	}
+	// It stops nobody else.
+	other, err := client.OpenStream(testCtx(t), nil)
+	must(t, err)
+	defer other.Close()
+	_, err = other.Recv(testCtx(t))
+	mustBe(t, err, io.EOF)
+	close(stop)
+	_, err = s.Recv(testCtx(t))
+	mustBe(t, err, io.EOF)
+	if string(s.Reply()) != "done" {
+		t.Errorf("answer %q", s.Reply())
+	}
+}
+
+func TestStreamOfManyBytesNeedsLittleMemory(t *testing.T) {
+	const item, items = 64 << 10, 2000
+	client := streams(t, func(ctx context.Context, m hostlane.Message, s *hostlane.Stream) {
+		n := 0
+		for item, err := range s.Items(ctx) {
+			must(t, err)
+			n += len(item)
+		}
+		must(t, m.Reply(ctx, fmt.Append(nil, n)))
+	})
+	s, err := client.OpenStream(testCtx(t), nil)
+	must(t, err)
+	defer s.Close()
+	before := resident(t)
+	payload := make([]byte, item)
+	for range items {
+		must(t, s.Send(testCtx(t), payload))
+	}
+	must(t, s.CloseSend(testCtx(t)))
+	_, err = s.Recv(testCtx(t))
+	mustBe(t, err, io.EOF)
+	if string(s.Reply()) != fmt.Sprint(item*items) {
+		t.Errorf("the other side counted %s bytes", s.Reply())
+	}
+	if grown := resident(t) - before; grown > 64<<10 {
+		t.Errorf("%d MiB went through, and the process grew by %d KiB", item*items>>20, grown)
+	}
+}
+
+func TestStreamThatIsFailedOrGivenUp(t *testing.T) {
+	ended := make(chan error, 1)
+	client := streams(t, func(ctx context.Context, m hostlane.Message, s *hostlane.Stream) {
+		switch string(m.Data) {
+		case "fail":
+			must(t, m.Fail(ctx, 5, []byte("no")))
+		case "wait":
+			_, err := s.Recv(context.Background())
+			ended <- err
+		}
+	})
+	s, err := client.OpenStream(testCtx(t), []byte("fail"))
+	must(t, err)
+	_, err = s.Recv(testCtx(t))
+	var remote *hostlane.RemoteError
+	if !errors.As(err, &remote) || remote.Code != 5 || string(remote.Data) != "no" {
+		t.Errorf("got %v", err)
+	}
+	mustBe(t, s.Send(testCtx(t), nil), hostlane.ErrCallEnded)
+	must(t, s.Close())
+
+	s, err = client.OpenStream(testCtx(t), []byte("let go"))
+	must(t, err)
+	_, err = s.Recv(testCtx(t))
+	mustBe(t, err, hostlane.ErrCallAbandoned)
+
+	s, err = client.OpenStream(testCtx(t), []byte("wait"))
+	must(t, err)
+	must(t, s.Close())
+	mustBe(t, <-ended, hostlane.ErrCallEnded)
+	_, err = s.Recv(testCtx(t))
+	mustBe(t, err, hostlane.ErrClosed)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err = client.OpenStream(ctx, []byte("wait"))
+	must(t, err)
+	cancel()
+	mustBe(t, <-ended, hostlane.ErrCallEnded)
+
+	_, err = client.OpenStream(testCtx(t), []byte("wait")) // forgotten
+	must(t, err)
+	eventually(t, "the forgotten stream is given up", func() bool { runtime.GC(); return len(ended) > 0 })
+	mustBe(t, <-ended, hostlane.ErrCallEnded)
+	runtime.KeepAlive(s)
+}
