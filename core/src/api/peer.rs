@@ -62,7 +62,8 @@ impl Peer {
             };
         }
         let allowed = trust::allowed_uids(address, &options.common);
-        let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
+        let made =
+            lane::connected(dial.into_carrier(), address.to_string().into(), &options.common, allowed.as_deref())?;
         let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
         lane.attach_for_keepalive()?;

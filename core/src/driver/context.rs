@@ -164,7 +164,7 @@ impl Context {
         self.hub().check()?;
         let dial = Dial::new(address, options)?;
         let request = Request {
-            address: address.to_string(),
+            address: address.to_string().into(),
             allowed: trust::allowed_uids(address, &options.common),
             options: options.common.clone(),
         };

@@ -88,7 +88,7 @@ struct Attempt {
 /// What a dial becomes a connection with.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) options: crate::api::options::Common,
     pub(crate) allowed: Option<Vec<u32>>,
 }

@@ -30,7 +30,8 @@ pub(crate) struct Lane {
     credentials: Option<Credentials>,
     carrier: &'static str,
     address: Arc<str>,
-    info: OnceLock<Info>,
+    /// Made when first asked for: many a connection is never asked.
+    info: OnceLock<Box<Info>>,
     state: Mutex<State>,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Made {
     pub(crate) carrier: Carrier,
     pub(crate) conn: Conn,
     pub(crate) credentials: Option<Credentials>,
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) spin: Spin,
 }
 
@@ -71,7 +72,12 @@ impl Made {
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
-pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
+pub(crate) fn connected(
+    carrier: Carrier,
+    address: Arc<str>,
+    options: &Common,
+    allowed: Option<&[u32]>,
+) -> Result<Made> {
     let credentials = carrier.credentials()?;
     trust::check(credentials, allowed)?;
     let config = options.config(Role::Connector, &carrier)?;
@@ -87,7 +93,7 @@ impl std::fmt::Debug for Lane {
 
 impl Lane {
     pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
-        let address: Arc<str> = made.address.into();
+        let address = made.address;
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
@@ -110,30 +116,28 @@ impl Lane {
     pub(crate) fn info(&self) -> Result<Info> {
         self.check()?;
         if let Some(info) = self.info.get() {
-            return Ok(info.clone());
+            return Ok(Info::clone(info));
         }
         let instance = random::instance()?;
-        Ok(self
-            .info
-            .get_or_init(|| {
-                let state = lock(&self.state);
-                let agreed = state.conn.agreed();
-                Info {
-                    peer_id: agreed.peer_id.clone(),
-                    level: agreed.level,
-                    features: agreed.features.iter().map(|f| (*f).to_owned()).collect(),
-                    channels: agreed.channels.as_slice().to_vec(),
-                    instance,
-                    peer_instance: agreed.instance.clone(),
-                    credentials: self.credentials,
-                    carrier: self.carrier,
-                    address: self.address.to_string(),
-                    max_message: agreed.max_message,
-                    max_calls: agreed.max_calls,
-                    peer_keepalive: agreed.peer_keepalive,
-                }
+        let info = self.info.get_or_init(|| {
+            let state = lock(&self.state);
+            let agreed = state.conn.agreed();
+            Box::new(Info {
+                peer_id: agreed.peer_id.clone(),
+                level: agreed.level,
+                features: agreed.features.iter().map(|f| (*f).to_owned()).collect(),
+                channels: agreed.channels.as_slice().to_vec(),
+                instance,
+                peer_instance: agreed.instance.clone(),
+                credentials: self.credentials,
+                carrier: self.carrier,
+                address: self.address.to_string(),
+                max_message: agreed.max_message,
+                max_calls: agreed.max_calls,
+                peer_keepalive: agreed.peer_keepalive,
             })
-            .clone())
+        });
+        Ok(Info::clone(info))
     }
 
     pub(crate) fn stats(&self) -> Result<Stats> {

@@ -330,7 +330,7 @@ impl Conn {
         if self.waiting_sends.is_empty() && self.outbox.has_room() {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
-            self.notices.extend(self.outbox.rises());
+            self.ops.note(self.outbox.rises());
         } else {
             self.waiting_sends.push_back((op, channel, payload));
         }
@@ -388,7 +388,7 @@ impl Conn {
             });
         }
         if !std::mem::replace(&mut self.draining, true) {
-            self.notices.push(Notice::Draining { by_peer: false });
+            self.ops.note([Notice::Draining { by_peer: false }]);
         }
         self.ops.insert(op, Kind::Drain, deadline);
         if self.write_dead && self.one.is_none() {

@@ -229,7 +229,7 @@ impl Conn {
                 if let Some((op, payload)) = self.inbox.arrive(position, frame.payload) {
                     self.ops.finish(op, Ok(Outcome::Message(delivery(frame.channel, payload))));
                 }
-                self.notices.extend(self.inbox.rises());
+                self.ops.note(self.inbox.rises());
                 self.tell_readable();
             }
         }
@@ -309,7 +309,7 @@ impl Conn {
     fn opened(&mut self) {
         self.state = State::Open;
         self.opened = true;
-        self.notices.push(Notice::Opened);
+        self.ops.note([Notice::Opened]);
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }
@@ -334,7 +334,7 @@ impl Conn {
             Control::ShutdownRequest => {
                 self.acks_owed += 1;
                 if !std::mem::replace(&mut self.peer_drains, true) {
-                    self.notices.push(Notice::Draining { by_peer: true });
+                    self.ops.note([Notice::Draining { by_peer: true }]);
                 }
                 // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
                 for (op, _) in self.waiting_calls.drain(..) {

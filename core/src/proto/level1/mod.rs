@@ -50,7 +50,6 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
-use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -161,7 +160,6 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    notices: Vec<Notice>,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// The same, but what is sent is done only when the carrier has it.
@@ -218,7 +216,6 @@ impl Level1 {
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
-            notices: Vec::new(),
             corks: 0,
             holds: 0,
             released: false,
@@ -391,7 +388,7 @@ impl Level1 {
         }
         if lossy {
             let begins = channel.make_room(payload.len());
-            self.notices.extend(begins);
+            ops.note(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -402,7 +399,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
-        self.notices.extend(self.outbox.channel(at).rises());
+        ops.note(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -435,7 +432,7 @@ impl Level1 {
             }
             Policy::DropOldest | Policy::Latest => {
                 let begins = channel.make_room(payload.len());
-                self.notices.extend(begins);
+                ops.note(begins);
             }
             Policy::Block | Policy::Error => {
                 if let Some(op) = last {
@@ -721,11 +718,6 @@ impl Level1 {
             bytes: self.outbox.bytes(),
             peak_bytes: channels.iter().map(|c| c.peak_bytes).max().unwrap_or(0),
         }
-    }
-
-    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
-        out.append(&mut self.notices);
-        self.inbox.take_notices(out);
     }
 
     pub(crate) fn counts(&self) -> Counts {

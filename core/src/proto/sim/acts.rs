@@ -654,7 +654,9 @@ impl World {
             (What::Flush, _) | (What::Ping, Ok(Outcome::Pong(_)) | Err(_)) => {}
             (What::Drain, Ok(Outcome::Drained)) => self.tally.drained += 1,
             (What::Drain, Err(error)) => {
-                assert!(self.is_excused(l), "a drain failed: {error:?}");
+                // On level 0 the other side may close with bytes of this one unread, and so lost.
+                let crossed = self.links[l].sides[s].level == 0 && self.links[l].sides[1 - s].drains;
+                assert!(self.is_excused(l) || crossed, "a drain failed: {error:?}");
             }
             (What::Call(call), Ok(Outcome::Reply(bytes))) => {
                 self.ledger.call_ended(call, Ok(&bytes), false);
