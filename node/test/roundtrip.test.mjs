@@ -192,7 +192,7 @@ test('drain finishes what is under way and ends the connection', async (t) => {
   await client.send('one');
   const call = client.request('two', wait);
   const drained = client.drain(wait);
-  await rejects(client.send('three', wait), 'draining');
+  await rejects(client.send('three', wait), 'closed');
   assert.equal((await call).data.toString(), 'done');
   await drained;
   assert.deepEqual(await ends, ['one', 'two']);

@@ -148,7 +148,7 @@ test('drain lets the calls in flight finish, both ways', async (t) => {
     await new Promise((resolve) => setImmediate(resolve));
   }
   const draining = client.drain(wait);
-  await rejects(client.request('late', wait), 'draining');
+  await rejects(client.request('late', wait), 'closed');
   gates.forEach((open) => open());
   assert.deepEqual((await Promise.all(calls)).map(({ data }) => data.toString()), ['a', 'b', 'c']);
   await draining;
