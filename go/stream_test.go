@@ -44,7 +44,10 @@ func TestStreamBothWays(t *testing.T) {
 				must(t, s.Send(testCtx(t), fmt.Append(nil, i)))
 			}
 			must(t, s.CloseSend(testCtx(t)))
-			mustBe(t, s.Send(testCtx(t), nil), hostlane.ErrInvalidArgument)
+			// The answer may have ended the call meanwhile, which is the stronger reason.
+			if err := s.Send(testCtx(t), nil); !errors.Is(err, hostlane.ErrInvalidArgument) && !errors.Is(err, hostlane.ErrCallEnded) {
+				t.Errorf("sending behind the end: %v", err)
+			}
 		}()
 		got := 0
 		for item, err := range s.Items(testCtx(t)) {
