@@ -313,3 +313,105 @@ fn a_thousand_operations_on_one_peer_complete_once_each_and_in_order() {
         assert_eq!(message.payload()[..], (n as u32).to_le_bytes());
     }
 }
+
+#[test]
+fn a_batch_is_done_when_all_of_it_left_and_order_holds() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    // More than the credit, the socket and a gathered write hold together, with a large one in between.
+    let mut payloads: Vec<Vec<u8>> = (0..120_000u32).map(|n| n.to_le_bytes().to_vec()).collect();
+    payloads[60_000] = vec![7; 600_000];
+    let batch = driver.context.send_batch(&client, Channel::DATA, payloads.iter().map(Vec::as_slice), None).unwrap();
+    let Started::Pending(batch) = batch else { panic!("nobody has read yet") };
+    let last = driver.context.send(&client, Channel::DATA, b"last", None).unwrap();
+    let mut received = hostlane::Batch::new();
+    let mut next = 0;
+    while next < payloads.len() {
+        let readable = driver.context.readable(&server, None);
+        assert!(matches!(driver.finish(readable).unwrap(), Outcome::Readable));
+        server.try_recv_bytes(&mut received, 1000, 10_000).unwrap();
+        assert!(received.len() <= 1000);
+        let last = received.iter().last().map_or(0, |m| m.payload().len());
+        assert!(received.bytes() - last <= 10_000);
+        for message in received.iter().take(payloads.len() - next) {
+            assert!(message.payload() == payloads[next], "{next}");
+            next += 1;
+        }
+    }
+    received.clear();
+    assert!(received.is_empty());
+    assert!(matches!(driver.finish(Ok(Started::Pending(batch))).unwrap(), Outcome::Sent));
+    driver.finish(Ok(last)).unwrap();
+    let empty = driver.context.send_batch(&client, Channel::DATA, [], None);
+    driver.finish(empty).unwrap();
+    let large = vec![0; (16 << 20) + 1];
+    let refused = driver.context.send_batch(&client, Channel::DATA, [&b"a"[..], &large], None);
+    assert_eq!(code(driver.finish(refused)), Code::PayloadTooLarge);
+}
+
+#[test]
+fn what_ends_in_a_batch_is_told_without_the_descriptor() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let mut done = Vec::new();
+    let ops = driver
+        .context
+        .batch(10, &mut done, || {
+            let cork = driver.context.cork(&client);
+            let ops: Vec<_> =
+                (0..3u8).map(|n| driver.context.send(&client, Channel::DATA, &[n], None).unwrap()).collect();
+            drop(cork);
+            ops
+        })
+        .unwrap();
+    let ids: Vec<_> = ops.iter().map(|op| matches!(op, Started::Pending(_))).collect();
+    assert_eq!(ids, [true; 3], "under a context's cork a send ends when it has left");
+    assert!(done.len() == 3 && done.iter().all(|c| matches!(c.result, Ok(Outcome::Sent))));
+    for n in 0..3 {
+        assert_eq!(driver.recv(&server).unwrap().payload()[..], [n]);
+    }
+    // What finds no room in the answer rings.
+    let mut done = Vec::new();
+    driver
+        .context
+        .batch(1, &mut done, || {
+            let _cork = driver.context.cork(&client);
+            (0..3u8).for_each(|n| drop(driver.context.send(&client, Channel::DATA, &[n], None).unwrap()));
+        })
+        .unwrap();
+    assert_eq!(done.len(), 1);
+    assert!(readable(&driver.context, Duration::ZERO));
+}
+
+#[test]
+fn a_refused_answer_leaves_the_duty_to_answer() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let request = driver.context.request(&client, b"big", None);
+    let mut message = driver.recv(&server).unwrap();
+    assert_eq!(message.take_payload(), "big");
+    let refused = driver.context.reply(&message, vec![0; (16 << 20) + 1], None);
+    assert_eq!(code(driver.finish(refused)), Code::PayloadTooLarge);
+    drop(message);
+    assert_eq!(code(driver.finish(request)), Code::CallAbandoned);
+}
+
+#[test]
+fn a_batch_keeps_what_goes_with_a_request() {
+    let (mut driver, place) = (Loop::new(), Place::new());
+    let (client, server, _listener) = driver.pair(&place);
+    let options = hostlane::CallOptions::new().trace("path").idempotency_key("key");
+    let request = driver.context.request_with(&client, b"q", options, None);
+    let readable = driver.context.readable(&server, None);
+    driver.finish(readable).unwrap();
+    let mut batch = hostlane::Batch::new();
+    server.try_recv_batch(&mut batch, 10).unwrap();
+    let message = batch.iter().next().unwrap();
+    assert_eq!(message.trace().unwrap(), "path");
+    let call = message.to_request().unwrap();
+    assert_eq!((call.trace().unwrap(), call.idempotency_key().unwrap()), (&"path".into(), &"key".into()));
+    assert!(call.payload().is_empty());
+    let reply = driver.context.reply(&call, b"a", None);
+    driver.finish(reply).unwrap();
+    assert!(matches!(driver.finish(request).unwrap(), Outcome::Reply(m) if m.payload() == "a"));
+}

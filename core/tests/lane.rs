@@ -545,7 +545,15 @@ fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
     message.reply(b"late", SOON).unwrap();
     until("the reply arrived", || call.is_done());
     assert_eq!(call.try_wait(Wait::none()).unwrap().payload(), "late");
+    assert!(!call.is_open());
     assert_eq!(call.try_wait(SOON).unwrap_err().code(), Code::InvalidArgument);
+    // One that runs out of its own time is over.
+    let options = CallOptions::new().deadline(Instant::now() + Duration::from_millis(30));
+    let mut call = client.request_with(b"late", options).unwrap();
+    assert_eq!(call.try_wait(Duration::from_millis(1)).unwrap_err().code(), Code::Timeout);
+    assert!(call.is_open());
+    let error = call.try_wait(SOON).unwrap_err();
+    assert_eq!((error.code(), error.sent(), call.is_open()), (Code::Timeout, Sent::Maybe, false));
 }
 
 #[test]
@@ -589,4 +597,24 @@ fn all_that_is_there_comes_whole() {
     calls.into_iter().for_each(|call| drop(call.wait(SOON).unwrap()));
     let error = server.recv_all(&mut messages, 1, Duration::from_millis(10)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn a_wait_lets_go_what_a_cork_holds() {
+    let (client, server) = pair(&Place::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let message = server.recv(SOON).unwrap();
+                message.reply(message.payload(), SOON).unwrap();
+            }
+        });
+        let _cork = client.cork();
+        let call = client.request(b"call").unwrap();
+        assert_eq!(call.wait(SOON).unwrap().payload(), "call");
+        client.send(Channel::DATA, b"message", SOON).unwrap();
+        assert_eq!(client.recv(SOON).unwrap().payload(), "message");
+        client.send(Channel::DATA, b"held again", SOON).unwrap();
+    });
+    assert_eq!(server.recv(SOON).unwrap().payload(), "held again");
 }

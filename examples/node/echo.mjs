@@ -3,21 +3,8 @@
 import { listen } from 'hostlane';
 
 const listener = await listen(process.argv[2]);
-const peers = new Set();
-process.once('SIGTERM', () => listener.close());
+process.once('SIGTERM', () => process.exit(0));
 console.log(`ready ${process.argv[2]}`);
 
-for await (const peer of listener) serve(peer);
-for (const peer of peers) await peer.close();
-
-async function serve(peer) {
-  peers.add(peer);
-  try {
-    for await (const message of peer) await message.reply(message.data);
-  } catch (error) {
-    console.error(`${peer.info().peerId}: ${error.message}`);
-  }
-  peers.delete(peer);
-  await peer.close();
-}
+await listener.serve((message) => message.data, { onError: (error) => console.error(error.message) });
 // README-end

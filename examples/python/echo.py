@@ -17,11 +17,14 @@ import threading
 import hostlane
 
 
+def answer(message: hostlane.Message, _: hostlane.Peer) -> memoryview:
+    return message.view()
+
+
 def serve(peer: hostlane.Peer) -> None:
     try:
         with peer:
-            for message in peer:
-                message.reply(message.view())
+            peer.serve(answer)
     except hostlane.Error as error:
         print(f"hostlane: {error.kind}: {error}", file=sys.stderr)
 

@@ -1,15 +1,24 @@
-//! What one Node environment owns: its context, its peers and listeners by number, and the way back to JavaScript.
+//! What one Node environment owns: its context, its objects by number, what is under way, and the way back to JavaScript.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
-use hostlane_bridge::{Code, Completion, Context, Error, Listener, Peer, Result, Started, guard};
-use napi::bindgen_prelude::{Env, Float64Array, Uint8Array};
+use hostlane_bridge::{
+    Code, Completion, Context, Error, Listener, Message, Outcome, Peer, Placed, Result, Started, Stream, guard,
+};
+use napi::bindgen_prelude::{Env, Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
 
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Exchange, Received, kind};
+use crate::ids::IdMap;
+use crate::objects::{Objects, Of};
+use crate::submissions::Submissions;
 use crate::wait::{Waiter, Wake};
+
+/// Added to the number of outcomes when there may be more at once (`MORE` in native.ts).
+const MORE: u32 = 1 << 16;
 
 /// The state of one environment. Everything happens on its JavaScript thread.
 pub(crate) struct Environment {
@@ -18,10 +27,61 @@ pub(crate) struct Environment {
     /// Operations under way that keep the process alive.
     held: Cell<f64>,
     exchange: RefCell<Exchange>,
-    /// Room for completions, kept between drains.
+    pub(crate) submissions: RefCell<Submissions>,
+    /// Room for completions, kept between calls.
     done: RefCell<Vec<Completion>>,
-    peers: Objects<Peer>,
-    listeners: Objects<Listener>,
+    /// Outcomes that found no room in the call that had them.
+    later: RefCell<VecDeque<(u32, Finished)>>,
+    pending: RefCell<Pending>,
+    pub(crate) peers: Objects<Peer>,
+    pub(crate) listeners: Objects<Listener>,
+    /// Requests the program has not answered.
+    pub(crate) calls: Objects<Of<Message>>,
+    pub(crate) streams: Objects<Of<Stream>>,
+}
+
+/// Operations under way, by either of their ids.
+#[derive(Default)]
+struct Pending {
+    by_op: IdMap<Operation>,
+    /// The id in the context, by the one JavaScript gave; those are the places of a table, so they stay small.
+    by_js: Vec<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Operation {
+    js: u32,
+    takes: Takes,
+}
+
+/// What an operation receives.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Takes {
+    /// The peer messages come from.
+    pub(crate) peer: f64,
+    /// The channel of a call, which its reply is on.
+    pub(crate) channel: u16,
+    pub(crate) many: Option<Many>,
+}
+
+/// What an operation that takes many messages wants.
+#[derive(Clone, Copy)]
+pub(crate) struct Many {
+    pub(crate) most: usize,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The end of an operation, as far as the context knows.
+enum Finished {
+    Outcome {
+        takes: Takes,
+        result: Result<Outcome>,
+    },
+    /// The peer has messages to take.
+    Readable {
+        peer: f64,
+        many: Many,
+    },
 }
 
 thread_local! {
@@ -30,10 +90,16 @@ thread_local! {
     static ENVIRONMENTS: RefCell<Vec<(usize, Rc<Environment>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes the environment. `wake` is called with nothing, once per batch, whenever `drain` has something to give; `slots` and
-/// `bytes` are where outcomes are put.
+/// Makes the environment. `wake` is called with nothing, once per batch, whenever `drain` has something to give. Outcomes are
+/// put into rows and bytes; submissions are taken from rows, bytes and the lengths of batched messages.
 #[napi(catch_unwind)]
-pub fn open(env: Env, wake: Wake<'_>, mode: String, slots: Float64Array, bytes: Uint8Array) -> napi::Result<()> {
+pub fn open(
+    env: Env,
+    wake: Wake<'_>,
+    mode: String,
+    outcomes: (Float64Array, Uint8Array),
+    submissions: (Float64Array, Uint8Array, Uint32Array),
+) -> napi::Result<()> {
     let context = guard(Context::new).map_err(exception)?;
     let fd = context.fd().try_clone_to_owned()?;
     let waiter = match mode.as_str() {
@@ -44,10 +110,15 @@ pub fn open(env: Env, wake: Wake<'_>, mode: String, slots: Float64Array, bytes: 
         context,
         waiter,
         held: Cell::new(0.0),
-        exchange: RefCell::new(Exchange::new(slots, bytes)),
+        exchange: RefCell::new(Exchange::new(outcomes.0, outcomes.1)),
+        submissions: RefCell::new(Submissions::new(submissions.0, submissions.1, submissions.2)),
         done: RefCell::default(),
-        peers: Objects::default(),
-        listeners: Objects::default(),
+        later: RefCell::default(),
+        pending: RefCell::default(),
+        peers: Objects::new(Code::InvalidHandle, "the peer was collected"),
+        listeners: Objects::new(Code::InvalidHandle, "the listener was collected"),
+        calls: Objects::new(Code::CallEnded, "the call was answered or let go"),
+        streams: Objects::new(Code::CallEnded, "the stream was closed"),
     };
     let key = env.raw() as usize;
     ENVIRONMENTS.with_borrow_mut(|all| all.push((key, Rc::new(environment))));
@@ -59,26 +130,30 @@ pub fn open(env: Env, wake: Wake<'_>, mode: String, slots: Float64Array, bytes: 
     Ok(())
 }
 
-/// Everything that finished since the last call, at most as many as there are slots: how many. If that is all of them, there
-/// may be more to fetch at once.
+/// Everything that finished since the last call, at most as many as there are rows: how many, and `MORE` if there may be more
+/// to fetch at once.
 #[napi(catch_unwind)]
 pub fn drain(env: Env) -> napi::Result<u32> {
     let this = Environment::of(&env)?;
     let mut done = this.done.borrow_mut();
     let mut exchange = this.exchange.borrow_mut();
-    let progress = guard(|| this.context.process(exchange.capacity(), &mut done));
-    // A full batch has JavaScript call again at once. Else the wait is told to go on, before anything can fail below: the
+    exchange.begin();
+    this.put_late(&mut exchange)?;
+    let budget = exchange.room();
+    if budget == 0 {
+        return Ok(exchange.len() + MORE);
+    }
+    let progress = guard(|| this.context.process(budget, &mut done));
+    let full = done.len() == budget;
+    this.complete(&mut exchange, done.drain(..))?;
+    let more = full || !this.later.borrow().is_empty();
+    // With more, JavaScript calls again at once. Else the wait is told to go on, before anything can fail below: the
     // descriptor is readable if there is more.
-    if done.len() < exchange.capacity() {
+    if !more {
         this.waiter.drained()?;
     }
     progress.map_err(exception)?;
-    this.hold(-(done.len() as f64))?;
-    exchange.begin();
-    for Completion { op, result } in done.drain(..) {
-        exchange.put(op, result, |peer| this.peers.insert(peer));
-    }
-    Ok(exchange.len())
+    Ok(exchange.len() + if more { MORE } else { 0 })
 }
 
 /// What of one of the last outcomes is no number, once.
@@ -87,10 +162,28 @@ pub fn take(env: Env, place: u32) -> napi::Result<Option<exchange::Value>> {
     Ok(Environment::of(&env)?.exchange.borrow_mut().take(place))
 }
 
+/// Small payloads go into `bytes` from here on.
+#[napi(catch_unwind)]
+pub fn set_bytes(env: Env, bytes: Uint8Array) -> napi::Result<()> {
+    Environment::of(&env)?.exchange.borrow_mut().set_bytes(bytes);
+    Ok(())
+}
+
 /// Corrects how many operations keep the process alive: each one does from its start to its end, unless this takes it back.
 #[napi(catch_unwind)]
 pub fn hold(env: Env, change: f64) -> napi::Result<()> {
     Environment::of(&env)?.hold(change)
+}
+
+/// Gives an operation up. It still ends in a batch: with `cancelled`, or with its outcome if that came first.
+#[napi(catch_unwind)]
+pub fn cancel(env: Env, js: u32) -> napi::Result<()> {
+    let this = Environment::of(&env)?;
+    let op = this.pending.borrow().by_js.get(js as usize).copied().unwrap_or_default();
+    if op != 0 {
+        this.context.cancel(op);
+    }
+    Ok(())
 }
 
 impl Environment {
@@ -104,20 +197,137 @@ impl Environment {
             .ok_or_else(|| napi::Error::from_reason("this environment was never opened, or has ended"))
     }
 
-    /// Starts an operation: its id, or 0 if it is finished, its outcome in the first slot.
-    pub(crate) fn start(&self, operation: impl FnOnce() -> Result<Started>) -> napi::Result<f64> {
-        let outcome = match guard(operation) {
-            Ok(Started::Pending(op)) => {
-                self.hold(1.0)?;
-                return Ok(exchange::double(op));
-            }
-            Ok(Started::Done(outcome)) => Ok(outcome),
-            Err(error) => Err(error),
-        };
+    /// Runs `start`, which starts operations, and puts what has ended already: how many outcomes, and `MORE` if `drain` has
+    /// more at once.
+    pub(crate) fn start(&self, start: impl FnOnce(&mut Starting<'_>)) -> napi::Result<u32> {
         let mut exchange = self.exchange.borrow_mut();
+        let mut done = self.done.borrow_mut();
         exchange.begin();
-        exchange.put(0, outcome, |peer| self.peers.insert(peer));
-        Ok(0.0)
+        let budget = exchange.capacity();
+        let started = guard(|| {
+            self.context.batch(budget, &mut done, || {
+                let mut starting = Starting { environment: self, exchange: &mut exchange, begun: 0 };
+                start(&mut starting);
+                starting.begun
+            })
+        });
+        // Each operation under way keeps the process alive.
+        self.hold(f64::from(started.map_err(exception)?))?;
+        self.complete(&mut exchange, done.drain(..))?;
+        let more = !self.later.borrow().is_empty();
+        Ok(exchange.len() + if more { MORE } else { 0 })
+    }
+
+    /// Puts the outcomes of operations that were under way.
+    fn complete(&self, exchange: &mut Exchange, done: impl Iterator<Item = Completion>) -> napi::Result<()> {
+        let mut ended = 0.0;
+        for Completion { op, result } in done {
+            let Some(Operation { js, takes }) = self.pending.borrow_mut().remove(op) else { continue };
+            if self.finish(exchange, js, Finished::new(takes, result)) {
+                ended += 1.0;
+            }
+        }
+        self.hold(-ended)
+    }
+
+    fn put_late(&self, exchange: &mut Exchange) -> napi::Result<()> {
+        let late = self.later.take();
+        for (js, finished) in late {
+            if !self.finish(exchange, js, finished) {
+                self.hold(1.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the outcome of an operation. `false` if it goes on.
+    fn finish(&self, exchange: &mut Exchange, js: u32, finished: Finished) -> bool {
+        // A batch takes two rows at least, and what came first is told first.
+        if exchange.room() < 2 || !self.later.borrow().is_empty() {
+            self.later.borrow_mut().push_back((js, finished));
+            return true;
+        }
+        match finished {
+            Finished::Outcome { takes, result: Ok(outcome) } => self.put(exchange, js, takes, outcome),
+            Finished::Outcome { result: Err(error), .. } => exchange.failed(js, &error),
+            Finished::Readable { peer, many } => match guard(|| self.take_batch(exchange, js, peer, many)) {
+                Ok(ended) => return ended,
+                Err(error) => exchange.failed(js, &error),
+            },
+        }
+        true
+    }
+
+    fn put(&self, exchange: &mut Exchange, js: u32, takes: Takes, outcome: Outcome) {
+        match outcome {
+            Outcome::Connected(peer) | Outcome::Accepted(peer) => {
+                exchange.plain(js, kind::PEER, self.peers.insert(peer));
+            }
+            Outcome::Message(message) => self.put_message(exchange, js, takes.peer, message),
+            Outcome::Reply(reply) => {
+                let received = Received { channel: takes.channel, ..Received::PLAIN };
+                exchange.payload(js, kind::PAYLOAD, reply.payload(), &received);
+            }
+            Outcome::Item(item) => exchange.payload(js, kind::PAYLOAD, &item, &Received::PLAIN),
+            Outcome::StreamEnd(Some(reply)) => exchange.payload(js, kind::STREAM_END, &reply, &Received::PLAIN),
+            Outcome::StreamEnd(None) => exchange.plain(js, kind::DONE, 0.0),
+            Outcome::Sent | Outcome::Drained | Outcome::CallEnded => exchange.plain(js, kind::DONE, 0.0),
+            Outcome::Pong(round_trip) => exchange.plain(js, kind::PONG, round_trip.as_secs_f64() * 1e3),
+            other => exchange.failed(js, &Error::new(Code::Internal, format!("no outcome Node knows: {other:?}"))),
+        }
+    }
+
+    fn put_message(&self, exchange: &mut Exchange, js: u32, peer: f64, mut message: Message) {
+        let payload = message.take_payload();
+        let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
+        let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(peer, message) };
+        exchange.payload(js, kind::PAYLOAD, &payload, &received);
+    }
+
+    /// Keeps a request until it is answered.
+    fn keep(&self, peer: f64, message: Message) -> Received<'static> {
+        let channel = message.channel().number();
+        if !message.is_request() {
+            return Received { channel, ..Received::PLAIN };
+        }
+        let (deadline, stream) = (message.deadline(), message.stream().is_some());
+        let call = self.calls.insert(Of { peer, object: message });
+        Received { channel, call, deadline, stream, ..Received::PLAIN }
+    }
+
+    /// Puts what `peer` has received, or waits on if somebody else took it: `false`.
+    fn take_batch(&self, exchange: &mut Exchange, js: u32, number: f64, many: Many) -> Result<bool> {
+        let peer = self.peers.get(number)?;
+        let batch = loop {
+            let most = many.most.min(exchange.room() - 1);
+            let batch = peer.try_recv_into(exchange.bytes(), most)?;
+            if !batch.is_empty() {
+                break batch;
+            }
+            match self.context.readable(&peer, many.deadline)? {
+                Started::Pending(op) => {
+                    let takes = Takes { peer: number, many: Some(many), ..Takes::default() };
+                    self.pending.borrow_mut().insert(op, Operation { js, takes });
+                    return Ok(false);
+                }
+                Started::Done(_) => {}
+            }
+        };
+        exchange.plain(js, kind::BATCH, batch.len() as f64);
+        for Placed { channel, at, len, message } in batch {
+            match (message, at) {
+                (None, _) => {
+                    exchange.placed(js, len, &Received { channel: channel.number(), ..Received::PLAIN });
+                }
+                (Some(message), Some(_)) => {
+                    let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
+                    let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(number, message) };
+                    exchange.placed(js, len, &received);
+                }
+                (Some(message), None) => self.put_message(exchange, js, number, message),
+            }
+        }
+        Ok(true)
     }
 
     /// The wait keeps the process alive while there is something to wait for. The count may be below zero for a moment: between
@@ -131,59 +341,70 @@ impl Environment {
         }
     }
 
-    /// The value of a call that is never under way, or nothing, the error in the first slot.
+    /// The value of a call that is never under way, or nothing, the error in the first row.
     pub(crate) fn value<T>(&self, call: impl FnOnce() -> Result<T>) -> Option<T> {
         match guard(call) {
             Ok(value) => Some(value),
             Err(error) => {
                 let mut exchange = self.exchange.borrow_mut();
                 exchange.begin();
-                exchange.put(0, Err(error), |peer| self.peers.insert(peer));
+                exchange.failed(0, &error);
                 None
             }
         }
     }
+}
 
-    pub(crate) fn peers(&self) -> &Objects<Peer> {
-        &self.peers
-    }
+/// Operations being started in one call.
+pub(crate) struct Starting<'a> {
+    environment: &'a Environment,
+    exchange: &'a mut Exchange,
+    /// How many are under way.
+    begun: u32,
+}
 
-    pub(crate) fn listeners(&self) -> &Objects<Listener> {
-        &self.listeners
+impl Starting<'_> {
+    /// Starts the operation JavaScript calls `js`.
+    pub(crate) fn one(&mut self, js: u32, takes: Takes, operation: impl FnOnce() -> Result<Started>) {
+        let result = match guard(operation) {
+            Ok(Started::Pending(op)) => {
+                self.environment.pending.borrow_mut().insert(op, Operation { js, takes });
+                self.begun += 1;
+                return;
+            }
+            Ok(Started::Done(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        };
+        let finished = Finished::new(takes, result);
+        if !self.environment.finish(self.exchange, js, finished) {
+            self.begun += 1;
+        }
     }
 }
 
-/// Objects by number. A number is a double in JavaScript, so it counts up: it is never used again and stays below 2^53. (The
-/// handles of the bridge carry a generation in their upper half, which a double would round away.)
-pub(crate) struct Objects<T> {
-    last: Cell<u64>,
-    all: RefCell<HashMap<u64, Rc<T>>>,
-}
-
-impl<T> Default for Objects<T> {
-    fn default() -> Self {
-        Objects { last: Cell::new(0), all: RefCell::default() }
+impl Finished {
+    fn new(takes: Takes, result: Result<Outcome>) -> Finished {
+        match (takes.many, result) {
+            (Some(many), Ok(Outcome::Readable)) => Finished::Readable { peer: takes.peer, many },
+            (_, result) => Finished::Outcome { takes, result },
+        }
     }
 }
 
-impl<T> Objects<T> {
-    pub(crate) fn insert(&self, object: T) -> f64 {
-        let id = self.last.get() + 1;
-        self.last.set(id);
-        self.all.borrow_mut().insert(id, Rc::new(object));
-        exchange::double(id)
+impl Pending {
+    fn insert(&mut self, op: u64, operation: Operation) {
+        let js = operation.js as usize;
+        if self.by_js.len() <= js {
+            self.by_js.resize(js + 1, 0);
+        }
+        self.by_js[js] = op;
+        self.by_op.insert(op, operation);
     }
 
-    pub(crate) fn get(&self, id: f64) -> Result<Rc<T>> {
-        let found = self.all.borrow().get(&(id as u64)).cloned();
-        found.ok_or_else(|| Error::new(Code::InvalidHandle, "the object was collected"))
-    }
-
-    /// Lets the object go: nobody in JavaScript holds it any more.
-    pub(crate) fn remove(&self, id: f64) {
-        // Taken out first: to drop a peer is to close it, which is not to happen inside the borrow.
-        let object = self.all.borrow_mut().remove(&(id as u64));
-        drop(object);
+    fn remove(&mut self, op: u64) -> Option<Operation> {
+        let operation = self.by_op.remove(&op)?;
+        self.by_js[operation.js as usize] = 0;
+        Some(operation)
     }
 }
 

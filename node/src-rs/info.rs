@@ -18,6 +18,8 @@ pub struct PeerInfo {
     pub carrier: &'static str,
     pub address: String,
     pub max_message: f64,
+    pub max_calls: f64,
+    pub peer_keepalive_ms: Option<f64>,
 }
 
 #[napi(object, object_from_js = false)]
@@ -40,6 +42,8 @@ impl From<core::Info> for PeerInfo {
             carrier: info.carrier,
             address: info.address,
             max_message: count(info.max_message),
+            max_calls: count(info.max_calls),
+            peer_keepalive_ms: info.peer_keepalive.map(|every| every.as_secs_f64() * 1e3),
         }
     }
 }
@@ -56,6 +60,11 @@ pub struct PeerStats {
     pub receive_queue: Depth,
     pub send_queue: Depth,
     pub calls: f64,
+    pub open_calls: f64,
+    pub calls_served: f64,
+    pub open_served: f64,
+    pub calls_cancelled: f64,
+    pub late: f64,
     pub pending_operations: f64,
 }
 
@@ -67,6 +76,14 @@ pub struct ChannelStats {
     pub messages_received: f64,
     pub bytes_received: f64,
     pub queued: f64,
+    pub queued_bytes: f64,
+    pub queued_bytes_peak: f64,
+    pub send_queued: f64,
+    pub send_queued_bytes: f64,
+    pub send_queued_bytes_peak: f64,
+    pub send_credit: f64,
+    pub dropped: f64,
+    pub dropped_by_peer: f64,
 }
 
 #[napi(object, object_from_js = false)]
@@ -83,6 +100,11 @@ impl From<core::Stats> for PeerStats {
             receive_queue: Depth::from(&stats.receive_queue),
             send_queue: Depth::from(&stats.send_queue),
             calls: double(stats.calls),
+            open_calls: count(stats.open_calls),
+            calls_served: double(stats.calls_served),
+            open_served: count(stats.open_served),
+            calls_cancelled: double(stats.calls_cancelled),
+            late: double(stats.late),
             pending_operations: count(stats.pending_operations),
         }
     }
@@ -97,6 +119,14 @@ impl From<&core::ChannelStats> for ChannelStats {
             messages_received: double(stats.messages_received),
             bytes_received: double(stats.bytes_received),
             queued: count(stats.queued),
+            queued_bytes: count(stats.queued_bytes),
+            queued_bytes_peak: count(stats.queued_bytes_peak),
+            send_queued: count(stats.send_queued),
+            send_queued_bytes: count(stats.send_queued_bytes),
+            send_queued_bytes_peak: count(stats.send_queued_bytes_peak),
+            send_credit: double(stats.send_credit),
+            dropped: double(stats.dropped),
+            dropped_by_peer: double(stats.dropped_by_peer),
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! One `environment::Environment` per Node environment (a worker thread is one of its own), used on its JavaScript thread
 //! only. Every operation either is finished when the call that starts it returns, or gets an id; `wait` tells the JavaScript
-//! side when there is something to fetch, and one `drain` fetches all of it through memory both sides share (`exchange`). No
-//! thread of this library ever runs JavaScript.
+//! side when there is something to fetch, and one `drain` fetches all of it through memory both sides share (`exchange`). What
+//! JavaScript starts in one turn of its loop comes the same way in one `submit` (`submissions`). No thread of this library ever
+//! runs JavaScript.
 //!
-//! Exports are plain functions on numbers: a call of a method on a wrapped object costs ten times as much, and there are three
-//! calls to a round trip.
+//! Exports are plain functions on numbers: a call of a method on a wrapped object costs ten times as much.
 
 // The attribute macro of napi writes unsafe glue. What is unsafe by hand, in `wait` and `exchange`, has its argument beside it.
 #![allow(unsafe_code)]
@@ -15,9 +15,12 @@
 
 mod environment;
 mod exchange;
+mod ids;
 mod info;
 mod listener;
+mod objects;
 mod operations;
 mod options;
 mod peer;
+mod submissions;
 mod wait;

@@ -8,14 +8,14 @@ use crate::environment::Environment;
 use crate::info::{ListenerStats, Refusal};
 use crate::options::NativeOptions;
 
-/// Opens a listening socket: its number; nothing after an error, which is in the first slot.
+/// Opens a listening socket: its number; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn listen(env: Env, address: String, options: NativeOptions) -> Result<Option<f64>> {
     let this = Environment::of(&env)?;
     Ok(this.value(|| {
         let address: Address = address.parse()?;
         let listener = Listener::bind_with(&address, &options.listen()?)?;
-        Ok(this.listeners().insert(listener))
+        Ok(this.listeners.insert(listener))
     }))
 }
 
@@ -23,7 +23,7 @@ pub fn listen(env: Env, address: String, options: NativeOptions) -> Result<Optio
 #[napi(catch_unwind)]
 pub fn listener_close(env: Env, listener: f64) -> Result<()> {
     let this = Environment::of(&env)?;
-    if let Ok(listener) = this.listeners().get(listener) {
+    if let Ok(listener) = this.listeners.get(listener) {
         listener.close();
     }
     Ok(())
@@ -32,30 +32,30 @@ pub fn listener_close(env: Env, listener: f64) -> Result<()> {
 /// Lets a listener go whose object was collected.
 #[napi(catch_unwind)]
 pub fn listener_release(env: Env, listener: f64) -> Result<()> {
-    Environment::of(&env)?.listeners().remove(listener);
+    Environment::of(&env)?.listeners.remove(listener);
     Ok(())
 }
 
-/// Where it listens; nothing after an error, which is in the first slot.
+/// Where it listens; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn listener_address(env: Env, listener: f64) -> Result<Option<String>> {
     let this = Environment::of(&env)?;
-    Ok(this.value(|| Ok(this.listeners().get(listener)?.address().to_string())))
+    Ok(this.value(|| Ok(this.listeners.get(listener)?.address().to_string())))
 }
 
-/// What it did so far; nothing after an error, which is in the first slot.
+/// What it did so far; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn listener_stats(env: Env, listener: f64) -> Result<Option<ListenerStats>> {
     let this = Environment::of(&env)?;
-    Ok(this.value(|| this.listeners().get(listener)?.stats().map(ListenerStats::from)))
+    Ok(this.value(|| this.listeners.get(listener)?.stats().map(ListenerStats::from)))
 }
 
-/// The clients refused since the last call; nothing after an error, which is in the first slot.
+/// The clients refused since the last call; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn listener_refusals(env: Env, listener: f64) -> Result<Option<Vec<Refusal>>> {
     let this = Environment::of(&env)?;
     Ok(this.value(|| {
-        let refusals = this.listeners().get(listener)?.take_refusals()?;
+        let refusals = this.listeners.get(listener)?.take_refusals()?;
         Ok(refusals.into_iter().map(Refusal::from).collect())
     }))
 }

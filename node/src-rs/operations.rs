@@ -1,71 +1,74 @@
-//! Starting operations. Each returns the id of the operation, or 0 if it is finished, its outcome in the first slot. All
-//! timeouts are in milliseconds, `Infinity` is for ever. `data` was sent or copied when the call returns.
+//! What is called for one object at a time: connecting, calls to answer, streams.
 
-use hostlane_bridge::{Address, Channel};
+use hostlane_bridge::{Address, CallOptions, Channel, Code, Error};
 use napi::bindgen_prelude::{Env, Result};
 use napi_derive::napi;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Takes};
+use crate::objects::Of;
 use crate::options::{NativeOptions, deadline};
 
-/// Connects.
+/// Connects, as the operation `js`: how many outcomes there are at once, and `MORE`.
 #[napi(catch_unwind)]
-pub fn connect(env: Env, address: String, options: NativeOptions, timeout_ms: f64) -> Result<f64> {
+pub fn connect(env: Env, js: u32, address: String, options: NativeOptions, timeout_ms: f64) -> Result<u32> {
     let this = Environment::of(&env)?;
-    this.start(|| {
-        let address: Address = address.parse()?;
-        this.context.connect(&address, &options.connect()?, deadline(timeout_ms))
+    this.start(|starting| {
+        starting.one(js, Takes::default(), || {
+            let address: Address = address.parse()?;
+            this.context.connect(&address, &options.connect()?, deadline(timeout_ms))
+        });
     })
 }
 
-/// Takes a connection of a listener.
+/// Lets a call go that nobody will answer any more.
 #[napi(catch_unwind)]
-pub fn accept(env: Env, listener: f64, timeout_ms: f64) -> Result<f64> {
-    let this = Environment::of(&env)?;
-    this.start(|| this.context.accept(&*this.listeners().get(listener)?, deadline(timeout_ms)))
+pub fn call_release(env: Env, call: f64) -> Result<()> {
+    Environment::of(&env)?.calls.remove(call);
+    Ok(())
 }
 
-/// Takes a message of a channel, or with -1 of any.
+/// The stream a call opened: its number; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
-pub fn recv(env: Env, peer: f64, channel: i32, timeout_ms: f64) -> Result<f64> {
+pub fn call_stream(env: Env, call: f64) -> Result<Option<f64>> {
     let this = Environment::of(&env)?;
-    this.start(|| {
-        let channel = u16::try_from(channel).ok().map(Channel::new).transpose()?;
-        this.context.recv(&*this.peers().get(peer)?, channel, deadline(timeout_ms))
-    })
+    Ok(this.value(|| {
+        let call = this.calls.get(call)?;
+        let stream = call.object.stream().ok_or_else(|| Error::new(Code::CallEnded, "the call opened no stream"))?;
+        Ok(this.streams.insert(Of { peer: call.peer, object: stream }))
+    }))
 }
 
-/// Sends a message.
+/// Opens a stream: its number; nothing after an error, which is in the first row. The other side is told `timeout_ms`.
 #[napi(catch_unwind)]
-pub fn send(env: Env, peer: f64, channel: u16, data: &[u8], timeout_ms: f64) -> Result<f64> {
+pub fn stream_open(
+    env: Env,
+    peer: f64,
+    channel: u16,
+    data: &[u8],
+    timeout_ms: f64,
+    key: &[u8],
+    trace: &[u8],
+) -> Result<Option<f64>> {
     let this = Environment::of(&env)?;
-    this.start(|| this.context.send(&*this.peers().get(peer)?, Channel::new(channel)?, data, deadline(timeout_ms)))
+    Ok(this.value(|| {
+        let mut options = CallOptions::new().channel(Channel::new(channel)?);
+        if let Some(at) = deadline(timeout_ms) {
+            options = options.deadline(at);
+        }
+        if !key.is_empty() {
+            options = options.idempotency_key(key.to_vec());
+        }
+        if !trace.is_empty() {
+            options = options.trace(trace.to_vec());
+        }
+        let stream = this.peers.get(peer)?.open_stream(data, options)?;
+        Ok(this.streams.insert(Of { peer, object: stream }))
+    }))
 }
 
-/// Calls the other side.
+/// Lets a stream go: of this side's call, it gives the call up unless it has ended.
 #[napi(catch_unwind)]
-pub fn request(env: Env, peer: f64, data: &[u8], timeout_ms: f64) -> Result<f64> {
-    let this = Environment::of(&env)?;
-    this.start(|| this.context.request(&*this.peers().get(peer)?, data, deadline(timeout_ms)))
-}
-
-/// Asks the other side for a sign of life.
-#[napi(catch_unwind)]
-pub fn ping(env: Env, peer: f64, timeout_ms: f64) -> Result<f64> {
-    let this = Environment::of(&env)?;
-    this.start(|| this.context.ping(&*this.peers().get(peer)?, deadline(timeout_ms)))
-}
-
-/// Ends a connection in good order.
-#[napi(catch_unwind)]
-pub fn drain_peer(env: Env, peer: f64, timeout_ms: f64) -> Result<f64> {
-    let this = Environment::of(&env)?;
-    this.start(|| this.context.drain(&*this.peers().get(peer)?, deadline(timeout_ms)))
-}
-
-/// Gives an operation up. It still ends in a batch: with `cancelled`, or with its outcome if that came first.
-#[napi(catch_unwind)]
-pub fn cancel(env: Env, op: f64) -> Result<()> {
-    Environment::of(&env)?.context.cancel(op as u64);
+pub fn stream_release(env: Env, stream: f64) -> Result<()> {
+    Environment::of(&env)?.streams.remove(stream);
     Ok(())
 }

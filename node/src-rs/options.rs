@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hostlane_bridge::{Channel, ConnectOptions, ListenOptions, Result, Secret};
+use hostlane_bridge::{Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret};
 use napi_derive::napi;
 
 /// Options of connect and listen; what is missing has the default of the core.
@@ -10,8 +10,20 @@ use napi_derive::napi;
 pub struct NativeOptions {
     /// Channel numbers to offer.
     pub channels: Option<Vec<u16>>,
-    /// The shared secret.
+    /// The shared secret of level 0, sent in clear.
     pub auth_token: Option<String>,
+    /// The shared secret both sides prove to know.
+    pub secret: Option<String>,
+    /// The only wire level agreed to.
+    pub level: Option<u8>,
+    /// Calls of the other side served at a time.
+    pub max_calls: Option<u32>,
+    /// Milliseconds of silence after which the other side is pinged.
+    pub keepalive_ms: Option<f64>,
+    /// Channels and the names of their policies.
+    pub policies: Option<Vec<NativePolicy>>,
+    /// The program and arguments of a `spawn:` address; connecting only.
+    pub command: Option<Vec<String>>,
     /// User ids the other side may have.
     pub allow_uids: Option<Vec<u32>>,
     /// Milliseconds for the whole handshake.
@@ -20,6 +32,36 @@ pub struct NativeOptions {
     pub max_message: Option<u32>,
     /// Connections the kernel keeps waiting; listeners only.
     pub backlog: Option<u16>,
+}
+
+/// What a send on one channel does without credit.
+#[napi(object, object_to_js = false)]
+pub struct NativePolicy {
+    /// The channel.
+    pub channel: u16,
+    /// `block`, `error`, `drop-oldest` or `latest`.
+    pub policy: String,
+}
+
+impl NativePolicy {
+    fn get(&self) -> Result<(Channel, Policy)> {
+        let policy = match self.policy.as_str() {
+            "block" => Policy::Block,
+            "error" => Policy::Error,
+            "drop-oldest" => Policy::DropOldest,
+            "latest" => Policy::Latest,
+            other => return Err(Error::new(Code::InvalidArgument, format!("there is no policy {other}"))),
+        };
+        Ok((Channel::new(self.channel)?, policy))
+    }
+}
+
+fn level(number: u8) -> Result<Level> {
+    match number {
+        0 => Ok(Level::Zero),
+        1 => Ok(Level::One),
+        other => Err(Error::new(Code::InvalidArgument, format!("there is no wire level {other}"))),
+    }
 }
 
 /// Applies what both kinds of options have; they share no type in the core, only the setters.
@@ -32,6 +74,22 @@ macro_rules! common {
         }
         if let Some(token) = &$given.auth_token {
             options = options.auth_token(Secret::new(token.as_str())?);
+        }
+        if let Some(secret) = &$given.secret {
+            options = options.secret(Secret::new(secret.as_str())?);
+        }
+        if let Some(number) = $given.level {
+            options = options.level(level(number)?);
+        }
+        if let Some(calls) = $given.max_calls {
+            options = options.max_calls(calls as usize);
+        }
+        if let Some(ms) = $given.keepalive_ms {
+            options = options.keepalive(duration(ms).unwrap_or(Duration::MAX));
+        }
+        for policy in $given.policies.iter().flatten() {
+            let (channel, policy) = policy.get()?;
+            options = options.policy(channel, policy);
         }
         if let Some(uids) = &$given.allow_uids {
             options = options.allow_uids(uids);
@@ -48,7 +106,11 @@ macro_rules! common {
 
 impl NativeOptions {
     pub(crate) fn connect(&self) -> Result<ConnectOptions> {
-        Ok(common!(self, ConnectOptions::new()))
+        let options = common!(self, ConnectOptions::new());
+        Ok(match &self.command {
+            Some(words) => options.command(words),
+            None => options,
+        })
     }
 
     pub(crate) fn listen(&self) -> Result<ListenOptions> {

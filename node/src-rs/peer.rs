@@ -10,7 +10,7 @@ use crate::info::{PeerInfo, PeerStats};
 #[napi(catch_unwind)]
 pub fn peer_close(env: Env, peer: f64) -> Result<()> {
     let this = Environment::of(&env)?;
-    if let Ok(peer) = this.peers().get(peer) {
+    if let Ok(peer) = this.peers.get(peer) {
         peer.close();
     }
     Ok(())
@@ -19,20 +19,20 @@ pub fn peer_close(env: Env, peer: f64) -> Result<()> {
 /// Lets a connection go whose object was collected.
 #[napi(catch_unwind)]
 pub fn peer_release(env: Env, peer: f64) -> Result<()> {
-    Environment::of(&env)?.peers().remove(peer);
+    Environment::of(&env)?.peers.remove(peer);
     Ok(())
 }
 
-/// Who the other side is; nothing after an error, which is in the first slot.
+/// Who the other side is; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn peer_info(env: Env, peer: f64) -> Result<Option<PeerInfo>> {
     let this = Environment::of(&env)?;
-    Ok(this.value(|| this.peers().get(peer)?.info().map(PeerInfo::from)))
+    Ok(this.value(|| this.peers.get(peer)?.info().map(PeerInfo::from)))
 }
 
-/// What went through so far; nothing after an error, which is in the first slot.
+/// What went through so far; nothing after an error, which is in the first row.
 #[napi(catch_unwind)]
 pub fn peer_stats(env: Env, peer: f64) -> Result<Option<PeerStats>> {
     let this = Environment::of(&env)?;
-    Ok(this.value(|| this.peers().get(peer)?.stats().map(PeerStats::from)))
+    Ok(this.value(|| this.peers.get(peer)?.stats().map(PeerStats::from)))
 }

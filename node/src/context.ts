@@ -1,92 +1,239 @@
 import { Aborts } from './aborts';
+import { inherited } from './deadline';
 import { HostlaneError } from './errors';
-import type { Message } from './message';
-import { Kind, STRIDE, load, waitMode } from './native';
-import type { Failure, Native, Started } from './native';
+import { Message } from './message';
+import { Flag, Kind, MORE, PLACE, ROW, Verb, load, waitMode } from './native';
+import type { Failure, Native, NativeOptions, Outcomes, ReceivedMarks } from './native';
+import { channelOf, timeoutOf } from './options';
+import type { Marks, Payload, WaitOptions } from './options';
+import { Outgoing } from './outgoing';
+import { Owner } from './owner';
 
 /** Outcomes fetched in one call. */
-const SLOTS = 64;
-/** Bytes of small payloads fetched in one call; one that finds no room comes as a Buffer of its own. */
+const ROWS = 512;
+/** Bytes of small payloads cut from one piece of memory; it is freed when none of them is held any more. */
 const BYTES = 64 * 1024;
+/** A piece with less left is replaced before the next call. */
+const LEAST = 16 * 1024;
 
-/** Who operations belong to, and whether they keep the process alive. */
-export class Owner {
-  /** Operations of this owner that are under way. */
-  pending = 0;
-  /** Whether they keep the process alive. */
-  referenced = true;
+const NOTHING = Buffer.alloc(0);
+const NOW = Promise.resolve();
 
-  /** `received` makes a message of what arrived; `failed` is called with every failure of an operation. */
-  constructor(
-    readonly received?: (channel: number, data: Buffer) => Message,
-    readonly failed?: (error: HostlaneError) => void,
-  ) {}
+/** What the payload of an operation becomes. */
+export const As = {
+  /** A message, or messages, let go when they are collected. */
+  Message: 0,
+  /** Messages whose calls somebody sees to. */
+  Served: 1,
+  /** Its bytes. */
+  Bytes: 2,
+} as const;
+export type As = (typeof As)[keyof typeof As];
+
+/** What is told how an operation ended, beside its promise. */
+export interface Sink {
+  /** The reply at the end of a stream. */
+  ended?(reply: Buffer): void;
+  /** The operation failed. */
+  refused?(): void;
 }
 
 interface Operation {
   /** Held while the operation is under way, so that its peer is not collected. */
   readonly owner: Owner;
+  readonly as: As;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
   readonly signal: AbortSignal | undefined;
+  readonly sink: Sink | undefined;
 }
+
+/** What an operation is started with, beside its verb. */
+export interface Start {
+  readonly target: number;
+  readonly channel?: number | undefined;
+  readonly data?: Payload;
+  readonly extra?: number;
+  readonly marks?: Marks | undefined;
+  readonly as?: As;
+  /** It gets no more time than is left of the call being served. */
+  readonly inherits?: boolean;
+  readonly sink?: Sink;
+}
+
+/** Lets the calls of messages go that were collected. */
+const collected = new FinalizationRegistry<number>((call) => {
+  context().native.callRelease(call);
+});
 
 /**
  * The one context of this environment (a worker thread has its own), and the promises that wait on it. Everything happens on
- * the JavaScript thread: an operation started in the addon either is finished at once or gets an id; when the addon has
- * something to say it calls `#wake`, which fetches all of it.
+ * the JavaScript thread. What a turn of the loop starts is gathered and handed to the addon in one call at its end, before the
+ * loop goes on; when the addon has something to say it calls `#wake`, which fetches all of it.
  */
 export class Context {
   readonly native: Native = load();
-  readonly #slots = new Float64Array(SLOTS * STRIDE);
-  readonly #bytes = Buffer.alloc(BYTES);
-  readonly #operations = new Map<number, Operation>();
+  readonly #rows = new Float64Array(ROWS * ROW);
+  #bytes = Buffer.allocUnsafeSlow(BYTES);
+  /** Bytes of it that are cut already. */
+  #used = 0;
+  readonly #outgoing = new Outgoing();
+  #scheduled = false;
+  /** By the id the addon knows them by; a free place holds nothing. */
+  readonly #operations: (Operation | undefined)[] = [undefined];
+  readonly #free: number[] = [];
   readonly #aborts = new Aborts((op) => {
+    this.flush();
     this.native.cancel(op);
   });
+  readonly #flush = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
 
   constructor() {
+    const { ops, out, lengths } = this.#outgoing;
     this.native.open(
       () => {
         this.#wake();
       },
       waitMode(),
-      this.#slots,
-      this.#bytes,
+      [this.#rows, this.#bytes],
+      [ops, out, lengths],
     );
   }
 
   /**
-   * Starts an operation and promises its outcome: the number of a new peer, a Message, the milliseconds of a Pong, or nothing.
-   * An abort of `signal` cancels it and rejects with the signal's reason, unless the outcome came first: nothing received is lost.
+   * Starts an operation and promises its outcome: the number of a new peer, a Message or several, bytes, the milliseconds of a Pong,
+   * or nothing. An abort of the signal cancels it and rejects with the signal's reason, unless the outcome came first: nothing
+   * received is lost.
    */
-  run<T>(owner: Owner, signal: AbortSignal | undefined, start: (native: Native) => Started): Promise<T> {
+  start<T>(owner: Owner, options: WaitOptions, verb: Verb, start: Start): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      const { signal } = options;
       signal?.throwIfAborted();
-      const operation: Operation = { owner, resolve: resolve as (value: unknown) => void, reject, signal };
-      const op = start(this.native);
-      if (op === 0) {
-        this.#settle(operation, 0, 0);
-        return;
+      const own = timeoutOf(options);
+      const timeoutMs = start.inherits === true ? inherited(own) : own;
+      const channel = start.channel === undefined ? -1 : channelOf(start.channel);
+      const outgoing = this.#room();
+      const mark = outgoing.mark;
+      let length = 0;
+      let marks = 0;
+      let large: Uint8Array | undefined;
+      if ('data' in start) {
+        try {
+          if (start.marks !== undefined) {
+            marks = outgoing.putMarks(start.marks);
+          }
+          const put = outgoing.put(start.data);
+          if (typeof put === 'number') {
+            length = put;
+          } else {
+            length = put.length;
+            large = put;
+          }
+        } catch (error) {
+          outgoing.back(mark);
+          throw error;
+        }
       }
-      this.#operations.set(op, operation);
-      owner.pending += 1;
-      if (!owner.referenced) {
-        this.native.hold(-1);
-      }
-      if (signal !== undefined) {
-        this.#aborts.add(signal, op);
+      const op = this.#operation({
+        owner,
+        as: start.as ?? As.Message,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        signal,
+        sink: start.sink,
+      });
+      outgoing.add(verb, op, start.target, channel, length, timeoutMs, start.extra ?? 0, marks);
+      if (large === undefined) {
+        this.#schedule();
+      } else {
+        this.flush(large);
       }
     });
   }
 
-  /** What a call gives that is never under way, or its error thrown. */
+  /** Starts sending `payloads` on one channel, in as many operations as they take. Promises the end of all. */
+  sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: readonly Payload[]): Promise<void> {
+    const timeoutMs = timeoutOf(options);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const parts: Promise<void>[] = [];
+    try {
+      for (let at = 0; at < payloads.length; ) {
+        this.flush();
+        const { count, large } = this.#outgoing.putMany(payloads, at);
+        at += count;
+        if (count > 0) {
+          const length = this.#outgoing.mark;
+          const part = new Promise<void>((resolve, reject) => {
+            const settle = resolve as (value: unknown) => void;
+            const op = this.#operation({ owner, as: As.Message, resolve: settle, reject, signal, sink: undefined });
+            this.#outgoing.add(Verb.SendBatch, op, target, channel, length, timeoutMs, count, 0);
+          });
+          parts.push(part);
+          this.#schedule();
+        }
+        if (large !== undefined) {
+          at += 1;
+          this.flush();
+          parts.push(this.start(owner, options, Verb.Send, { target, channel, data: large }));
+        }
+      }
+    } finally {
+      // Where a payload is none, the parts before it are on their way, and nobody waits for them.
+      void Promise.allSettled(parts);
+    }
+    return Promise.all(parts).then(() => undefined);
+  }
+
+  /** Connects, promising the number of the new peer. */
+  connect(options: WaitOptions, address: string, given: NativeOptions): Promise<number> {
+    return new Promise<number>((resolve, reject) => {
+      const { signal } = options;
+      signal?.throwIfAborted();
+      const timeoutMs = timeoutOf(options);
+      this.flush();
+      const op = this.#operation({
+        owner: new Owner(),
+        as: As.Message,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        signal,
+        sink: undefined,
+      });
+      this.#settleAll(this.native.connect(op, address, given, timeoutMs));
+    });
+  }
+
+  /** What a call gives that is never under way, or its error thrown. What was started before it is handed over first. */
   value<T>(call: (native: Native) => T | null): T {
+    this.flush();
     const value = call(this.native);
     if (value === null) {
       throw this.#failure(0);
     }
     return value;
+  }
+
+  /** Hands over what was started, the last operation with the payload `large` if that is given. */
+  flush(large?: Uint8Array): void {
+    const { count } = this.#outgoing;
+    if (count === 0) {
+      return;
+    }
+    let outcomes;
+    try {
+      this.#refill();
+      outcomes = this.native.submit(count, large);
+    } catch (cause) {
+      this.#fail(cause);
+      return;
+    } finally {
+      this.#outgoing.clear();
+    }
+    this.#settleAll(outcomes);
   }
 
   /** Makes the operations of `owner`, those under way included, keep the process alive or not. */
@@ -97,52 +244,106 @@ export class Context {
     }
   }
 
-  #wake(): void {
-    let count;
-    do {
-      try {
-        count = this.native.drain();
-      } catch (cause) {
-        this.#fail(new HostlaneError('ERR_HOSTLANE_INTERNAL', undefined, { cause, sent: 'maybe' }));
-        return;
-      }
-      let offset = 0;
-      for (let at = 0; at < count * STRIDE; at += STRIDE) {
-        const op = this.#slot(at);
-        const operation = this.#operations.get(op);
-        if (operation !== undefined) {
-          this.#forget(op, operation);
-          this.#settle(operation, at, offset);
-        }
-        if (this.#slot(at + 1) === Kind.Small) {
-          offset += this.#slot(at + 2);
-        }
-      }
-    } while (count === SLOTS);
+  /** The memory to gather in, with room for one more operation. */
+  #room(): Outgoing {
+    if (!this.#outgoing.hasRoom) {
+      this.flush();
+    }
+    return this.#outgoing;
   }
 
-  /** Settles `operation` by the outcome at `at`, whose payload, if it is a small one, is at `offset`. */
-  #settle(operation: Operation, at: number, offset: number): void {
-    const { owner } = operation;
-    const a = this.#slot(at + 2);
-    const b = this.#slot(at + 3);
-    switch (this.#slot(at + 1)) {
-      case Kind.Small:
-        // A copy out of the shared bytes, which the next call overwrites.
-        operation.resolve(owner.received?.(b, Buffer.from(this.#bytes.subarray(offset, offset + a))));
+  #schedule(): void {
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      void NOW.then(this.#flush);
+    }
+  }
+
+  /** A place for an operation: its id. */
+  #operation(operation: Operation): number {
+    const { owner, signal } = operation;
+    const op = this.#free.pop() ?? this.#operations.length;
+    this.#operations[op] = operation;
+    owner.pending += 1;
+    if (!owner.referenced) {
+      this.native.hold(-1);
+    }
+    if (signal !== undefined) {
+      this.#aborts.add(signal, op);
+    }
+    return op;
+  }
+
+  /** Sees to it that small payloads find memory. */
+  #refill(): void {
+    if (BYTES - this.#used < LEAST) {
+      this.#bytes = Buffer.allocUnsafeSlow(BYTES);
+      this.#used = 0;
+      this.native.setBytes(this.#bytes);
+    }
+  }
+
+  #wake(): void {
+    this.#settleAll(MORE);
+  }
+
+  /** Settles the outcomes there are, and those there may be behind them. */
+  #settleAll(outcomes: Outcomes): void {
+    this.#settleRows(outcomes % MORE);
+    while (outcomes >= MORE) {
+      try {
+        this.#refill();
+        outcomes = this.native.drain();
+      } catch (cause) {
+        this.#fail(cause);
         return;
-      case Kind.Large:
-        operation.resolve(owner.received?.(b, this.native.take(a) as Buffer));
+      }
+      this.#settleRows(outcomes % MORE);
+    }
+  }
+
+  #settleRows(count: number): void {
+    for (let row = 0; row < count; row += 1) {
+      const at = row * ROW;
+      const op = this.#number(at);
+      const kind = this.#number(at + 1);
+      const rows = kind === Kind.Batch ? this.#number(at + 2) : 0;
+      row += rows;
+      const operation = this.#operations[op];
+      if (operation !== undefined) {
+        this.#forget(op, operation);
+        this.#settle(operation, kind, at, rows);
+      }
+    }
+  }
+
+  #settle(operation: Operation, kind: number, at: number, rows: number): void {
+    switch (kind) {
+      case Kind.Payload:
+        operation.resolve(operation.as === As.Bytes ? this.#payload(at) : this.#message(operation, at));
         return;
+      case Kind.Batch: {
+        const messages: Message[] = [];
+        for (let row = 1; row <= rows; row += 1) {
+          messages.push(this.#message(operation, at + row * ROW));
+        }
+        operation.resolve(messages);
+        return;
+      }
       case Kind.Peer:
       case Kind.Pong:
-        operation.resolve(a);
+        operation.resolve(this.#number(at + 2));
+        return;
+      case Kind.StreamEnd:
+        operation.sink?.ended?.(this.#payload(at));
+        operation.resolve(undefined);
         return;
       case Kind.Failed: {
         const error = this.#failure(at);
         const aborted = error.kind === 'cancelled' && operation.signal?.aborted === true;
         operation.reject(aborted ? operation.signal.reason : error);
-        owner.failed?.(error);
+        operation.sink?.refused?.();
+        operation.owner.failed?.(error);
         return;
       }
       default:
@@ -150,17 +351,49 @@ export class Context {
     }
   }
 
-  #slot(at: number): number {
-    return this.#slots[at] ?? NaN;
+  #message({ owner, as }: Operation, at: number): Message {
+    const call = this.#number(at + 3);
+    const left = this.#number(at + 6);
+    const flags = this.#number(at + 7);
+    const marks = (flags & Flag.Marks) !== 0 ? (this.native.take(Math.floor(flags / PLACE)) as ReceivedMarks) : undefined;
+    const until = left === Infinity ? Infinity : performance.now() + left;
+    const data = this.#payload(at);
+    if (owner.peer === undefined) {
+      throw new TypeError('a message came to what is no peer');
+    }
+    const message = new Message(owner.peer, this.#number(at + 2), data, call, until, (flags & Flag.Stream) !== 0, marks);
+    if (call !== 0 && as === As.Message) {
+      collected.register(message, call);
+    }
+    return message;
+  }
+
+  #payload(at: number): Buffer {
+    const length = this.#number(at + 4);
+    const start = this.#number(at + 5);
+    if ((this.#number(at + 7) & Flag.Own) !== 0) {
+      return this.native.take(start) as Buffer;
+    }
+    if (length === 0) {
+      return NOTHING;
+    }
+    this.#used = start + length;
+    return this.#bytes.subarray(start, start + length);
+  }
+
+  #number(at: number): number {
+    return this.#rows[at] ?? NaN;
   }
 
   #failure(at: number): HostlaneError {
-    const [message, sent] = this.native.take(this.#slot(at + 3)) as Failure;
-    return new HostlaneError(this.#slot(at + 2), message, { sent });
+    const [message, sent, data] = this.native.take(this.#number(at + 3)) as Failure;
+    const status = this.#number(at + 4);
+    return new HostlaneError(this.#number(at + 2), message, { sent, ...(status >= 0 && { status, data }) });
   }
 
   #forget(op: number, operation: Operation): void {
-    this.#operations.delete(op);
+    this.#operations[op] = undefined;
+    this.#free.push(op);
     if (operation.signal !== undefined) {
       this.#aborts.delete(operation.signal, op);
     }
@@ -171,12 +404,15 @@ export class Context {
   }
 
   /** The context itself is broken: no operation will ever finish. */
-  #fail(error: HostlaneError): void {
-    this.native.hold(-this.#operations.size);
-    for (const [op, operation] of this.#operations) {
-      this.#forget(op, operation);
-      operation.reject(error);
-    }
+  #fail(cause: unknown): void {
+    const error = new HostlaneError('ERR_HOSTLANE_INTERNAL', undefined, { cause, sent: 'maybe' });
+    this.#operations.forEach((operation, op) => {
+      if (operation !== undefined) {
+        this.native.hold(-1);
+        this.#forget(op, operation);
+        operation.reject(error);
+      }
+    });
   }
 }
 

@@ -6,6 +6,20 @@ export { Listener, listen } from './listener';
 export type { ListenerEvents } from './listener';
 export { Message } from './message';
 export { Channel } from './options';
-export type { CommonOptions, ConnectOptions, ListenOptions, Payload, ReceiveOptions, SendOptions, WaitOptions } from './options';
+export type {
+  CallOptions,
+  CommonOptions,
+  ConnectOptions,
+  ListenOptions,
+  Marks,
+  Payload,
+  Policy,
+  ReceiveOptions,
+  SendBatchOptions,
+  SendOptions,
+  WaitOptions,
+} from './options';
 export { Peer, connect } from './peer';
 export type { PeerEvents } from './peer';
+export type { Handler, ServeOptions } from './serve';
+export { Stream } from './stream';

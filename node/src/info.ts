@@ -22,6 +22,10 @@ export interface PeerInfo {
   readonly address: string;
   /** The largest payload this side accepts and sends, in bytes. */
   readonly maxMessage: number;
+  /** Calls of this side that the other side serves at a time. */
+  readonly maxCalls: number;
+  /** The other side asks for a sign of life after so many milliseconds of silence; absent if it does not. */
+  readonly peerKeepaliveMs?: number;
 }
 
 /** The process at the other end when it connected or listened, from the kernel. Decide by `uid` and `gid`; a `pid` may be reused. */
@@ -41,6 +45,16 @@ export interface PeerStats {
   readonly sendQueue: Depth;
   /** Calls put on the wire by this side. */
   readonly calls: number;
+  /** Calls of this side that have no answer yet. */
+  readonly openCalls: number;
+  /** Calls of the other side that arrived. Level 1 only, as the next three. */
+  readonly callsServed: number;
+  /** Calls of the other side that have no answer yet. */
+  readonly openServed: number;
+  /** Calls this side gave up after they had left. */
+  readonly callsCancelled: number;
+  /** What came for calls that had ended; it is dropped. */
+  readonly late: number;
   /** Operations under way now. */
   readonly pendingOperations: number;
 }
@@ -56,6 +70,22 @@ export interface ChannelStats {
   readonly bytesReceived: number;
   /** Messages that wait for the program now. */
   readonly queued: number;
+  /** Bytes they are charged: payloads and a fixed overhead each. Level 1 only, as everything below. */
+  readonly queuedBytes: number;
+  /** Most of them ever. */
+  readonly queuedBytesPeak: number;
+  /** Messages that wait to be sent now. */
+  readonly sendQueued: number;
+  /** Bytes they are charged. */
+  readonly sendQueuedBytes: number;
+  /** Most of them ever. */
+  readonly sendQueuedBytesPeak: number;
+  /** Charged bytes the other side would take now. */
+  readonly sendCredit: number;
+  /** Messages this side dropped by the policy of the channel. */
+  readonly dropped: number;
+  /** Messages the other side says it dropped. */
+  readonly droppedByPeer: number;
 }
 
 /** How full a bounded queue is and was. */

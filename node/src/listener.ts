@@ -1,11 +1,15 @@
 import { EventEmitter } from 'node:events';
-import { Owner, context } from './context';
+import { context } from './context';
 import { HostlaneError } from './errors';
 import type { ListenerStats, Refusal } from './info';
 import { iterate } from './iterate';
-import { nativeOptions, timeoutOf } from './options';
+import { Verb } from './native';
+import { nativeOptions } from './options';
 import type { ListenOptions, WaitOptions } from './options';
+import { Owner } from './owner';
 import { Peer } from './peer';
+import { serveOne } from './serve';
+import type { Handler, ServeOptions } from './serve';
 
 /** Closes the sockets of listeners that were collected. */
 const collected = new FinalizationRegistry<number>((id) => {
@@ -46,14 +50,32 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
 
   /** Takes the next connection whose handshake succeeded. Refused clients never get here: `takeRefusals` tells of them. */
   async accept(options: WaitOptions = {}): Promise<Peer> {
-    const id = await context().run<number>(this.#owner, options.signal, (native) =>
-      native.accept(this.#id, timeoutOf(options)),
-    );
-    return Peer.of(id);
+    return Peer.of(await context().start<number>(this.#owner, options, Verb.Accept, { target: this.#id }));
+  }
+
+  /**
+   * Serves every client that connects, as `Peer.serve` does. Resolves when the listener was closed and every connection has ended;
+   * close the listener to stop taking new ones, and drain or close the peers to end the others.
+   */
+  async serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
+    const peers = new Set<Promise<void>>();
+    try {
+      for (;;) {
+        const peer = await this.accept({ signal: options.signal });
+        const served: Promise<void> = serveOne(peer, handler, options).finally(() => peers.delete(served));
+        peers.add(served);
+      }
+    } catch (error) {
+      await Promise.all(peers);
+      if (!(error instanceof HostlaneError) || error.kind !== 'closed') {
+        throw error;
+      }
+    }
   }
 
   /** Stops listening and removes the socket: every `accept` under way fails with `ERR_HOSTLANE_CLOSED`; accepted peers stay. May be called any number of times. */
   close(): Promise<void> {
+    context().flush();
     context().native.listenerClose(this.#id);
     if (!this.#closed) {
       this.#closed = true;

@@ -7,39 +7,92 @@ import { target } from './target';
 /** What the kinds of an outcome are; the addon numbers them alike. */
 export const Kind = {
   Failed: 0,
-  Peer: 1,
-  Small: 2,
-  Large: 3,
-  Sent: 4,
-  Pong: 5,
-  Drained: 6,
+  Done: 1,
+  Peer: 2,
+  Payload: 3,
+  Pong: 4,
+  Batch: 5,
+  StreamEnd: 6,
 } as const;
 
+/** What can be submitted; the addon numbers them alike. */
+export const Verb = {
+  Accept: 0,
+  Recv: 1,
+  RecvBatch: 2,
+  Ping: 3,
+  Drain: 4,
+  CallEnded: 5,
+  StreamRecv: 6,
+  StreamFinish: 7,
+  Send: 8,
+  SendBatch: 9,
+  Request: 10,
+  Reply: 11,
+  Fail: 12,
+  StreamSend: 13,
+} as const;
+export type Verb = (typeof Verb)[keyof typeof Verb];
+
 /**
- * Numbers one outcome takes in the shared slots: `op, kind, a, b`. They are valid until the next call that gives outcomes.
+ * Numbers one submission and one outcome take in the shared rows.
  *
- * | kind | a | b |
- * |---|---|---|
- * | Failed | error number | place of its `Failure` for `take` |
- * | Peer | number of the new peer | |
- * | Small | length of the payload, which is in the shared bytes behind the ones before it | channel |
- * | Large | place of its `Buffer` for `take` | channel |
- * | Pong | round trip in milliseconds | |
- * | Sent, Drained | | |
+ * A submission is `verb, op, target, channel, length, timeout, extra, marks`: the number of the peer, listener, call or stream; the
+ * bytes of the payload, which are in the shared bytes in the order of the submissions; `extra` is the most messages of RecvBatch, the
+ * number of messages of SendBatch (whose lengths are in an array of their own), the code of Fail; `marks` is the length of the
+ * idempotency key and 65536 times that of the trace context, both in front of the payload.
+ *
+ * An outcome is `op, kind, …`, valid until the next call that gives outcomes:
+ *
+ * | kind | numbers |
+ * |---|---|
+ * | Failed | error number, place of its `Failure` for `take`, status or -1 |
+ * | Done | |
+ * | Peer | number of the new peer |
+ * | Payload, StreamEnd | channel, number of the call to answer or 0, length, where it begins, milliseconds of its deadline, flags |
+ * | Pong | round trip in milliseconds |
+ * | Batch | how many rows of kind Payload follow |
  */
-export const STRIDE = 4;
+export const ROW = 8;
+
+/** Bits of the flags of a payload. */
+export const Flag = {
+  /** It does not begin in the shared bytes: its `Buffer` is at that place for `take`. */
+  Own: 1,
+  /** The request opened a stream. */
+  Stream: 2,
+  /** It has `Marks`, at the place the flags have above these bits. */
+  Marks: 4,
+} as const;
+/** What the flags are divided by for the place of the marks. */
+export const PLACE = 8;
+
+/** Added to a number of outcomes when `drain` may have more at once. */
+export const MORE = 0x1_0000;
 
 /** The rest of an error. */
-export type Failure = readonly [message: string, sent: Sent];
+export type Failure = readonly [message: string, sent: Sent, data: Buffer];
+
+/** What came along with a message. */
+export interface ReceivedMarks {
+  readonly trace?: Buffer;
+  readonly idempotencyKey?: Buffer;
+}
 
 /** Options as the addon takes them. */
 export interface NativeOptions {
   channels?: number[];
   authToken?: string;
+  secret?: string;
+  level?: number;
+  maxCalls?: number;
+  keepaliveMs?: number;
+  policies?: { channel: number; policy: string }[];
   allowUids?: number[];
   handshakeTimeoutMs?: number;
   maxMessage?: number;
   backlog?: number;
+  command?: string[];
 }
 
 /** A refused client as the addon tells of it. */
@@ -49,33 +102,44 @@ export interface NativeRefusal {
   readonly credentials?: Credentials;
 }
 
-/** The number of an operation under way, or 0 if it is finished: its outcome is in the first slot. */
-export type Started = number;
+/** How many outcomes there are at once, and `MORE`. */
+export type Outcomes = number;
 
 /**
- * What the addon exports. Peers and listeners are numbers. Timeouts are in milliseconds, `Infinity` is for ever. A call that gives
- * nothing where it should give a value has its error in the first slot.
+ * What the addon exports. Peers, listeners, calls and streams are numbers. Timeouts are in milliseconds, `Infinity` is for ever.
+ * Operations have ids JavaScript chooses, small and free when the outcome has come. A call that gives nothing where it should give a
+ * value has its error in the first row.
  */
 export interface Native {
-  /** `wake` is called on the JavaScript thread, once per batch; outcomes are put into `slots` and `bytes`. */
-  open(wake: () => void, mode: WaitMode, slots: Float64Array, bytes: Uint8Array): void;
-  /** How many operations finished since the last call, at most as many as there are slots: then there may be more. */
-  drain(): number;
+  /**
+   * `wake` is called on the JavaScript thread, once per batch; outcomes are put into rows and bytes, submissions taken from rows,
+   * bytes and the lengths of batched messages.
+   */
+  open(
+    wake: () => void,
+    mode: WaitMode,
+    outcomes: readonly [rows: Float64Array, bytes: Uint8Array],
+    submissions: readonly [rows: Float64Array, bytes: Uint8Array, lengths: Uint32Array],
+  ): void;
+  /** What finished since the last call. */
+  drain(): Outcomes;
+  /** Starts the first `count` operations; the payload of the last one is `large`, if that is given: it was sent or copied after the call. */
+  submit(count: number, large: Uint8Array | undefined): Outcomes;
   /** What of an outcome is no number. */
-  take(place: number): Buffer | Failure;
+  take(place: number): Buffer | Failure | ReceivedMarks;
+  /** Small payloads go into `bytes` from here on, from its start. */
+  setBytes(bytes: Uint8Array): void;
   /** Corrects how many operations keep the process alive: each one does from its start to its end, unless this takes it back. */
   hold(change: number): void;
-
-  connect(address: string, options: NativeOptions, timeoutMs: number): Started;
-  accept(listener: number, timeoutMs: number): Started;
-  /** `channel` -1 is any channel. */
-  recv(peer: number, channel: number, timeoutMs: number): Started;
-  send(peer: number, channel: number, data: Uint8Array, timeoutMs: number): Started;
-  request(peer: number, data: Uint8Array, timeoutMs: number): Started;
-  ping(peer: number, timeoutMs: number): Started;
-  drainPeer(peer: number, timeoutMs: number): Started;
   /** The operation still ends in a batch: with `cancelled`, or with its outcome if that came first. */
   cancel(op: number): void;
+
+  connect(op: number, address: string, options: NativeOptions, timeoutMs: number): Outcomes;
+  /** The call is let go; its caller is told unless it was answered. */
+  callRelease(call: number): void;
+  callStream(call: number): number | null;
+  streamOpen(peer: number, channel: number, data: Uint8Array, timeoutMs: number, key: Uint8Array, trace: Uint8Array): number | null;
+  streamRelease(stream: number): void;
 
   peerClose(peer: number): void;
   peerRelease(peer: number): void;

@@ -24,9 +24,26 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What can go with a message, as text or 1 to 64 bytes; on level 0, which has no form for it, it is refused. */
+export interface Marks {
+  /** Handed to the other program as it is, to follow the message by. */
+  readonly trace?: Payload | undefined;
+  /** Says that the call may be sent again under this key. */
+  readonly idempotencyKey?: Payload | undefined;
+}
+
 /** Options of `Peer.send`. */
-export interface SendOptions extends WaitOptions {
+export interface SendOptions extends WaitOptions, Pick<Marks, 'trace'> {
   /** The channel to send on, DATA by default. */
+  readonly channel?: number | undefined;
+}
+
+/** Options of `Peer.sendBatch`. */
+export type SendBatchOptions = Omit<SendOptions, 'trace'>;
+
+/** Options of `Peer.request` and `Peer.openStream`. The other side is told `timeoutMs`. */
+export interface CallOptions extends WaitOptions, Marks {
+  /** The channel to call on, COMMAND by default; on level 0 it is the only one. */
   readonly channel?: number | undefined;
 }
 
@@ -36,12 +53,29 @@ export interface ReceiveOptions extends WaitOptions {
   readonly channel?: number | undefined;
 }
 
+/**
+ * What a send does when the other side takes no more: `block` waits until its deadline; `error` fails with
+ * `ERR_HOSTLANE_WOULD_BLOCK`; `drop-oldest` drops the oldest messages that have not left; `latest` keeps the newest of them only.
+ * Dropped messages are counted in the stats of both sides.
+ */
+export type Policy = 'block' | 'error' | 'drop-oldest' | 'latest';
+
 /** What both ends of a connection decide before it exists. */
 export interface CommonOptions {
   /** The channels to offer: 1 to 4, or from 256; by default 1, 2, 3 and 4. */
   readonly channels?: readonly number[] | undefined;
-  /** The shared secret: a connector sends it, a listener demands it. It crosses the socket in clear. */
+  /** The shared secret of wire level 0: a connector sends it, a listener demands it. It crosses the socket in clear. */
   readonly authToken?: string | undefined;
+  /** A shared secret both sides prove to know, without sending it; level 1 only, and demanded for `tcp:`. */
+  readonly secret?: string | undefined;
+  /** The only wire level to agree to; by default the higher one both sides have. */
+  readonly level?: 0 | 1 | undefined;
+  /** Calls of the other side that are served at a time, 1024 by default; more wait at their caller's. Level 1 only. */
+  readonly maxCalls?: number | undefined;
+  /** Milliseconds of silence after which the other side is pinged; after twice as long again the connection ends with `ERR_HOSTLANE_PEER_UNRESPONSIVE`. Level 1 only; off by default. */
+  readonly keepaliveMs?: number | undefined;
+  /** What a send on a channel does when the other side takes no more, by the channel's number: `drop-oldest` on TELEMETRY and `block` elsewhere by default. Level 1 only. */
+  readonly policy?: Readonly<Record<number, Policy>> | undefined;
   /** The user ids the other side may have, by the kernel's word. By default, for a per-user name this user and root, elsewhere whoever can open the socket. */
   readonly allowUids?: readonly number[] | undefined;
   /** Milliseconds the whole handshake may take, 5000 by default. */
@@ -51,7 +85,10 @@ export interface CommonOptions {
 }
 
 /** Options of `connect`. */
-export interface ConnectOptions extends CommonOptions, WaitOptions {}
+export interface ConnectOptions extends CommonOptions, WaitOptions {
+  /** The program and arguments of a `spawn:` address, word for word; the address is then `spawn:` alone. */
+  readonly command?: readonly string[] | undefined;
+}
 
 /** Options of `listen`. */
 export interface ListenOptions extends CommonOptions {
@@ -86,13 +123,31 @@ export function channelOf(channel: number): number {
 }
 
 /** @internal The options as the addon takes them. */
-export function nativeOptions(options: CommonOptions & { readonly backlog?: number | undefined }): NativeOptions {
+export function nativeOptions(options: CommonOptions & Pick<ListenOptions, 'backlog'> & Pick<ConnectOptions, 'command'>): NativeOptions {
   const native: NativeOptions = {};
   if (options.channels !== undefined) {
     native.channels = options.channels.map(channelOf);
   }
   if (options.authToken !== undefined) {
     native.authToken = options.authToken;
+  }
+  if (options.secret !== undefined) {
+    native.secret = options.secret;
+  }
+  if (options.level !== undefined) {
+    native.level = unsigned('level', options.level, 0xff);
+  }
+  if (options.maxCalls !== undefined) {
+    native.maxCalls = unsigned('maxCalls', options.maxCalls, 0xffff_ffff);
+  }
+  if (options.keepaliveMs !== undefined) {
+    native.keepaliveMs = nonNegative('keepaliveMs', options.keepaliveMs);
+  }
+  if (options.policy !== undefined) {
+    native.policies = Object.entries(options.policy).map(([channel, policy]) => ({ channel: channelOf(Number(channel)), policy }));
+  }
+  if (options.command !== undefined) {
+    native.command = [...options.command];
   }
   if (options.allowUids !== undefined) {
     native.allowUids = options.allowUids.map((uid) => unsigned('allowUids', uid, 0xffff_ffff));
@@ -116,13 +171,15 @@ function nonNegative(name: string, value: number): number {
   return value;
 }
 
-function unsigned(name: string, value: number, most: number): number {
+/** @internal A whole number from 0 to `most`. */
+export function unsigned(name: string, value: number, most: number): number {
   if (!Number.isInteger(value) || value < 0 || value > most) {
     throw invalid(`${name} is ${String(value)}; it is a whole number from 0 to ${most}`);
   }
   return value;
 }
 
-function invalid(message: string): HostlaneError {
+/** @internal */
+export function invalid(message: string): HostlaneError {
   return new HostlaneError('ERR_HOSTLANE_INVALID_ARGUMENT', message);
 }

@@ -57,6 +57,17 @@ export async function rejects(promise, kind) {
   return error;
 }
 
+/** Resolves when the signal fires, which by itself keeps no process alive; fails if it does not. */
+export function fires(signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the signal did not fire')), SOON);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}
+
 /** A frame of the wire. */
 export function frame(channel, payload) {
   const body = Buffer.from(payload);

@@ -13,7 +13,7 @@ test('close ends everything under way with closed', async (t) => {
   const closed = pending.map((promise) => rejects(promise, 'closed'));
   await client.close();
   await Promise.all(closed);
-  assert.equal((await server.recv(wait)).data.toString(), 'a');
+  // Nobody waits for an answer to the calls any more.
   await rejects(server.recv(wait), 'peer_closed');
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { connect } from 'hostlane';
 import { SOON, address, finished, listening, run, script } from './helpers.mjs';
 
 /** Asserts that a script ended by itself, well and within a second of starting (Node's own start included). */
@@ -189,6 +190,57 @@ test('many workers at once talk to each other', async (t) => {
   assert.deepEqual(await ended, [0, 0, 0, 0]);
   await listener.close();
   await serving;
+});
+
+test('open calls, streams and requests in hand keep no process from ending, by itself or by exit', async (t) => {
+  for (const [end, code] of [['', 0], ['setImmediate(() => process.exit(5));', 5]]) {
+    const result = await run(`${LAST}
+      const listener = await hostlane.listen(process.argv[2]);
+      const [server, client] = await Promise.all([listener.accept(), hostlane.connect(process.argv[2])]);
+      client.unref();
+      for (let n = 0; n < 100; n += 1) client.request('x').catch(() => {});
+      client.openStream('s').recv().catch(() => {});
+      globalThis.held = await server.recvBatch(50);
+      held.forEach((message) => message.signal.addEventListener('abort', () => {}));
+      server.serve(() => new Promise(() => {}));
+      server.unref();
+      client.sendBatch(Array.from({ length: 1000 }, () => 'one way'));
+      await new Promise((resolve) => setImmediate(resolve));
+      ${end}
+      last = performance.now();
+    `, address(t));
+    assert.deepEqual([result.stderr, result.signal, result.code], ['', null, code]);
+    lingered(result);
+  }
+});
+
+test('workers serve and call each other, each with a context of its own', async (t) => {
+  const path = address(t);
+  const source = `
+    const { connect, listen } = require('hostlane');
+    const { parentPort, workerData } = require('node:worker_threads');
+    (async () => {
+      const listener = await listen(workerData);
+      parentPort.postMessage('ready');
+      await listener.serve(async (message) => {
+        if (message.data.toString() === 'end') {
+          await listener.close();
+        }
+        return message.data;
+      });
+    })();
+  `;
+  const worker = new Worker(source, { eval: true, workerData: path });
+  const ended = new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject));
+  await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+  const peers = await Promise.all(Array.from({ length: 3 }, () => connect(path, { timeoutMs: SOON })));
+  await Promise.all(peers.map(async (peer) => {
+    const calls = Array.from({ length: 300 }, (_, n) => peer.request(String(n), { timeoutMs: SOON }));
+    (await Promise.all(calls)).forEach(({ data }, n) => assert.equal(data.toString(), String(n)));
+  }));
+  await peers[0].request('end', { timeoutMs: SOON });
+  await Promise.all(peers.map((peer) => peer.drain({ timeoutMs: SOON })));
+  assert.equal(await ended, 0);
 });
 
 test('a killed server leaves a socket that the next one takes over', async (t) => {

@@ -13,6 +13,7 @@ import { address, finished } from './helpers.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const echo = join(root, 'examples/node/echo.mjs');
 const request = join(root, 'examples/node/request.mjs');
+const stream = join(root, 'examples/node/stream.mjs');
 const agent = join(root, 'tests/agents/node/agent.mjs');
 const node = (...args) => promisify(execFile)(process.execPath, args);
 
@@ -53,6 +54,11 @@ test('request says what went wrong, by name', async (t) => {
   assert.equal(failed.code, 1);
   assert.match(failed.stderr, /^hostlane: not_found: /);
   assert.equal(failed.stdout, '');
+});
+
+test('the stream example adds up', async (t) => {
+  const { stdout } = await node(stream, address(t));
+  assert.equal(stdout, '101 so far\n103 so far\n106 so far\nthe sum is 106\n');
 });
 
 test('the agent brings every byte of every file back', async (t) => {
@@ -117,7 +123,7 @@ for (const raw of ['', 'raw-']) {
 
 test('the README shows the examples as they are', () => {
   const readme = readFileSync(join(root, 'node/README.md'), 'utf8');
-  for (const file of [echo, request]) {
+  for (const file of [echo, request, stream]) {
     const [, shown] = /\/\/ README-begin\n([^]*)\/\/ README-end/.exec(readFileSync(file, 'utf8'));
     assert.ok(readme.includes('```js\n' + shown + '```'), file);
   }

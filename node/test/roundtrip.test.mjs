@@ -202,7 +202,7 @@ test('info tells who is there', async (t) => {
   const { client, server, listener } = await pair(t);
   for (const peer of [client, server]) {
     const info = peer.info();
-    assert.equal(info.level, 0);
+    assert.equal(info.level, 1);
     assert.equal(info.carrier, 'unix');
     assert.equal(info.address, listener.address);
     assert.deepEqual(info.channels, [1, 2, 3, 4]);

@@ -59,7 +59,7 @@ test('a call that timed out never leaves its answer to the next one', async (t) 
 });
 
 test('a queued call that timed out leaves the others alone', async (t) => {
-  const { client, server } = await pair(t);
+  const { client, server } = await pair(t, { connecting: { level: 0 } });
   const first = client.request('first', wait);
   const error = await timesOut(30, () => client.request('queued', { timeoutMs: 30 }));
   assert.equal(error.sent, 'no');

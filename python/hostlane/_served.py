@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hostlane.errors import InvalidArgumentError, TimeoutError
+from hostlane.errors import TimeoutError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -47,15 +48,17 @@ class ServedPeer:
             self.native.uncork()
 
     def recv(self, channel: int | None, timeout: float | None, /) -> Message:
-        if channel is None:
-            message = "the handler gets the messages: only one channel can be received here"
-            raise InvalidArgumentError(message)
         server = self._server
-        received: Message = server.wait(server.context.recv(server, self.native, channel, timeout))
+        recv = partial(server.context.recv, server, self.native, channel)
+        received: Message = server.take(recv, timeout)
         return received
 
     def recv_batch(self, most: int, timeout: float | None, /) -> list[Message]:
-        return [self.recv(None, timeout)]
+        server = self._server
+        messages = [self.recv(None, timeout)]
+        if most > 1:
+            messages += server.context.recv_now(server, self.native, most - 1)
+        return messages
 
     def request(
         self, data: ReadableBuffer, channel: int, timeout: float | None, with_: With, /
@@ -189,7 +192,8 @@ class ServedStream:
 
     def recv(self, timeout: float | None, /) -> bytes | None:
         server = self._server
-        item = server.wait(server.context.stream_recv(server, self._native, timeout))
+        recv = partial(server.context.stream_recv, server, self._native)
+        item = server.take(recv, timeout)
         if isinstance(item, bytes):
             return item
         (reply,) = item

@@ -128,17 +128,23 @@ class Server:
     # --- clients ---------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        try:
-            self.when(self.context.accept(self, self._listener, None), self._accepted)
-        except (ClosedError, PeerClosedError):
-            self._stop()
+        """Takes the clients that are there, and is called again when there may be more."""
+        while self._accepting:
+            try:
+                client = self.context.accept(self, self._listener, None)
+            except (ClosedError, PeerClosedError):
+                self._stop()
+            else:
+                if type(client) is int:
+                    self.when(client, self._acceptable)
+                    return
+                peer = Peer(ServedPeer(self, client))
+                self._peers[peer] = client
+                self._read(peer)
 
-    def _accepted(self, ended: Ended) -> None:
-        native, error = ended
+    def _acceptable(self, ended: Ended) -> None:
+        error = ended[1]
         if error is None:
-            peer = Peer(ServedPeer(self, native))
-            self._peers[peer] = native
-            self._read(peer)
             self._accept()
         elif isinstance(error, (ClosedError, PeerClosedError)):
             self._stop()
@@ -216,6 +222,14 @@ class Server:
             self.forget(started)
             raise
         return cell.result()
+
+    def take(self, start: Callable[[float | None], Any], timeout: float | None) -> Any:
+        """Waits until ``start`` finds something to take."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while type(started := start(timeout)) is int:
+            self.wait(started)
+            timeout = None if end is None else max(0.0, end - time.monotonic())
+        return started
 
     def wait_for(self, cell: Cell, timeout: float | None) -> bool:
         """Waits until a cell is full; says whether it is."""

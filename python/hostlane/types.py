@@ -163,6 +163,13 @@ class Info:
     max_message: int
     """Largest payload this side accepts and sends, in bytes."""
 
+    max_calls: int
+    """Calls of this side that the other side serves at a time."""
+
+    peer_keepalive: float | None
+    """The other side asks for a sign of life when it hears nothing for so many seconds; None: it
+    does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Depth:

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hostlane_bridge::{Call, Code, Error, Wait};
+use hostlane_bridge::{Call, Code, Error};
 use pyo3::prelude::*;
 
 use crate::error::{OrRaise, entry};
@@ -14,7 +14,6 @@ use crate::wait::{Deadline, blocking};
 #[pyclass(frozen, module = "hostlane._native")]
 pub(crate) struct NativeCall {
     state: Mutex<State>,
-    deadline: Deadline,
     look: Arc<Look>,
 }
 
@@ -26,8 +25,8 @@ enum State {
 }
 
 impl NativeCall {
-    pub(crate) fn new(call: Call, deadline: Deadline, look: Arc<Look>) -> Self {
-        Self { state: Mutex::new(State::Open(call)), deadline, look }
+    pub(crate) fn new(call: Call, look: Arc<Look>) -> Self {
+        Self { state: Mutex::new(State::Open(call)), look }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -56,21 +55,11 @@ impl NativeCall {
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Message> {
         entry(py, || {
             let until = Deadline::after(timeout).or_raise(py)?;
-            let until = self.deadline.sooner(until);
             let Some(mut call) = self.take(State::Waiting) else {
                 return Err(Error::new(Code::Cancelled, "the call has ended")).or_raise(py);
             };
-            let mut left = None;
-            let result = blocking(py, until, &self.look, |wait| match call.try_wait(wait) {
-                // Its own time is over: giving it up tells whether it has left.
-                Err(error) if error.code() == Code::Timeout && self.deadline.has_passed() => call.wait(Wait::none()),
-                Err(error) if matches!(error.code(), Code::Timeout | Code::Interrupted) => {
-                    left = Some(call);
-                    Err(error)
-                }
-                result => result,
-            });
-            *self.state() = left.map_or(State::Ended, State::Open);
+            let result = blocking(py, until, &self.look, |wait| call.try_wait(wait));
+            *self.state() = if call.is_open() { State::Open(call) } else { State::Ended };
             result.map(Message::direct)
         })
     }

@@ -108,7 +108,8 @@ impl NativeContext {
     ) -> PyResult<(Bound<'py, PyList>, Option<Bound<'py, PyList>>, bool)> {
         let py = host.py();
         entry(py, || {
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out: making Python objects may run any Python code, and other threads.
+            let mut done = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
             let progress = self.context.process(budget, &mut done).or_raise(py)?;
             let ended = PyList::empty(py);
             let mut failed = None;
@@ -122,6 +123,7 @@ impl NativeContext {
                     Err(error) => failed.get_or_insert_with(|| PyList::empty(py)).append((op, error.into_value(py)))?,
                 }
             }
+            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
             Ok((ended, failed, progress == Progress::More))
         })
     }
@@ -142,7 +144,8 @@ impl NativeContext {
         })
     }
 
-    /// The next client of a listener: a `NativePeer`.
+    /// The next client of a listener, a `NativePeer`, if there is one. An operation ends when there may be one, and takes
+    /// nothing: nothing is lost with who waits.
     fn accept<'py>(
         &self,
         host: &Object<'py>,
@@ -152,23 +155,23 @@ impl NativeContext {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            self.started(host, self.context.accept(listener.get(), deadline.at()))
+            self.started(host, self.context.poll_accept(listener.get(), deadline.at()))
         })
     }
 
-    /// The next message of a channel.
+    /// The next message of a channel, or of any, if there is one; else as [`accept`](NativeContext::accept).
     fn recv<'py>(
         &self,
         host: &Object<'py>,
         peer: &NativePeer,
-        channel: Number<u16>,
+        channel: Option<Number<u16>>,
         timeout: Option<f64>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
-            let prepare = || Ok((channel.channel()?, Deadline::after(timeout)?));
+            let prepare = || Ok((channel.map(Number::channel).transpose()?, Deadline::after(timeout)?));
             let (channel, deadline) = prepare().or_raise(py)?;
-            self.started(host, self.context.recv(peer.get(), Some(channel), deadline.at()))
+            self.started(host, self.context.poll_recv(peer.get(), channel, deadline.at()))
         })
     }
 
@@ -308,7 +311,8 @@ impl NativeContext {
         })
     }
 
-    /// The next item of a stream, as `bytes`, or its end, as a tuple of the reply.
+    /// The next item of a stream, as `bytes`, or its end, as a tuple of the reply, if it is there; else as
+    /// [`accept`](NativeContext::accept).
     fn stream_recv<'py>(
         &self,
         host: &Object<'py>,
@@ -318,7 +322,7 @@ impl NativeContext {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            self.started(host, self.context.stream_recv(stream.get(), deadline.at()))
+            self.started(host, self.context.poll_stream_recv(stream.get(), deadline.at()))
         })
     }
 

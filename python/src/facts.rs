@@ -37,6 +37,8 @@ pub(crate) fn info<'py>(py: Python<'py>, info: &Info) -> PyResult<Object<'py>> {
             carrier: info.carrier,
             address: &info.address,
             max_message: info.max_message,
+            max_calls: info.max_calls,
+            peer_keepalive: info.peer_keepalive.map(|every| every.as_secs_f64()),
         }
     )
 }

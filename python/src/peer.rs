@@ -1,9 +1,8 @@
 //! `NativePeer`: one connection, driven by its callers' threads or by a context.
 
-use std::mem::transmute;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use hostlane_bridge::{Address, Cork, Peer};
+use hostlane_bridge::{Address, Peer};
 use pyo3::prelude::*;
 
 use crate::call::NativeCall;
@@ -19,9 +18,7 @@ use crate::wait::{Deadline, blocking, detached};
 /// One connection. `hostlane.Peer` and `hostlane.aio.Peer` wrap it.
 #[pyclass(frozen, module = "hostlane._native")]
 pub(crate) struct NativePeer {
-    /// Before the peer, which they borrow.
-    corks: Mutex<Vec<Cork<'static>>>,
-    peer: Arc<Peer>,
+    peer: Peer,
     /// Of waits for an answer, and for a message: one is soon over, the other may never be.
     calls: Arc<Look>,
     receives: Look,
@@ -30,7 +27,7 @@ pub(crate) struct NativePeer {
 impl NativePeer {
     pub(crate) fn new(peer: Peer) -> Self {
         let calls = Arc::new(Look::new());
-        Self { corks: Mutex::default(), peer: Arc::new(peer), calls, receives: Look::new() }
+        Self { peer, calls, receives: Look::new() }
     }
 
     pub(crate) fn get(&self) -> &Peer {
@@ -137,9 +134,11 @@ impl NativePeer {
     ) -> PyResult<NativeCall> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
+            // It counts from the start, whenever somebody waits.
+            let deadline = deadline.at().map_or(Deadline::Never, Deadline::At);
             let options = call_options(py, channel, with_, deadline)?;
             let call = self.peer.request_with(data.as_slice(), options).or_raise(py)?;
-            Ok(NativeCall::new(call, deadline, Arc::clone(&self.calls)))
+            Ok(NativeCall::new(call, Arc::clone(&self.calls)))
         })
     }
 
@@ -162,11 +161,7 @@ impl NativePeer {
     /// Holds small writes back until [`uncork`](NativePeer::uncork), as often as it is called.
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            let cork = self.peer.cork();
-            // SAFETY: the peer it borrows stands in an `Arc` of this object, which outlives the corks: fields are dropped
-            // in their order, and the `Arc` is never replaced.
-            let cork = unsafe { transmute::<Cork<'_>, Cork<'static>>(cork) };
-            self.corks.lock().unwrap_or_else(PoisonError::into_inner).push(cork);
+            std::mem::forget(self.peer.cork());
             Ok(())
         })
     }
@@ -174,8 +169,7 @@ impl NativePeer {
     /// Lets go what the last cork held back.
     fn uncork(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            let cork = self.corks.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            drop(cork);
+            self.peer.uncork();
             Ok(())
         })
     }

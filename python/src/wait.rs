@@ -48,20 +48,6 @@ impl Deadline {
         }
     }
 
-    pub(crate) fn has_passed(self) -> bool {
-        self.at().is_some_and(|at| at <= Instant::now())
-    }
-
-    /// The one of both that comes first.
-    pub(crate) fn sooner(self, other: Deadline) -> Deadline {
-        match (self, other) {
-            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
-            (Deadline::At(one), Deadline::At(two)) => Deadline::At(one.min(two)),
-            (Deadline::At(at), Deadline::Never) | (Deadline::Never, Deadline::At(at)) => Deadline::At(at),
-            (Deadline::Never, Deadline::Never) => Deadline::Never,
-        }
-    }
-
     pub(crate) fn wait<'a>(self) -> Wait<'a> {
         match self {
             Deadline::Now => Wait::none(),

@@ -83,7 +83,7 @@ class Asyncio:
 
 class Uvloop(Asyncio):
     def run(self, function: Callable[[], Awaitable[Any]]) -> Any:
-        import uvloop
+        import uvloop  # noqa: PLC0415
 
         return uvloop.run(self.limited(function))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import warnings
 from typing import TYPE_CHECKING
 
 import hostlane
 import pytest
+from forked import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,27 +17,6 @@ if TYPE_CHECKING:
 
     from conftest import Pair
     from script import Script
-
-
-def in_child(body: Callable[[], object]) -> str:
-    """Runs the body in a forked child: its result as text, or the name of its exception."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # That a process with threads forks is the very point.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        try:
-            text = repr(body())
-        except BaseException as error:
-            text = type(error).__name__
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as pipe:
-        text = pipe.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return text
 
 
 def works(pair: Pair) -> None:
@@ -56,6 +35,11 @@ USES: dict[str, Callable[[hostlane.Peer], object]] = {
     "request": lambda peer: peer.request(b"from the child"),
     "ping": lambda peer: peer.ping(),
     "drain": lambda peer: peer.drain(),
+    "start": lambda peer: peer.start(b"from the child"),
+    "open-stream": lambda peer: peer.open_stream(),
+    "send-batch": lambda peer: peer.send_batch([b"from the child"]),
+    "recv-batch": lambda peer: peer.recv_batch(timeout=0),
+    "serve": lambda peer: peer.serve(lambda *_: None),
 }
 
 
@@ -72,6 +56,24 @@ def test_a_child_cannot_reply(pair: Pair) -> None:
     assert in_child(lambda: message.data) == repr(b"question")
     message.reply(b"from the parent")
     assert pair.client.recv(timeout=5).data == b"from the parent"
+
+
+def test_a_child_cannot_answer_or_end_a_call(pair: Pair) -> None:
+    call = pair.client.start(b"question")
+    stream = pair.client.open_stream()
+    message = pair.server.recv(timeout=5)
+    opened = pair.server.recv(timeout=5)
+    assert in_child(lambda: message.reply(b"from the child")) == "ForkedError"
+    assert in_child(lambda: message.fail(1)) == "ForkedError"
+    assert in_child(lambda: call.result(5)) == "ForkedError"
+    assert in_child(lambda: stream.send(b"from the child")) == "ForkedError"
+    assert in_child(call.cancel) == "None"
+    assert in_child(stream.close) == "None"
+    message.reply(b"from the parent")
+    assert call.result(5).data == b"from the parent"
+    opened.reply(b"from the parent")
+    assert stream.recv(timeout=5) is None
+    works(pair)
 
 
 def test_a_child_cannot_accept(listener: hostlane.Listener, pool: ThreadPoolExecutor) -> None:

@@ -18,8 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_stubs_describe_the_native_module(folder: Path) -> None:
     allowed = folder / "allowed"
     # Before Python 3.12 the buffer protocol has no method that could be seen.
-    names = [f"hostlane._native.{name}.__buffer__\n" for name in ("Message", "AioMessage")]
-    allowed.write_text("".join(names), encoding="ascii")
+    allowed.write_text("hostlane._native.(Aio)?Message.__buffer__\n", encoding="ascii")
     stubtest = ["-m", "mypy.stubtest", "hostlane._native", "--ignore-unused-allowlist"]
     checked = subprocess.run(
         [sys.executable, *stubtest, "--allowlist", allowed],

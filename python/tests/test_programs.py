@@ -51,10 +51,15 @@ def run(program: Path, *arguments: str, stdin: bytes = b"") -> subprocess.Comple
     )
 
 
-def test_the_examples(start: Callable[..., subprocess.Popen[bytes]], address: str) -> None:
-    server = start(ECHO, address)
+@pytest.mark.parametrize("echo", ["echo", "aio_echo"])
+def test_the_examples(
+    start: Callable[..., subprocess.Popen[bytes]], address: str, echo: str
+) -> None:
+    server = start(ECHO.with_stem(echo), address)
     answered = run(REQUEST, address, "grüße")
     assert (answered.returncode, answered.stdout, answered.stderr) == (0, "grüße\n".encode(), b"")
+    answered = run(REQUEST.with_stem("aio_request"), address, "one", "two")
+    assert (answered.returncode, answered.stdout, answered.stderr) == (0, b"one\ntwo\n", b"")
     server.send_signal(signal.SIGTERM)
     assert server.wait(LIMIT) == 0
     assert server.communicate() == (b"", b"")

@@ -39,6 +39,13 @@ WAITS = {
     "ping": (PEER, "peer.ping(timeout=None)"),
     "drain": (PEER, "peer.drain(timeout=None)"),
     "send": (PEER, "while True: peer.send(bytes(1 << 20), timeout=None)"),
+    "result": (f"{PEER}; call = peer.start(b'', timeout=None)", "call.result()"),
+    "recv-batch": (PEER, "peer.recv_batch()"),
+    "peer-serve": (PEER, "peer.serve(lambda message, peer: None)"),
+    "listener-serve": (
+        "listener = hostlane.listen(sys.argv[3])",
+        "listener.serve(lambda message, peer: None)",
+    ),
 }
 
 SCRIPT = """
@@ -85,6 +92,27 @@ def test_ctrl_c_leaves_every_wait(
     assert float(at) - before < 0.2
     status, _, errors = waiting.end()
     assert (status, errors) == (0, "")
+
+
+def test_a_signal_ends_the_wait_and_not_the_call(pair: Pair) -> None:
+    class Own(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise Own
+
+    call = pair.client.start(b"x", timeout=10)
+    message = pair.server.recv(timeout=5)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Own):
+            call.result()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not message.cancelled
+    message.reply(b"y")
+    assert call.result().data == b"y"
 
 
 def test_the_exception_of_a_handler_arrives_unchanged(pair: Pair) -> None:

@@ -27,12 +27,21 @@ export class HostlaneError extends Error {
   readonly retryable: boolean;
   /** Whether anything of the message left this process. */
   readonly sent: Sent;
+  /** Of `ERR_HOSTLANE_REMOTE_ERROR`: the number the program on the other side failed the call with. */
+  readonly status: number | undefined;
+  /** Of `ERR_HOSTLANE_REMOTE_ERROR`: the bytes it gave along. */
+  readonly data: Buffer | undefined;
 
   /** `code` is a code or a number of the table; `message` defaults to the meaning of the row. */
   constructor(
     code: ErrorCode | number,
     message?: string,
-    options: { readonly cause?: unknown; readonly sent?: Sent } = {},
+    options: {
+      readonly cause?: unknown;
+      readonly sent?: Sent;
+      readonly status?: number | undefined;
+      readonly data?: Buffer | undefined;
+    } = {},
   ) {
     const row = typeof code === 'number' ? BY_NUMBER.get(code) : BY_CODE.get(code);
     if (row === undefined) {
@@ -45,5 +54,7 @@ export class HostlaneError extends Error {
     this.kind = row.name;
     this.retryable = row.retryable;
     this.sent = options.sent ?? 'no';
+    this.status = options.status;
+    this.data = options.data;
   }
 }

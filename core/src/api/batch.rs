@@ -13,12 +13,13 @@ use crate::driver::lane::Lane;
 use crate::error::Result;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
-use crate::proto::level1::{Body, Delivery, Extra, Request, With};
+use crate::proto::level1::{Body, Delivery, Extra, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
 /// Filled by [`Peer::recv_batch`](crate::Peer::recv_batch). Requests in it are answered through
-/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped.
+/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped. A batch is
+/// bytes alone: traces are left out, and descriptors that came with a message are closed.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -30,6 +31,7 @@ struct Item {
     channel: Channel,
     end: usize,
     ticket: Option<Arc<Ticket>>,
+    trace: Option<Bytes>,
 }
 
 /// One message of a [`Batch`].
@@ -46,16 +48,25 @@ impl Batch {
     }
 
     pub(crate) fn reset(&mut self, lane: &Arc<Lane>) {
-        self.bytes.clear();
-        self.items.clear();
+        self.clear();
         self.lane = Some(lane.clone());
     }
 
-    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], request: Option<Request>) {
+    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], extra: Option<Box<Extra>>) {
         self.bytes.extend_from_slice(payload);
         let lane = &self.lane;
-        let ticket = request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
-        self.items.push(Item { channel, end: self.bytes.len(), ticket });
+        let Some(extra) = extra else {
+            return self.items.push(Item { channel, end: self.bytes.len(), ticket: None, trace: None });
+        };
+        let ticket = extra.request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
+        self.items.push(Item { channel, end: self.bytes.len(), ticket, trace: extra.trace });
+    }
+
+    /// Lets its messages go; their memory is kept for the next ones.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+        self.lane = None;
     }
 
     /// Number of messages.
@@ -106,11 +117,25 @@ impl<'a> BatchMessage<'a> {
         lane.send(post, payload, wait.into())
     }
 
+    /// What the sender gave along to follow the message by.
+    pub fn trace(&self) -> Option<&'a Bytes> {
+        self.batch.items[self.at].trace.as_ref()
+    }
+
     /// A message of its own, with a copy of the bytes.
     pub fn to_message(&self) -> Option<Message> {
+        self.message(Bytes::copy_from_slice(self.payload()))
+    }
+
+    /// The request to answer, without its bytes; `None` for a one-way message.
+    pub fn to_request(&self) -> Option<Message> {
+        self.is_request().then(|| self.message(Bytes::new())).flatten()
+    }
+
+    fn message(&self, payload: Bytes) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
-        let payload = Bytes::copy_from_slice(self.payload());
-        let delivery = Delivery { channel: self.channel(), payload, request: None, trace: None, fds: Vec::new() };
+        let trace = self.trace().cloned();
+        let delivery = Delivery { channel: self.channel(), payload, request: None, trace, fds: Vec::new() };
         Some(Message::of_batch(delivery, lane, self.ticket().cloned()))
     }
 

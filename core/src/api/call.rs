@@ -51,12 +51,16 @@ impl Call {
             return Err(Error::new(Code::InvalidArgument, "the reply to this call was taken already"));
         };
         let result = self.lane.finish(op, wait.into().keep());
-        let open = matches!(&result, Err(e) if matches!(e.code(), Code::Timeout | Code::Interrupted));
-        // One that timed out by itself is no longer known, and giving it up is without effect.
-        if !open {
+        // The call may have run out of its own time, too.
+        if !self.lane.expects(op) {
             self.op = None;
         }
         self.reply(result)
+    }
+
+    /// Whether [`try_wait`](Call::try_wait) has not returned its end yet.
+    pub fn is_open(&self) -> bool {
+        self.op.is_some()
     }
 
     /// Whether [`wait`](Call::wait) would return at once. Looks at what has arrived.

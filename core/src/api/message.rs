@@ -98,6 +98,11 @@ impl Message {
         self.payload
     }
 
+    /// Takes its bytes out; what is left can still be answered.
+    pub fn take_payload(&mut self) -> Bytes {
+        std::mem::take(&mut self.payload)
+    }
+
     /// Whether somebody waits for an answer.
     pub fn is_request(&self) -> bool {
         self.ticket.is_some()
@@ -159,13 +164,21 @@ impl Message {
     /// Answers: a call with its reply, a one-way message with a message on its channel. Returns once the kernel has all of
     /// it. `call_ended` when no answer is wanted any more, and the errors of [`Peer::send`](crate::Peer::send).
     pub fn reply<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<()> {
-        self.lane.send(self.answer(), payload, wait.into())
+        self.settled(self.lane.send(self.answer(), payload, wait.into()))
     }
 
     /// Answers a call with an error of the program's: `code` and `data` reach the caller as `remote_error`.
     /// `unsupported` on level 0, `invalid_argument` for a one-way message, else as of [`reply`](Message::reply).
     pub fn fail<'a>(&self, code: u32, data: impl Payload, wait: impl Into<Wait<'a>>) -> Result<()> {
-        self.lane.send(self.failure(code)?, data, wait.into())
+        self.settled(self.lane.send(self.failure(code)?, data, wait.into()))
+    }
+
+    /// After an answer that was refused the duty stays.
+    pub(crate) fn settled<T>(&self, result: Result<T>) -> Result<T> {
+        if let (Err(_), Some(ticket)) = (&result, &self.ticket) {
+            ticket.answered.store(false, Ordering::Relaxed);
+        }
+        result
     }
 
     /// The stream this request opened: items both ways until it is answered. `None` if it opened none.

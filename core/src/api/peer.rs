@@ -62,7 +62,8 @@ impl Peer {
             };
         }
         let allowed = trust::allowed_uids(address, &options.common);
-        let made = lane::connected(dial.into_carrier(), address.to_string(), &options.common, allowed.as_deref())?;
+        let made =
+            lane::connected(dial.into_carrier(), address.to_string().into(), &options.common, allowed.as_deref())?;
         let lane = made.into_direct();
         lane.run(wait, |conn, op| conn.open(op, None))?;
         lane.attach_for_keepalive()?;
@@ -122,7 +123,13 @@ impl Peer {
     /// before; a call that waits in this peer leaves all. Without effect on level 0.
     pub fn cork(&self) -> Cork<'_> {
         self.lane.with(|conn| conn.cork(true));
-        Cork { peer: self }
+        Cork { peer: self, held: false }
+    }
+
+    /// [`cork`](Peer::cork) for operations of a context, which still end when the carrier has all of them.
+    pub(crate) fn hold(&self) -> Cork<'_> {
+        self.lane.with(|conn| conn.hold(true));
+        Cork { peer: self, held: true }
     }
 
     /// Ends one cork whose guard was forgotten, for those who cannot keep a guard, such as other languages. One too many
@@ -147,7 +154,7 @@ impl Peer {
             let lane = &self.lane;
             lane.with_checked(|conn| {
                 conn.recv_many(None, |channel, body, extra| {
-                    batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
+                    batch.push(channel, body.as_slice(), extra);
                     batch.len() < most
                 })
             })?;
@@ -161,11 +168,16 @@ impl Peer {
     /// Receives all that is there, at most `most` messages, without waiting, whatever drives the peer. The end of the
     /// connection is no error here: [`Context::readable`](crate::Context::readable) tells it.
     pub fn try_recv_batch(&self, batch: &mut Batch, most: usize) -> Result<()> {
+        self.try_recv_bytes(batch, most, usize::MAX)
+    }
+
+    /// The same, and stops once `bytes` bytes of payloads are exceeded.
+    pub fn try_recv_bytes(&self, batch: &mut Batch, most: usize, bytes: usize) -> Result<()> {
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
             conn.recv_many(None, |channel, body, extra| {
-                batch.push(channel, body.as_slice(), extra.and_then(|extra| extra.request));
-                batch.len() < most
+                batch.push(channel, body.as_slice(), extra);
+                batch.len() < most && batch.bytes() <= bytes
             })
         })
     }
@@ -316,11 +328,12 @@ impl Peer {
 #[derive(Debug)]
 pub struct Cork<'a> {
     peer: &'a Peer,
+    held: bool,
 }
 
 impl Drop for Cork<'_> {
     fn drop(&mut self) {
-        self.peer.uncork();
+        self.peer.lane.with(|conn| if self.held { conn.hold(false) } else { conn.cork(false) });
     }
 }
 

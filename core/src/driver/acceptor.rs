@@ -44,7 +44,7 @@ pub(crate) struct Acceptor {
 #[derive(Debug)]
 struct State {
     epoll: Arc<Epoll>,
-    address: String,
+    address: Arc<str>,
     options: Common,
     allowed: Option<Vec<u32>>,
     /// Clients beyond those who are waited for are refused.
@@ -99,7 +99,7 @@ impl Acceptor {
             stamp: fork::Stamp::now(),
             state: Mutex::new(State {
                 epoll: epoll.clone(),
-                address: socket.address().to_string(),
+                address: socket.address().to_string().into(),
                 allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
                 only_awaited: options.only_awaited,

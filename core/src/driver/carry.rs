@@ -1,5 +1,6 @@
 //! Moving bytes between one carrier and one connection, never waiting.
 
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
@@ -22,8 +23,23 @@ pub(crate) struct Filled {
     pub(crate) more: bool,
 }
 
+thread_local! {
+    /// What the connections this thread moves bytes for are read into; what is kept of it is copied out.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Reads what has arrived, as far as the connection wants it.
 pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
+    // Gone only while the thread ends.
+    let mut spare = SPARE.try_with(Cell::take).unwrap_or_default();
+    conn.lend(&mut spare);
+    let filled = fill_lent(conn, carrier, now);
+    conn.give_back(&mut spare);
+    let _ = SPARE.try_with(|kept| kept.set(spare));
+    filled
+}
+
+fn fill_lent(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
     for turn in 0..READS_PER_TURN {
         let so_far = Filled { any: turn > 0, more: false };
         if !conn.wants_read() {

@@ -13,7 +13,7 @@ use crate::api::listener::Listener;
 use crate::api::message::Message;
 use crate::api::options::ConnectOptions;
 use crate::api::payload::Payload;
-use crate::api::peer::Peer;
+use crate::api::peer::{Cork, Peer};
 use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::hub::{self, Hub, Request};
@@ -127,6 +127,19 @@ impl Context {
         self.hub().process(budget, out)
     }
 
+    /// Runs `start`, which starts operations, and appends at most `budget` completions to `out`: those of operations that
+    /// ended in it need no turn of the loop. `start` must not call this or [`process`](Context::process). `forked` in a child.
+    pub fn batch<T>(&self, budget: usize, out: &mut Vec<Completion>, start: impl FnOnce() -> T) -> Result<T> {
+        self.hub().batch(budget, out, start)
+    }
+
+    /// Gathers what is started on `peer` until the cork is dropped, and then writes it in one go. Unlike under
+    /// [`Peer::cork`], an operation still ends when the carrier took all of it. What fills a write leaves before. Without
+    /// effect on level 0.
+    pub fn cork<'p>(&self, peer: &'p Peer) -> Cork<'p> {
+        peer.hold()
+    }
+
     /// Waits for the next completion. `timeout`, `interrupted`, `closed`. A refused handshake completes
     /// nothing: to log refusals as they come, poll the descriptor instead.
     pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<Completion> {
@@ -151,7 +164,7 @@ impl Context {
         self.hub().check()?;
         let dial = Dial::new(address, options)?;
         let request = Request {
-            address: address.to_string(),
+            address: address.to_string().into(),
             allowed: trust::allowed_uids(address, &options.common),
             options: options.common.clone(),
         };
@@ -230,14 +243,29 @@ impl Context {
         self.start_post(peer.lane(), Post::Request(channel, with), payload, deadline)
     }
 
+    /// Sends many messages of one channel in as few system calls as they allow; done when the carrier took all of them.
+    /// `unsupported` on level 0; else errors as of [`Peer::send_batch`]. A timeout after the first byte left closes the
+    /// connection unless what is left waits for credit.
+    pub fn send_batch<'p>(
+        &self,
+        peer: &Peer,
+        channel: Channel,
+        payloads: impl IntoIterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Result<Started> {
+        let op = self.hub().new_op();
+        let step = peer.lane().submit_batch(self.hub(), op, channel, payloads.into_iter(), deadline)?;
+        started(peer.lane(), op, step)
+    }
+
     /// Answers `message`; errors as of [`Message::reply`].
     pub fn reply(&self, message: &Message, payload: impl Payload, deadline: Option<Instant>) -> Result<Started> {
-        self.start_post(message.lane(), message.answer(), payload, deadline)
+        message.settled(self.start_post(message.lane(), message.answer(), payload, deadline))
     }
 
     /// Answers a request with an error of the program's; errors as of [`Message::fail`].
     pub fn fail(&self, message: &Message, code: u32, data: impl Payload, deadline: Option<Instant>) -> Result<Started> {
-        self.start_post(message.lane(), message.failure(code)?, data, deadline)
+        message.settled(self.start_post(message.lane(), message.failure(code)?, data, deadline))
     }
 
     /// Waits until no answer to a request is wanted any more: given, or its caller left, ran out of time or lost the

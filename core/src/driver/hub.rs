@@ -88,7 +88,7 @@ struct Attempt {
 /// What a dial becomes a connection with.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) options: crate::api::options::Common,
     pub(crate) allowed: Option<Vec<u32>>,
 }
@@ -187,6 +187,22 @@ impl Hub {
         }
         self.ring(&mut queue);
         Ok(Progress::More)
+    }
+
+    /// Runs `start` without ringing for what ends in it: that is handed over at once.
+    pub(crate) fn batch<T>(&self, budget: usize, out: &mut Vec<Completion>, start: impl FnOnce() -> T) -> Result<T> {
+        self.stamp.check()?;
+        let _turn = lock(&self.turn);
+        lock(&self.queue).processing = true;
+        let quiet = Quiet(self);
+        let result = start();
+        {
+            let mut queue = lock(&self.queue);
+            let n = budget.min(queue.done.len());
+            out.extend(queue.done.drain(..n));
+        }
+        drop(quiet);
+        Ok(result)
     }
 
     fn ring(&self, queue: &mut Queue) {
@@ -460,6 +476,19 @@ impl Hub {
         let mut state = lock(&self.state);
         state.timers.insert((at, token));
         state.arm(&self.alarm, at);
+    }
+}
+
+/// Nobody is rung for until this is dropped, be it by a panic.
+struct Quiet<'a>(&'a Hub);
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.0.queue);
+        queue.processing = false;
+        if !queue.done.is_empty() {
+            self.0.ring(&mut queue);
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::api::info::{Credentials, Info};
 use crate::api::options::{Common, Spin};
 use crate::api::payload::Payload;
@@ -28,7 +30,8 @@ pub(crate) struct Lane {
     credentials: Option<Credentials>,
     carrier: &'static str,
     address: Arc<str>,
-    info: OnceLock<Info>,
+    /// Made when first asked for: many a connection is never asked.
+    info: OnceLock<Box<Info>>,
     state: Mutex<State>,
 }
 
@@ -56,7 +59,7 @@ pub(crate) struct Made {
     pub(crate) carrier: Carrier,
     pub(crate) conn: Conn,
     pub(crate) credentials: Option<Credentials>,
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) spin: Spin,
 }
 
@@ -69,7 +72,12 @@ impl Made {
 }
 
 /// The connecting side's half of [`Made`], its request ready to be sent.
-pub(crate) fn connected(carrier: Carrier, address: String, options: &Common, allowed: Option<&[u32]>) -> Result<Made> {
+pub(crate) fn connected(
+    carrier: Carrier,
+    address: Arc<str>,
+    options: &Common,
+    allowed: Option<&[u32]>,
+) -> Result<Made> {
     let credentials = carrier.credentials()?;
     trust::check(credentials, allowed)?;
     let config = options.config(Role::Connector, &carrier)?;
@@ -85,7 +93,7 @@ impl std::fmt::Debug for Lane {
 
 impl Lane {
     pub(crate) fn new(made: Made, driver: impl FnOnce(&Weak<Lane>) -> Driver) -> Arc<Lane> {
-        let address: Arc<str> = made.address.into();
+        let address = made.address;
         Arc::new_cyclic(|lane| Lane {
             stamp: fork::Stamp::now(),
             credentials: made.credentials,
@@ -108,30 +116,28 @@ impl Lane {
     pub(crate) fn info(&self) -> Result<Info> {
         self.check()?;
         if let Some(info) = self.info.get() {
-            return Ok(info.clone());
+            return Ok(Info::clone(info));
         }
         let instance = random::instance()?;
-        Ok(self
-            .info
-            .get_or_init(|| {
-                let state = lock(&self.state);
-                let agreed = state.conn.agreed();
-                Info {
-                    peer_id: agreed.peer_id.clone(),
-                    level: agreed.level,
-                    features: agreed.features.iter().map(|f| (*f).to_owned()).collect(),
-                    channels: agreed.channels.as_slice().to_vec(),
-                    instance,
-                    peer_instance: agreed.instance.clone(),
-                    credentials: self.credentials,
-                    carrier: self.carrier,
-                    address: self.address.to_string(),
-                    max_message: agreed.max_message,
-                    max_calls: agreed.max_calls,
-                    peer_keepalive: agreed.peer_keepalive,
-                }
+        let info = self.info.get_or_init(|| {
+            let state = lock(&self.state);
+            let agreed = state.conn.agreed();
+            Box::new(Info {
+                peer_id: agreed.peer_id.clone(),
+                level: agreed.level,
+                features: agreed.features.iter().map(|f| (*f).to_owned()).collect(),
+                channels: agreed.channels.as_slice().to_vec(),
+                instance,
+                peer_instance: agreed.instance.clone(),
+                credentials: self.credentials,
+                carrier: self.carrier,
+                address: self.address.to_string(),
+                max_message: agreed.max_message,
+                max_calls: agreed.max_calls,
+                peer_keepalive: agreed.peer_keepalive,
             })
-            .clone())
+        });
+        Ok(Info::clone(info))
     }
 
     pub(crate) fn stats(&self) -> Result<Stats> {
@@ -259,7 +265,7 @@ impl Lane {
             }
         }
         // What is staged has no operation of its own.
-        self.run_with(&mut wait, |conn, op| conn.flush(op)).map(drop)
+        self.run_with(&mut wait, |conn, op| conn.flush(op, None)).map(drop)
     }
 
     /// Starts an operation: its result, or the id to [`finish`](Lane::finish) or [`abandon`](Lane::abandon).
@@ -312,7 +318,12 @@ impl Lane {
         lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
     }
 
-    /// The same, after a look at the carrier.
+    /// Whether `op` is pending, or its end is still to be handed out.
+    pub(crate) fn expects(&self, op: OpId) -> bool {
+        lock(&self.state).direct().is_ok_and(|turn| turn.expects(op))
+    }
+
+    /// The same as [`is_finished`](Lane::is_finished), after a look at the carrier.
     pub(crate) fn has_ended(&self, op: OpId) -> bool {
         self.look();
         self.is_finished(op)
@@ -354,6 +365,22 @@ impl Lane {
         let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);
+        Ok(state.submitted(op, step))
+    }
+
+    /// Sends many messages under one id of the context's.
+    pub(crate) fn submit_batch<'p>(
+        &self,
+        hub: &Arc<Hub>,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Result<Step> {
+        self.check()?;
+        let mut state = lock(&self.state);
+        state.seated()?.check(hub)?;
+        let step = state.send_all(op, channel, payloads, deadline);
         Ok(state.submitted(op, step))
     }
 
@@ -435,6 +462,47 @@ impl State {
         }
     }
 
+    /// Stages what fits and queues what has to wait; the last one tells the end of all.
+    fn send_all<'p>(
+        &mut self,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Step {
+        match self.send_each(op, channel, payloads, deadline) {
+            Err(error) => Some(Err(error)),
+            Ok(()) if self.conn.is_pending(op) => None,
+            Ok(()) => {
+                self.write();
+                self.conn.flush(op, deadline)
+            }
+        }
+    }
+
+    fn send_each<'p>(
+        &mut self,
+        op: OpId,
+        channel: Channel,
+        payloads: impl Iterator<Item = &'p [u8]>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let mut payloads = payloads.peekable();
+        let mut queues = false;
+        while let Some(payload) = payloads.next() {
+            if !queues && !self.conn.send_short(channel, payload)? {
+                // A full write: it makes room, if the carrier takes it.
+                self.write();
+                queues = !self.conn.send_short(channel, payload)?;
+            }
+            if queues {
+                let last = payloads.peek().is_none().then_some(op);
+                self.conn.send_part(channel, Bytes::copy_from_slice(payload), last, deadline)?;
+            }
+        }
+        Ok(())
+    }
+
     /// After a blocking caller started an operation: its result, or its id if it has to be waited for.
     fn started(&mut self, op: OpId, step: Step) -> Result<Result<Outcome>, OpId> {
         if step.is_none()
@@ -459,10 +527,14 @@ impl State {
 
     /// Writes what is queued, and settles.
     fn move_on(&mut self) {
+        self.write();
+        self.settle();
+    }
+
+    fn write(&mut self) {
         if let Some(carrier) = &self.carrier {
             carry::flush(&mut self.conn, carrier);
         }
-        self.settle();
     }
 
     /// Hands finished operations over, sees to it that somebody attends to the socket, and lets it go

@@ -88,6 +88,11 @@ impl<T> Turn<T> {
         self.last_op
     }
 
+    /// Whether `op` is waited for, or its end.
+    pub(crate) fn expects(&self, op: OpId) -> bool {
+        self.waiting.contains_key(&op)
+    }
+
     /// From now on `op` is waited for.
     pub(crate) fn expect(&mut self, op: OpId) {
         self.waiting.insert(op, Waiter { result: None, asleep: None });
@@ -231,6 +236,8 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
             state.attend();
             return Some(result);
         }
+        // What a cork holds back may be what this waits for.
+        state.release();
         let now = Instant::now();
         state.pump(now);
         if let Some(result) = state.turn().take(op) {

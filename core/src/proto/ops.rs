@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::ids::IdMap;
 use crate::proto::level1::Delivery;
+use crate::proto::notice::Notice;
 
 /// Names a pending operation. Chosen by the driver, unique per connection, never reused.
 pub(crate) type OpId = u64;
@@ -62,6 +63,8 @@ pub(crate) struct Ops {
     pending: IdMap<Kind>,
     deadlines: BinaryHeap<Reverse<(Instant, OpId)>>,
     done: VecDeque<(OpId, Result<Outcome>)>,
+    /// What else the driver takes.
+    notices: Vec<Notice>,
 }
 
 impl Ops {
@@ -97,6 +100,15 @@ impl Ops {
 
     pub(crate) fn all(&self) -> Vec<(OpId, Kind)> {
         self.pending.iter().map(|(&op, &kind)| (op, kind)).collect()
+    }
+
+    /// Notes what a program's log may tell.
+    pub(crate) fn note(&mut self, notice: impl IntoIterator<Item = Notice>) {
+        self.notices.extend(notice);
+    }
+
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     pub(crate) fn poll_done(&mut self) -> Option<(OpId, Result<Outcome>)> {

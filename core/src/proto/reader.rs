@@ -55,6 +55,24 @@ impl FrameReader {
         self.max_payload = max;
     }
 
+    /// Uses `spare` for staging, unless there is a buffer already.
+    pub(crate) fn lend(&mut self, spare: &mut Vec<u8>) {
+        if self.staging.capacity() == 0 {
+            self.staging = std::mem::take(spare);
+            self.staging.clear();
+        }
+    }
+
+    /// Keeps no buffer that nothing is in: the larger one is left in `spare`.
+    pub(crate) fn give_back(&mut self, spare: &mut Vec<u8>) {
+        if self.staging.is_empty() && self.staging.capacity() > 0 {
+            let staging = std::mem::take(&mut self.staging);
+            if staging.capacity() > spare.capacity() {
+                *spare = staging;
+            }
+        }
+    }
+
     /// The buffer to append received bytes to; it has spare capacity.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         if let Some(body) = &mut self.body {
@@ -162,9 +180,6 @@ impl FrameReader {
         if self.start == self.staging.len() {
             self.start = 0;
             self.staging.clear();
-            if self.staging.capacity() > self.size {
-                self.staging = Vec::new();
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 // What a strict TypeScript program sees of the ESM entry; compiled, not run.
 
 import { Channel, ERRORS, HostlaneError, connect, listen } from 'hostlane';
-import type { ErrorCode, Listener, Message, Peer, PeerInfo } from 'hostlane';
+import type { ConnectOptions, ErrorCode, Handler, Listener, Message, Peer, PeerInfo, Stream } from 'hostlane';
 
 const listener: Listener = await listen('./s.sock', { channels: [1, 2, 300], maxMessage: 1024 });
 const peer: Peer = await connect(listener.address, { timeoutMs: 1000, signal: AbortSignal.timeout(10) });
@@ -30,6 +30,27 @@ try {
   }
 }
 
+const limits: ConnectOptions = { level: 1, secret: 's', maxCalls: 5, keepaliveMs: 1000, policy: { 3: 'latest' }, command: ['a'] };
+await connect('spawn:', limits);
+await message.fail(7, 'why');
+const handler: Handler = async ({ isRequest, deadline, signal, stream }) => {
+  signal.throwIfAborted();
+  await peer.request('nested', { timeoutMs: deadline, signal, channel: 1, idempotencyKey: 'k', trace: new Uint8Array(1) });
+  await stream?.send('item');
+  return isRequest ? 'reply' : undefined;
+};
+void listener.serve(handler, { concurrency: 3, onError: (error, of) => console.log(error, of?.channel) });
+void peer.serve(() => {});
+await peer.sendBatch(['a', new Uint8Array(2)], { channel: 2 });
+const batch: Message[] = await peer.recvBatch(10, { timeoutMs: 1 });
+console.log(batch.length);
+const stream: Stream = peer.openStream('x', { timeoutMs: 5 });
+for await (const item of stream) {
+  const bytes: Buffer = item;
+  console.log(bytes.length, stream.reply?.length);
+}
+await stream.finish();
+
 const info: PeerInfo = peer.info();
 console.log(info.credentials?.uid, peer.stats().sendQueue.peakBytes, listener.takeRefusals()[0]?.error.kind);
 
@@ -37,5 +58,7 @@ console.log(info.credentials?.uid, peer.stats().sendQueue.peakBytes, listener.ta
 new (peer.constructor as typeof Peer)();
 // @ts-expect-error -- a number is no payload
 await peer.send(1);
+// @ts-expect-error -- no such policy
+await connect('x', { policy: { 2: 'sometimes' } });
 // @ts-expect-error -- no such code
 console.log(new HostlaneError('ERR_HOSTLANE_BOGUS'));

@@ -64,7 +64,7 @@ class AsyncioDriver(Driver):
             elif not future.done():
                 future.set_exception(error)
 
-    async def finish(self, started: Any, lost: Callable[[Any], None] | None = None) -> Any:
+    async def finish(self, started: Any) -> Any:
         if type(started) is not int:
             return started
         future = self._waiting[started] = self._loop.create_future()
@@ -73,8 +73,6 @@ class AsyncioDriver(Driver):
         except asyncio.CancelledError:
             if self._waiting.pop(started, None) is not None:
                 self.context.cancel(started)
-            elif not future.cancelled() and future.exception() is None and lost is not None:
-                lost(future.result())
             raise
 
     async def pause(self) -> None:

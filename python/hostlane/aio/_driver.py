@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -74,12 +75,24 @@ class Driver:
 
     # --- what a kind of loop does ----------------------------------------------------------------
 
-    async def finish(self, started: Any, lost: Callable[[Any], None] | None = None) -> Any:
+    async def finish(self, started: Any) -> Any:
         """Waits for the end of an operation: its result.
 
-        A result that comes while the waiting task is cancelled is handed to ``lost``.
+        Cancelled, it gives the operation up.
         """
         raise NotImplementedError
+
+    async def take(self, start: Callable[[float | None], Any], timeout: float | None) -> Any:
+        """Waits until ``start`` finds something to take.
+
+        An operation that waits for it takes nothing, so nothing is lost with a cancelled task.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while type(started := start(timeout)) is int:
+            await self.finish(started)
+            timeout = None if end is None else max(0.0, end - time.monotonic())
+        await self.pause()
+        return started
 
     async def pause(self) -> None:
         """Lets others have their turn where that is the custom."""

@@ -62,13 +62,13 @@ class TrioDriver(Driver):
         else:
             trio.lowlevel.reschedule(task, ended)
 
-    async def finish(self, started: Any, lost: Callable[[Any], None] | None = None) -> Any:
+    async def finish(self, started: Any) -> Any:
         if type(started) is not int:
             await self.pause()
             return started
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            # Not called any more once the task was told the end, so no result can be lost.
+            # Not called any more once the task was told the end.
             del self._waiting[started]
             self.context.cancel(started)
             return trio.lowlevel.Abort.SUCCEEDED

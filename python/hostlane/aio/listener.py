@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from hostlane import _core
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from hostlane._core import NativeListener, NativePeer
+    from hostlane._core import NativeListener
     from hostlane.aio._driver import Driver, Handler
     from hostlane.types import ListenerStats, ListenOptions, Refusal
 
@@ -39,13 +39,11 @@ class Listener:
     delays another. Iterating yields a :class:`Peer` per client until it is closed.
     """
 
-    __slots__ = ("__weakref__", "_driver", "_kept", "_native", "_open_in")
+    __slots__ = ("__weakref__", "_driver", "_native", "_open_in")
 
     def __init__(self, driver: Driver, native: NativeListener) -> None:
         self._driver = driver
         self._native = native
-        # Clients accepted for a task that was cancelled the same moment.
-        self._kept: deque[NativePeer] = deque()
         # The process that has to close it: a forked child never does.
         self._open_in: int | None = os.getpid()
 
@@ -65,13 +63,8 @@ class Listener:
             ClosedError: The listener was closed.
         """
         driver = self._driver
-        if self._kept:
-            native = self._kept.popleft()
-            await driver.pause()
-        else:
-            started = driver.context.accept(driver, self._native, timeout)
-            native = await driver.finish(started, self._kept.append)
-        return Peer(driver, native)
+        accept = partial(driver.context.accept, driver, self._native)
+        return Peer(driver, await driver.take(accept, timeout))
 
     async def serve(self, handler: Handler) -> None:
         """Has the handler answer what all clients send, until the listener is closed.
@@ -118,8 +111,6 @@ class Listener:
         Accepted connections go on. Closing twice is no error.
         """
         self._open_in = None
-        while self._kept:
-            self._kept.popleft().close()
         self._native.close()
 
     async def __aiter__(self) -> AsyncIterator[Peer]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
@@ -46,12 +44,7 @@ async def connect(
     """
     driver = current()
     started = driver.context.connect(driver, address, _core.options(options), timeout)
-    return Peer(driver, await driver.finish(started, close))
-
-
-def close(native: NativePeer) -> None:
-    """Ends a connection that came for a task that was cancelled the same moment."""
-    native.close()
+    return Peer(driver, await driver.finish(started))
 
 
 class Peer:
@@ -61,14 +54,12 @@ class Peer:
     Iterating yields messages until either side ends the connection in good order.
     """
 
-    __slots__ = ("__weakref__", "_driver", "_kept", "_open_in", "_peer_id", "native")
+    __slots__ = ("__weakref__", "_driver", "_open_in", "_peer_id", "native")
 
     def __init__(self, driver: Driver, native: NativePeer) -> None:
         self._driver = driver
         self.native = native
         self._peer_id = native.peer_id
-        # Messages taken from the core that no task has got so far.
-        self._kept: deque[AioMessage] = deque()
         # The process that has to close it: a forked child never does.
         self._open_in: int | None = os.getpid()
 
@@ -133,30 +124,9 @@ class Peer:
         Nothing is lost when it is cancelled.
         """
         driver = self._driver
-        kept = self._take(channel)
-        if kept is None and channel is not None:
-            started = driver.context.recv(driver, self.native, channel, timeout)
-            message: AioMessage = await driver.finish(started, self._kept.append)
-            return message
-        end = None if timeout is None else time.monotonic() + timeout
-        while kept is None:
-            await driver.finish(driver.context.readable(driver, self.native, timeout))
-            self._kept.extend(driver.context.recv_now(driver, self.native, BATCH))
-            kept = self._take(None)
-            timeout = None if end is None else max(0.0, end - time.monotonic())
-        await driver.pause()
-        return kept
-
-    def _take(self, channel: int | None) -> AioMessage | None:
-        if not self._kept:
-            return None
-        if channel is None:
-            return self._kept.popleft()
-        for message in self._kept:
-            if message.channel == channel:
-                self._kept.remove(message)
-                return message
-        return None
+        recv = partial(driver.context.recv, driver, self.native, channel)
+        message: AioMessage = await driver.take(recv, timeout)
+        return message
 
     async def recv_batch(
         self,
@@ -168,12 +138,10 @@ class Peer:
 
         Raises what :meth:`recv` raises.
         """
+        driver = self._driver
         messages = [await self.recv(timeout=timeout)]
-        while self._kept and len(messages) < most:
-            messages.append(self._kept.popleft())
-        if len(messages) < most:
-            driver = self._driver
-            messages += driver.context.recv_now(driver, self.native, most - len(messages))
+        if most > 1:
+            messages += driver.context.recv_now(driver, self.native, most - 1)
         return messages
 
     async def request(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from hostlane.types import DEFAULT_TIMEOUT
 
@@ -27,14 +27,12 @@ class Stream:
     bounded amount of memory. Iterating yields the other side's items until its end.
     """
 
-    __slots__ = ("__weakref__", "_driver", "_kept", "_native", "_reply")
+    __slots__ = ("__weakref__", "_driver", "_native", "_reply")
 
     def __init__(self, driver: Driver, native: NativeStream) -> None:
         self._driver = driver
         self._native = native
         self._reply: bytes | None = None
-        # What was received for a task that was cancelled the same moment.
-        self._kept: deque[Any] = deque()
 
     @property
     def call_id(self) -> int:
@@ -76,12 +74,7 @@ class Stream:
             ConnectionLostError: The connection ended; what had arrived was returned before.
         """
         driver = self._driver
-        if self._kept:
-            item = self._kept.popleft()
-            await driver.pause()
-        else:
-            started = driver.context.stream_recv(driver, self._native, timeout)
-            item = await driver.finish(started, self._kept.append)
+        item = await driver.take(partial(driver.context.stream_recv, driver, self._native), timeout)
         if isinstance(item, bytes):
             return item
         (reply,) = item

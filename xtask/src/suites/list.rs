@@ -85,9 +85,16 @@ fn rust(full: bool) -> Vec<Suite> {
                 &["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"],
                 // Alone, core is compiled without the features that other crates switch on.
                 &["clippy", "--locked", "--package=hostlane", "--all-targets", "--", "-Dwarnings"],
+                &["clippy", "--locked", "--package=hostlane", "--all-features", "--all-targets", "--", "-Dwarnings"],
             ],
         ),
-        check("rust-doc", &[&["doc", "--locked", "--no-deps", "--workspace"]]),
+        check(
+            "rust-doc",
+            &[
+                &["doc", "--locked", "--no-deps", "--workspace"],
+                &["doc", "--locked", "--no-deps", "--package=hostlane", "--all-features"],
+            ],
+        ),
         Suite::of("rust-deny", &[], |workspace| {
             let cargo = |arguments: &[&str]| words(workspace.command("cargo"), arguments);
             Ok(vec![
@@ -102,7 +109,11 @@ fn rust(full: bool) -> Vec<Suite> {
             if full {
                 test.args(["--", "--include-ignored"]);
             }
-            Ok(vec![Counter::Cargo.of(test)])
+            // What is left out by default.
+            let optional = ["test", "--locked", "--package=hostlane", "--features=tokio,tracing"];
+            let mut optional = words(workspace.command("cargo"), &optional);
+            optional.args(["--test=aio", "--test=log", "--test=traced"]);
+            Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
         }),
     ]
 }

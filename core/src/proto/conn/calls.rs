@@ -149,15 +149,36 @@ impl Conn {
         Ok(self.outbox.is_empty() && self.one.as_mut().is_some_and(|one| one.send_short(at, payload)))
     }
 
+    /// Queues a message of a burst, whatever its size; `last` ends when it has left. Level 1 alone.
+    pub(crate) fn send_part(
+        &mut self,
+        channel: Channel,
+        payload: Bytes,
+        last: Option<OpId>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        self.may_send(channel, payload.len())?;
+        let at = self.position(channel)?;
+        match &mut self.one {
+            Some(one) => one.send_part(at, payload, last, &mut self.ops, deadline),
+            None => Err(level_0("a batch")),
+        }
+    }
+
+    /// Whether `op` is pending.
+    pub(crate) fn is_pending(&self, op: OpId) -> bool {
+        self.ops.kind(op).is_some()
+    }
+
     /// Waits until all that was sent has left.
-    pub(crate) fn flush(&mut self, op: OpId) -> Step {
+    pub(crate) fn flush(&mut self, op: OpId, deadline: Option<Instant>) -> Step {
         if let State::Ended(error) = &self.state {
             return Some(Err(lost(error)));
         }
         if !self.one.as_mut().is_some_and(|one| one.mark_flush(op)) {
             return Some(Ok(Outcome::Sent));
         }
-        self.ops.insert(op, Kind::Send, None);
+        self.ops.insert(op, Kind::Send, deadline);
         None
     }
 
@@ -200,20 +221,23 @@ impl Conn {
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
         let step = one.stream_recv(op, id, &mut self.ops, deadline);
+        self.read_step(step)
+    }
+
+    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
+    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
+        let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
+        let step = one.poll_stream_recv(op, id, &mut self.ops, deadline);
+        self.read_step(step)
+    }
+
+    fn read_step(&self, step: Step) -> Step {
         match (&self.state, &step) {
             // The call is forgotten with the connection, and that is the reason to tell.
             (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
                 Some(Err(lost(error).with_sent(Sent::Maybe)))
             }
             _ => step,
-        }
-    }
-
-    /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
-    pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
-        match &mut self.one {
-            Some(one) => one.poll_stream_recv(op, id, &mut self.ops, deadline),
-            None => Some(Err(level_0("streams"))),
         }
     }
 
@@ -306,7 +330,7 @@ impl Conn {
         if self.waiting_sends.is_empty() && self.outbox.has_room() {
             self.count_out(channel, payload.len());
             self.outbox.push(channel, payload, Some(op));
-            self.notices.extend(self.outbox.rises());
+            self.ops.note(self.outbox.rises());
         } else {
             self.waiting_sends.push_back((op, channel, payload));
         }
@@ -364,7 +388,7 @@ impl Conn {
             });
         }
         if !std::mem::replace(&mut self.draining, true) {
-            self.notices.push(Notice::Draining { by_peer: false });
+            self.ops.note([Notice::Draining { by_peer: false }]);
         }
         self.ops.insert(op, Kind::Drain, deadline);
         if self.write_dead && self.one.is_none() {
@@ -391,10 +415,7 @@ impl Conn {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
             State::Hello(_) => Err(Error::new(Code::Internal, "used before the handshake ended")),
-            State::Open if self.draining => {
-                let code = if self.one.is_some() { Code::Draining } else { Code::Closed };
-                Err(Error::new(code, "this side is draining the connection"))
-            }
+            State::Open if self.draining => Err(Error::new(Code::Closed, "this side is draining the connection")),
             State::Open if self.write_dead => {
                 Err(Error::new(Code::ConnectionLost, "the other side takes no more messages"))
             }

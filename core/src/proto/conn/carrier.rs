@@ -33,6 +33,23 @@ impl Conn {
         }
     }
 
+    /// Uses `spare` as the buffer to read into, so that an idle connection needs none of its own; until
+    /// [`give_back`](Conn::give_back).
+    pub(crate) fn lend(&mut self, spare: &mut Vec<u8>) {
+        match &mut self.one {
+            Some(one) => one.reader().lend(spare),
+            None => self.reader.lend(spare),
+        }
+    }
+
+    /// Leaves in `spare` what is not needed any more.
+    pub(crate) fn give_back(&mut self, spare: &mut Vec<u8>) {
+        self.reader.give_back(spare);
+        if let Some(one) = &mut self.one {
+            one.reader().give_back(spare);
+        }
+    }
+
     /// Descriptors that came with the bytes of the next [`received`](Conn::received).
     pub(crate) fn received_fds(&mut self, fds: Vec<Descriptor>) {
         match &mut self.one {
@@ -212,7 +229,7 @@ impl Conn {
                 if let Some((op, payload)) = self.inbox.arrive(position, frame.payload) {
                     self.ops.finish(op, Ok(Outcome::Message(delivery(frame.channel, payload))));
                 }
-                self.notices.extend(self.inbox.rises());
+                self.ops.note(self.inbox.rises());
                 self.tell_readable();
             }
         }
@@ -292,7 +309,7 @@ impl Conn {
     fn opened(&mut self) {
         self.state = State::Open;
         self.opened = true;
-        self.notices.push(Notice::Opened);
+        self.ops.note([Notice::Opened]);
         for (op, _) in self.ops.all() {
             self.ops.finish(op, Ok(Outcome::Opened));
         }
@@ -317,7 +334,7 @@ impl Conn {
             Control::ShutdownRequest => {
                 self.acks_owed += 1;
                 if !std::mem::replace(&mut self.peer_drains, true) {
-                    self.notices.push(Notice::Draining { by_peer: true });
+                    self.ops.note([Notice::Draining { by_peer: true }]);
                 }
                 // A side that drains answers no more; waiting for the call before them, they would hold the drain up.
                 for (op, _) in self.waiting_calls.drain(..) {

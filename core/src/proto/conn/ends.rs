@@ -178,7 +178,7 @@ impl Conn {
             self.ops.finish(op, result);
         }
         self.state = State::Ended(error);
-        self.notices.push(Notice::Ended);
+        self.ops.note([Notice::Ended]);
         // With last words to come, the response they follow is still owed.
         if self.last_words.is_none() {
             self.outbox.clear();

@@ -155,8 +155,6 @@ pub(crate) struct Conn {
     opened: bool,
     /// The other side has asked for an orderly end.
     peer_drains: bool,
-    /// What the driver has not taken yet.
-    notices: Vec<Notice>,
     /// The time told last.
     now: Instant,
 }
@@ -191,7 +189,6 @@ impl Conn {
             last_words: None,
             opened: false,
             peer_drains: false,
-            notices: Vec::new(),
             now,
             config,
         };
@@ -289,6 +286,13 @@ impl Conn {
         }
     }
 
+    /// The same, but an operation still ends when the carrier took all of it.
+    pub(crate) fn hold(&mut self, held: bool) {
+        if let Some(one) = &mut self.one {
+            one.hold(held);
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }
@@ -308,10 +312,7 @@ impl Conn {
 
     /// What has happened since the last time.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
-        if let Some(one) = &mut self.one {
-            one.take_notices(&mut self.notices);
-        }
-        std::mem::take(&mut self.notices)
+        self.ops.take_notices()
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {

@@ -11,7 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::level1::{Answer, Ask, Plan, With};
-use crate::proto::ops::{OpId, Outcome, Step};
+use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 /// What a payload is sent as.
 #[derive(Debug)]
@@ -108,8 +108,8 @@ impl Conn {
         step
     }
 
-    /// The same for a small message inside a cork: it joins what is gathered, and is done, or a call that waits for its
-    /// reply.
+    /// The same for a small message inside a cork: it joins what is gathered, and is done, or waits until it has left, or
+    /// is a call that waits for its reply.
     pub(crate) fn gather(
         &mut self,
         op: OpId,
@@ -122,17 +122,25 @@ impl Conn {
             return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
         };
         let deadline = post.deadline(deadline);
+        if let Err(error) = self.ops.admit() {
+            return Some(Err(error));
+        }
+        let waits = if one.is_done_when_gathered() { None } else { Some(op) };
+        let mut waited = waits.is_some();
         match post {
-            Post::Message(..) => one.gathered_send(*at, plan, payload),
+            Post::Message(..) => waited = one.gathered_send(*at, plan, payload, waits),
             Post::Request(..) => {
                 one.gathered_ask(op, *at, plan, payload, &mut self.ops, deadline);
                 return None;
             }
-            Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, &mut self.ops),
+            Post::Answer(answer) => one.gathered_answer(*answer, plan, payload, waits, &mut self.ops),
+        }
+        if waited {
+            self.ops.insert(op, Kind::Send, deadline);
         }
         // A drain may have waited for this answer.
         self.advance();
-        Some(Ok(Outcome::Sent))
+        if waited { None } else { Some(Ok(Outcome::Sent)) }
     }
 
     /// Queues `post`; done when the carrier took all of it, or for a call with its reply.

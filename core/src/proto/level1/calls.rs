@@ -263,13 +263,20 @@ impl Level1 {
         ops.insert(op, Kind::Request(id), deadline);
     }
 
-    /// An answer whose plan was asked for inside a cork joins what is gathered.
-    pub(crate) fn gathered_answer(&mut self, answer: Answer, plan: &Plan, payload: &[u8], ops: &mut Ops) {
+    /// An answer whose plan was asked for inside a cork joins what is gathered; `waits` is told when it has left.
+    pub(crate) fn gathered_answer(
+        &mut self,
+        answer: Answer,
+        plan: &Plan,
+        payload: &[u8],
+        waits: Option<OpId>,
+        ops: &mut Ops,
+    ) {
         if let Some(mut served) = self.served.remove(&answer.id) {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             self.count_out(served.at, payload.len());
         }
-        self.gather(plan, payload, None);
+        self.gather(plan, payload, waits.map(Mark::Send));
     }
 
     /// Whether nothing of the request of an own call has begun to leave.
@@ -428,7 +435,7 @@ impl Level1 {
         if !self.served.contains_key(&answer.id) {
             return Some(Err(call_ended()));
         }
-        let corked = self.is_corked();
+        let corked = self.is_done_when_gathered();
         if !corked {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));

@@ -212,6 +212,8 @@ impl Level1 {
                 self.outbox.push_control(kind::CREDIT, delivery.channel.number(), 0, &total.to_le_bytes());
             }
             ops.finish(op, Ok(Outcome::Message(delivery)));
+        } else {
+            ops.note(self.inbox.rises(at));
         }
     }
 
@@ -289,7 +291,7 @@ impl Level1 {
     fn on_goaway(&mut self, last: u64, ops: &mut Ops) {
         if !std::mem::replace(&mut self.drain.told, true) {
             self.drain.ack_owed = true;
-            self.notices.push(Notice::Draining { by_peer: true });
+            ops.note([Notice::Draining { by_peer: true }]);
         }
         let refused: Vec<u64> = self.calls.keys().copied().filter(|&id| id > last).collect();
         for id in refused {

@@ -156,7 +156,6 @@ pub(crate) struct Inbox {
     messages: usize,
     bytes: usize,
     peak_bytes: usize,
-    notices: Vec<Notice>,
 }
 
 impl Inbox {
@@ -189,11 +188,6 @@ impl Inbox {
         self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
         queue.depth.add(body.len());
-        let (bytes, limit) = (queue.depth.bytes, queue.credit.size as usize);
-        if queue.gauge.rises(bytes, limit) {
-            let channel = Some(queue.channel);
-            self.notices.push(Notice::QueueHigh { channel, sending: false, bytes, limit });
-        }
         let stored = match body {
             Body::Short(bytes) if bytes.len() <= SMALL => {
                 queue.arena.extend_from_slice(bytes);
@@ -203,6 +197,14 @@ impl Inbox {
         };
         queue.entries.push_back(Entry { arrival: self.arrivals, stored, extra });
         None
+    }
+
+    /// After an arrival: whether the queue has become nearly full.
+    pub(super) fn rises(&mut self, at: usize) -> Option<Notice> {
+        let queue = &mut self.queues[at];
+        let (bytes, limit) = (queue.depth.bytes, queue.credit.size as usize);
+        let high = Notice::QueueHigh { channel: Some(queue.channel), sending: false, bytes, limit };
+        queue.gauge.rises(bytes, limit).then_some(high)
     }
 
     /// The operations that wait for anything to be there, when something is.
@@ -274,10 +276,6 @@ impl Inbox {
     pub(super) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
         self.watching.retain(|&(o, _)| o != op);
-    }
-
-    pub(super) fn take_notices(&mut self, out: &mut Vec<Notice>) {
-        out.append(&mut self.notices);
     }
 
     pub(super) fn abandon(&mut self) {

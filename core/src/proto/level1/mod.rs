@@ -50,7 +50,6 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
-use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// What one side accepts, as told in the handshake.
@@ -161,9 +160,10 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
-    notices: Vec<Notice>,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
+    /// The same, but what is sent is done only when the carrier has it.
+    holds: u32,
     /// Until the outbox is empty a cork holds nothing back.
     released: bool,
     counts: Counts,
@@ -216,8 +216,8 @@ impl Level1 {
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
-            notices: Vec::new(),
             corks: 0,
+            holds: 0,
             released: false,
             counts: Counts::default(),
         }
@@ -233,6 +233,10 @@ impl Level1 {
 
     pub(crate) fn read_buffer(&mut self) -> (&mut Vec<u8>, usize) {
         self.reader.buffer()
+    }
+
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
     }
 
     pub(crate) fn received_fds(&mut self, fds: Vec<crate::os::Descriptor>) {
@@ -285,7 +289,12 @@ impl Level1 {
 
     /// Whether small writes are being gathered.
     pub(crate) fn is_corked(&self) -> bool {
-        self.corks > 0 && !self.released
+        (self.corks > 0 || self.holds > 0) && !self.released
+    }
+
+    /// Whether what is gathered counts as sent.
+    pub(crate) fn is_done_when_gathered(&self) -> bool {
+        self.corks > 0 && self.is_corked()
     }
 
     /// Lets go what is gathered, for somebody waits. `false` if that is nothing.
@@ -299,6 +308,12 @@ impl Level1 {
     pub(crate) fn cork(&mut self, corked: bool) {
         self.released = false;
         if corked { self.corks += 1 } else { self.corks = self.corks.saturating_sub(1) }
+    }
+
+    /// The same while `held`, but an operation still ends when the carrier took all of it.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.released = false;
+        if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
     }
 
     // --- messages ----------------------------------------------------------------------------------
@@ -365,7 +380,7 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let corked = self.is_corked();
+        let corked = self.is_done_when_gathered();
         let channel = self.outbox.channel(at);
         let lossy = channel.policy.drops();
         if channel.policy == Policy::Error && channel.is_stuck() {
@@ -374,7 +389,7 @@ impl Level1 {
         }
         if lossy {
             let begins = channel.make_room(payload.len());
-            self.notices.extend(begins);
+            ops.note(begins);
         } else if !corked || !channel.has_room() {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -385,7 +400,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
         self.outbox.push(at, message, true);
-        self.notices.extend(self.outbox.channel(at).rises());
+        ops.note(self.outbox.channel(at).rises());
         if waits { None } else { Some(Ok(Outcome::Sent)) }
     }
 
@@ -399,6 +414,35 @@ impl Level1 {
             self.count_out(at, payload.len());
         }
         queued
+    }
+
+    /// Queues a message of a burst by the policy of its channel; `last` is the operation that ends when it has left.
+    pub(crate) fn send_part(
+        &mut self,
+        at: usize,
+        payload: Bytes,
+        last: Option<OpId>,
+        ops: &mut Ops,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let channel = self.outbox.channel(at);
+        let lossy = channel.policy.drops();
+        if channel.policy == Policy::Error && channel.is_stuck() {
+            let number = channel.channel.number();
+            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
+        }
+        if lossy {
+            let begins = channel.make_room(payload.len());
+            ops.note(begins);
+        }
+        let waits = last.filter(|_| !lossy);
+        if let Some(op) = waits {
+            ops.insert(op, Kind::Send, deadline);
+        }
+        self.count_out(at, payload.len());
+        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, waits.map(Mark::Send)), true);
+        ops.note(self.outbox.channel(at).rises());
+        Ok(())
     }
 
     /// The frames of a one-way message that may be written this moment from the caller's memory.
@@ -457,11 +501,15 @@ impl Level1 {
         self.outbox.gather_plan(plan, payload, mark);
     }
 
-    /// A gathered one-way message: done.
-    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8]) {
+    /// A gathered one-way message: done, or when `waits` has left. Says whether that is waited for.
+    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8], waits: Option<OpId>) -> bool {
         self.count_out(at, payload.len());
-        self.outbox.channel(at).charge(payload.len());
-        self.gather(plan, payload, None);
+        let channel = self.outbox.channel(at);
+        channel.charge(payload.len());
+        // Where messages may be dropped, nobody waits for one to leave.
+        let mark = waits.filter(|_| !channel.policy.drops()).map(Mark::Send);
+        self.gather(plan, payload, mark);
+        mark.is_some()
     }
 
     fn count_out(&mut self, at: usize, len: usize) {
@@ -612,6 +660,7 @@ impl Level1 {
 
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
+        self.reader.abandon();
         self.inbox.abandon();
         self.outbox.seal();
         self.waiting.clear();
@@ -669,11 +718,6 @@ impl Level1 {
             bytes: self.outbox.bytes(),
             peak_bytes: channels.iter().map(|c| c.peak_bytes).max().unwrap_or(0),
         }
-    }
-
-    pub(crate) fn take_notices(&mut self, out: &mut Vec<Notice>) {
-        out.append(&mut self.notices);
-        self.inbox.take_notices(out);
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -60,7 +60,7 @@ pub(crate) struct ChannelQueue {
     pub(super) deficit: i64,
     pub(super) in_turn: bool,
     /// The message whose first frames are staged: no other may come between.
-    open: Option<Queued>,
+    open: Option<Box<Queued>>,
     /// Messages that need credit, in order.
     credited: VecDeque<Queued>,
     /// Messages that need none: replies, and items whose stream had credit.
@@ -149,7 +149,7 @@ impl ChannelQueue {
         self.bytes < limits::CHANNEL_QUEUE
     }
 
-    /// Drops messages nobody waits for any more from the front.
+    /// Drops messages nobody waits for any more from the front. Answers stay.
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
@@ -164,7 +164,7 @@ impl ChannelQueue {
     /// Takes the message whose next frame is to be staged.
     pub(super) fn begin(&mut self) -> Option<Queued> {
         if let Some(open) = self.open.take() {
-            return Some(open);
+            return Some(*open);
         }
         if let Some(free) = self.free.pop_front() {
             self.bytes -= free.charge();
@@ -185,7 +185,7 @@ impl ChannelQueue {
 
     /// More frames of `message` are to follow.
     pub(super) fn put_back(&mut self, message: Queued) {
-        self.open = Some(message);
+        self.open = Some(Box::new(message));
     }
 
     /// Whether a queue with a bound has become nearly full.

@@ -128,6 +128,24 @@ impl Reader {
         }
     }
 
+    /// Uses `spare` for staging, unless there is a buffer already.
+    pub(crate) fn lend(&mut self, spare: &mut Vec<u8>) {
+        if self.staging.capacity() == 0 {
+            self.staging = std::mem::take(spare);
+            self.staging.clear();
+        }
+    }
+
+    /// Keeps no buffer that nothing is in: the larger one is left in `spare`.
+    pub(crate) fn give_back(&mut self, spare: &mut Vec<u8>) {
+        if self.staging.is_empty() && self.staging.capacity() > 0 {
+            let staging = std::mem::take(&mut self.staging);
+            if staging.capacity() > spare.capacity() {
+                *spare = staging;
+            }
+        }
+    }
+
     /// The buffer to append received bytes to, and how many at most.
     pub(crate) fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
         if let Some(filling) = self.filling
@@ -186,6 +204,13 @@ impl Reader {
     /// Descriptors that came with the bytes read last.
     pub(crate) fn received_fds(&mut self, fds: impl IntoIterator<Item = Descriptor>) {
         self.fds.extend(fds);
+    }
+
+    /// Nothing more is read: closes what came with messages that are not complete.
+    pub(crate) fn abandon(&mut self) {
+        self.fds.clear();
+        self.open.clear();
+        self.filling = None;
     }
 
     /// The next control frame or whole message. `gate` judges a message by its first frame, before memory is
@@ -341,9 +366,6 @@ impl Reader {
         if self.start == self.staging.len() {
             self.start = 0;
             self.staging.clear();
-            if self.staging.capacity() > self.size {
-                self.staging = Vec::new();
-            }
         }
     }
 }

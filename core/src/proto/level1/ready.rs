@@ -50,7 +50,8 @@ impl Proofs {
 /// How far the handshake has come.
 #[derive(Debug)]
 pub(super) struct Ready {
-    proofs: Option<Proofs>,
+    /// Until the handshake is complete.
+    proofs: Option<Box<Proofs>>,
     /// The other side's proof was right, or none is asked for.
     proven: bool,
     sent: bool,
@@ -60,7 +61,7 @@ pub(super) struct Ready {
 
 impl Ready {
     pub(super) fn new(proofs: Option<Proofs>, grease: u8) -> Ready {
-        Ready { proven: proofs.is_none(), proofs, sent: false, received: false, grease }
+        Ready { proven: proofs.is_none(), proofs: proofs.map(Box::new), sent: false, received: false, grease }
     }
 }
 
@@ -128,6 +129,7 @@ impl Level1 {
             return Err(bad("a READY out of place"));
         }
         self.ready.received = true;
+        self.ready.proofs = None;
         Ok(())
     }
 

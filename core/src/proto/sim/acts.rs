@@ -202,11 +202,24 @@ impl World {
                 let step = self.links[l].sides[s].conn.readable(op, told);
                 self.posted(l, s, op, What::Readable, deadline, Some(step));
             }
+            2 if self.plan.drives[s] == Drive::Async => {
+                let channel = self.rng.percent(30).then(|| self.rng.pick(&self.plan.channels));
+                self.poll_recv(l, s, channel);
+            }
             _ => {
                 let channel = self.rng.percent(30).then(|| self.rng.pick(&self.plan.channels));
                 self.recv(l, s, channel);
             }
         }
+    }
+
+    /// Receives in two steps, so that nothing is lost with a wait that is given up.
+    fn poll_recv(&mut self, l: usize, s: usize, channel: Option<Channel>) {
+        let deadline = self.deadline(s);
+        let op = self.links[l].sides[s].new_op();
+        let told = self.told(s, deadline);
+        let step = self.links[l].sides[s].conn.poll_recv(op, channel, told);
+        self.posted(l, s, op, What::Readable, deadline, Some(step));
     }
 
     fn recv(&mut self, l: usize, s: usize, channel: Option<Channel>) {
@@ -283,7 +296,7 @@ impl World {
             }
         }
         let op = self.links[l].sides[s].new_op();
-        let step = self.links[l].sides[s].conn.flush(op);
+        let step = self.links[l].sides[s].conn.flush(op, None);
         self.posted(l, s, op, What::Flush, None, Some(step));
     }
 
@@ -459,7 +472,11 @@ impl World {
         let deadline = if self.healing { None } else { self.deadline(s) };
         let told = self.told(s, deadline);
         let op = self.links[l].sides[s].new_op();
-        let step = self.links[l].sides[s].conn.stream_recv(op, id, told);
+        let conn = &mut self.links[l].sides[s].conn;
+        let step = match self.plan.drives[s] {
+            Drive::Async => conn.poll_stream_recv(op, id, told),
+            _ => conn.stream_recv(op, id, told),
+        };
         self.posted(l, s, op, What::ItemIn(call), deadline, Some(step));
     }
 
@@ -626,6 +643,7 @@ impl World {
                 let over = side.conn.end_error().is_some() || !side.conn.wants_read();
                 side.dry |= pending.what == What::Recv(true) && over;
             }
+            (What::Readable, Ok(Outcome::Message(delivery))) => self.delivered(l, s, delivery),
             (What::Readable, Ok(Outcome::Readable)) | (What::Readable, Err(_)) => {}
             (What::Send(tag) | What::Answer(_, tag), Ok(Outcome::Sent)) => self.ledger.left(tag),
             (What::Send(tag), Err(error)) => self.ledger.failed(tag, &error),
@@ -636,7 +654,9 @@ impl World {
             (What::Flush, _) | (What::Ping, Ok(Outcome::Pong(_)) | Err(_)) => {}
             (What::Drain, Ok(Outcome::Drained)) => self.tally.drained += 1,
             (What::Drain, Err(error)) => {
-                assert!(self.is_excused(l), "a drain failed: {error:?}");
+                // On level 0 the other side may close with bytes of this one unread, and so lost.
+                let crossed = self.links[l].sides[s].level == 0 && self.links[l].sides[1 - s].drains;
+                assert!(self.is_excused(l) || crossed, "a drain failed: {error:?}");
             }
             (What::Call(call), Ok(Outcome::Reply(bytes))) => {
                 self.ledger.call_ended(call, Ok(&bytes), false);
@@ -691,6 +711,7 @@ impl World {
                 self.ledger.items_ended(call, 0);
                 side.served.iter_mut().filter(|v| v.call == call).for_each(|v| v.in_ended = true);
             }
+            Ok(Outcome::Readable) => {}
             Ok(other) => panic!("a read of a stream ended as another kind: {other:?}"),
             // Of this read alone.
             Err(error) if pending.cancelled || (error.code() == Code::Timeout && pending.deadline.is_some()) => {

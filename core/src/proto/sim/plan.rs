@@ -87,12 +87,9 @@ impl Plan {
             _ => (60, 700, rng.range(200, 4096), rng.range(50, 1000)),
         };
         let links = if scale > 1 && rng.percent(15) { rng.range(2, 3) as usize } else { 1 };
-        // The first channels take all the credit there is, so that the others are left with little.
         let tight = rng.percent(50);
         let mut channels = vec![Channel::COMMAND, Channel::DATA, Channel::TELEMETRY, Channel::ERROR];
-        if tight {
-            channels.splice(0..0, (300..304).map(Channel::from_wire));
-        } else if rng.percent(30) {
+        if rng.percent(30) {
             channels.push(Channel::from_wire(256));
         }
         let level = |rng: &mut Rng| match rng.below(8) {
@@ -217,9 +214,13 @@ impl Plan {
         }
     }
 
-    /// The credit of each channel that `side` gives in the end (protocol.md, section 21).
+    /// The credit of each channel that `side` gives in the end (protocol.md, section 21): what it announced, and by
+    /// default more.
     pub(super) fn windows(&self, side: usize) -> Vec<u64> {
         let start = self.limits[side].window;
+        if start != limits::WINDOW_START {
+            return vec![start; self.channels.len()];
+        }
         let mut left = limits::WINDOWS.saturating_sub(start * self.channels.len() as u64);
         let window = |&channel: &Channel| {
             let wanted = match channel.number() {

@@ -290,6 +290,7 @@ impl World {
             self.finished(l, s, op, result);
         }
         let side = &mut self.links[l].sides[s];
+        side.conn.take_notices();
         side.reads = side.conn.wants_read();
         side.writes = side.conn.wants_write();
         side.alarm = side.conn.next_timeout();
@@ -316,7 +317,14 @@ impl World {
             _ => READS,
         };
         let now = self.now(s);
-        let more = self.links[l].sides[s].carrier && self.fill(l, s, reads);
+        // A blocked caller lets go what a cork holds back: it may be what it waits for.
+        if self.plan.drives[s] == Drive::Direct && self.links[l].sides[s].conn.release() {
+            self.move_on(l, s);
+        }
+        let more = !self.dead[s] && self.links[l].sides[s].carrier && self.fill(l, s, reads);
+        if self.dead[s] {
+            return;
+        }
         self.links[l].sides[s].conn.handle_timeout(now);
         self.move_on(l, s);
         if self.plan.drives[s] == Drive::Direct {

@@ -555,6 +555,8 @@ fn a_closed_connection_is_not_taken_for_one_of_level_0() {
     pair.client.close();
     let error = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
     assert_eq!((error.code(), error.sent()), (Code::Closed, Sent::Maybe));
+    let error = pair.client.poll_stream_recv(3, id, None).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Closed, Sent::Maybe));
     assert!(matches!(pair.client.watch(2, 2, None), Some(Ok(Outcome::CallEnded))));
 }
 

@@ -1,0 +1,165 @@
+import { within } from './deadline';
+import { HostlaneError } from './errors';
+import type { Message } from './message';
+import type { Payload, WaitOptions } from './options';
+import type { Peer } from './peer';
+
+/** What serves the messages of a peer. What it returns, or promises, is the reply; a request it returns nothing for and has not answered itself is let go. */
+// eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- a handler need not return anything
+export type Handler = (message: Message) => Payload | void | null | PromiseLike<Payload | void | null>;
+
+/** Options of `serve`. */
+export interface ServeOptions extends Pick<WaitOptions, 'signal'> {
+  /** Most messages in the hands of the handler at a time, for each peer; 1024 by default. The others wait, at their sender's in the end. */
+  readonly concurrency?: number | undefined;
+  /**
+   * Gets what a handler threw, with its message, and for a listener the error that ended a connection. Without it what a handler threw
+   * is an unhandled rejection, and lost connections are not told. In any case the caller gets `ERR_HOSTLANE_CALL_ABANDONED`; of a
+   * thrown `ERR_HOSTLANE_REMOTE_ERROR` it gets the status and data instead.
+   */
+  readonly onError?: ((error: unknown, message: Message | undefined) => void) | undefined;
+}
+
+const CONCURRENCY = 1024;
+
+/** @internal Serves what `take` gives until it fails; `take` gets the most messages wanted. */
+export class Server {
+  #running = 0;
+  readonly #most: number;
+  /** Called when a handler is done. */
+  #freed: (() => void) | undefined;
+
+  constructor(
+    readonly handler: Handler,
+    readonly options: ServeOptions,
+  ) {
+    this.#most = Math.max(1, options.concurrency ?? CONCURRENCY);
+  }
+
+  /** Resolves when the connection was ended by either side and every handler is done; rejects when it was lost. */
+  async serve(take: (most: number) => Promise<Message[]>): Promise<void> {
+    try {
+      for (;;) {
+        while (this.#running >= this.#most) {
+          await this.#oneDone();
+        }
+        for (const message of await take(this.#most - this.#running)) {
+          this.#running += 1;
+          this.#handle(message);
+        }
+      }
+    } catch (error) {
+      while (this.#running > 0) {
+        await this.#oneDone();
+      }
+      if (!(error instanceof HostlaneError) || (error.kind !== 'peer_closed' && error.kind !== 'closed')) {
+        throw error;
+      }
+    }
+  }
+
+  #oneDone(): Promise<void> {
+    return new Promise((resolve) => (this.#freed = resolve));
+  }
+
+  #handle(message: Message): void {
+    let result;
+    try {
+      result = within(message.until, this.handler, message);
+    } catch (error) {
+      this.#failed(message, error);
+      return;
+    }
+    if (typeof result === 'object' && result !== null && 'then' in result) {
+      result.then(
+        (reply) => {
+          this.#replied(message, reply);
+        },
+        (error: unknown) => {
+          this.#failed(message, error);
+        },
+      );
+    } else {
+      this.#replied(message, result);
+    }
+  }
+
+  // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- as of Handler
+  #replied(message: Message, reply: Payload | void | null): void {
+    if (reply === undefined || reply === null) {
+      message.release();
+      this.#done();
+      return;
+    }
+    message.reply(reply).then(
+      () => {
+        this.#done();
+      },
+      (error: unknown) => {
+        this.#unanswered(message, error);
+      },
+    );
+  }
+
+  #failed(message: Message, error: unknown): void {
+    if (error instanceof HostlaneError && error.status !== undefined && message.isRequest) {
+      message.fail(error.status, error.data).then(
+        () => {
+          this.#done();
+        },
+        (reason: unknown) => {
+          this.#unanswered(message, reason);
+        },
+      );
+      return;
+    }
+    message.release();
+    this.#report(error, message);
+    this.#done();
+  }
+
+  /** An answer was refused: no fault of anybody's if the caller has left or the connection has ended. */
+  #unanswered(message: Message, error: unknown): void {
+    if (!(error instanceof HostlaneError && isGone(error))) {
+      message.release();
+      this.#report(error, message);
+    }
+    this.#done();
+  }
+
+  #report(error: unknown, message: Message): void {
+    if (this.options.onError !== undefined) {
+      this.options.onError(error, message);
+    } else {
+      void Promise.reject(asError(error));
+    }
+  }
+
+  #done(): void {
+    this.#running -= 1;
+    const freed = this.#freed;
+    this.#freed = undefined;
+    freed?.();
+  }
+}
+
+/** Programs may throw anything. */
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error('a handler threw what is no error', { cause: thrown });
+}
+
+function isGone({ kind, number }: HostlaneError): boolean {
+  return kind === 'call_ended' || kind === 'closed' || kind === 'connection_lost' || kind === 'peer_closed' || (number >= 300 && number < 400);
+}
+
+/** @internal Serves one peer of a listener to its end, and tells `onError` if that was a bad one. */
+export async function serveOne(peer: Peer, handler: Handler, options: ServeOptions): Promise<void> {
+  try {
+    await peer.serve(handler, options);
+  } catch (error) {
+    if (options.signal?.aborted !== true) {
+      options.onError?.(error, undefined);
+    }
+  }
+  await peer.close();
+}

@@ -1,0 +1,135 @@
+import { As, context } from './context';
+import { inherited } from './deadline';
+import { iterate } from './iterate';
+import { Verb } from './native';
+import { Channel, bytesOf, channelOf, invalid, timeoutOf } from './options';
+import type { CallOptions, Payload, WaitOptions } from './options';
+import type { Peer } from './peer';
+
+const NOTHING = Buffer.alloc(0);
+
+/** Gives up the calls of streams that were collected. */
+const collected = new FinalizationRegistry<number>((id) => {
+  context().native.streamRelease(id);
+});
+
+/**
+ * The items of one call, in both directions, each with a credit of its own: a stream nobody reads stops nobody else, and its sender
+ * waits. The caller gets it from `Peer.openStream`, the other side from `Message.stream`, whose `reply` or `fail` ends it.
+ */
+export class Stream implements AsyncDisposable {
+  readonly #peer: Peer;
+  readonly #id: number;
+  readonly #calling: boolean;
+  readonly #signal: AbortSignal | undefined;
+  #reply: Buffer | undefined;
+  #closed = false;
+  readonly #onAbort = () => {
+    this.close();
+  };
+
+  private constructor(peer: Peer, id: number, calling: boolean, signal?: AbortSignal) {
+    this.#peer = peer;
+    this.#id = id;
+    this.#calling = calling;
+    this.#signal = signal;
+    collected.register(this, id);
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** @internal */
+  static open(peer: Peer, id: number, data: Payload, options: CallOptions): Stream {
+    const { channel = Channel.COMMAND, signal, trace, idempotencyKey } = options;
+    signal?.throwIfAborted();
+    const timeoutMs = inherited(timeoutOf(options));
+    const [key, path] = [idempotencyKey, trace].map((mark) => (mark === undefined ? NOTHING : markOf(mark)));
+    const stream = context().value((native) =>
+      native.streamOpen(id, channelOf(channel), bytesOf(data), timeoutMs, key ?? NOTHING, path ?? NOTHING),
+    );
+    return new Stream(peer, stream, true, signal);
+  }
+
+  /** @internal */
+  static serving(peer: Peer, id: number): Stream {
+    return new Stream(peer, id, false);
+  }
+
+  /**
+   * Sends an item; resolves once the whole of it was handed to the operating system, which waits for the other side to take earlier
+   * ones. Fails with `ERR_HOSTLANE_CALL_ENDED` when the call is over.
+   */
+  send(item: Payload, options: WaitOptions = {}): Promise<void> {
+    return context().start(this.#peer.owner, options, Verb.StreamSend, { target: this.#id, data: item });
+  }
+
+  /** Says that this side sends no more. The other direction goes on. */
+  finish(options: WaitOptions = {}): Promise<void> {
+    return context().start(this.#peer.owner, options, Verb.StreamFinish, { target: this.#id });
+  }
+
+  /**
+   * The next item; nothing at the end: for the caller that of the call, whose reply is then in `reply`, for the other side the caller's
+   * `finish`. Fails with `ERR_HOSTLANE_REMOTE_ERROR` when the other side failed the call. A timeout loses nothing.
+   */
+  recv(options: WaitOptions = {}): Promise<Buffer | undefined> {
+    return context().start<Buffer | undefined>(this.#peer.owner, options, Verb.StreamRecv, {
+      target: this.#id,
+      as: As.Bytes,
+      sink: this,
+    });
+  }
+
+  /** The reply that ended the call, for its caller, after the last item. */
+  get reply(): Buffer | undefined {
+    return this.#reply;
+  }
+
+  /** @internal */
+  ended(reply: Buffer): void {
+    this.#reply = reply;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  }
+
+  /** Gives the caller's call up unless it has ended: the other side is told. On the other side the duty to answer stays. May be called any number of times. */
+  close(): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#signal?.removeEventListener('abort', this.#onAbort);
+      context().flush();
+      context().native.streamRelease(this.#id);
+    }
+  }
+
+  /** The items that come. To leave the iteration early gives the caller's call up. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+    const items = iterate(() => this.recv());
+    const done = (): Promise<IteratorResult<Buffer, undefined>> => {
+      if (this.#calling) {
+        this.close();
+      }
+      return Promise.resolve({ value: undefined, done: true });
+    };
+    return {
+      next: () =>
+        items.next().then((result) => (result.value === undefined ? { value: undefined, done: true } : (result as IteratorResult<Buffer, undefined>))),
+      return: done,
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /** `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+}
+
+function markOf(mark: Payload): Uint8Array {
+  const bytes = bytesOf(mark);
+  if (bytes.length === 0) {
+    throw invalid('a key or trace has at least one byte');
+  }
+  return bytes;
+}

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HostlaneError, connect } from 'hostlane';
+import { SOON, finished, listening, pair, rejects, script } from './helpers.mjs';
+
+const wait = { timeoutMs: SOON };
+
+test('a listener serves many clients at once, until it is closed and they have gone', async (t) => {
+  const listener = await listening(t);
+  const serving = listener.serve(async ({ data }) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return `${data.toString()}!`;
+  });
+  const clients = await Promise.all(Array.from({ length: 10 }, () => connect(listener.address, wait)));
+  const answers = await Promise.all(clients.flatMap((client, n) => [client.request(`a${n}`, wait), client.request(`b${n}`, wait)]));
+  assert.deepEqual(answers.map(({ data }) => data.toString()), clients.flatMap((_, n) => [`a${n}!`, `b${n}!`]));
+  await listener.close();
+  assert.equal((await clients[0].request('after', wait)).data.toString(), 'after!');
+  await Promise.all(clients.map((client) => client.drain(wait)));
+  await serving;
+});
+
+test('A calls B, which calls A back within what is left of the time', async (t) => {
+  const { client, server } = await pair(t);
+  const left = {};
+  const a = client.serve(async (message) => {
+    left.back = message.deadline;
+    return `${message.data.toString()} A`;
+  });
+  const b = server.serve(async (message) => {
+    left.there = message.deadline;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const back = await server.request(`${message.data.toString()} B`);
+    return `${back.data.toString()} B`;
+  });
+  const { data } = await client.request('A', { timeoutMs: SOON });
+  assert.equal(data.toString(), 'A B A B');
+  assert.ok(left.there <= SOON && left.back <= left.there - 50, `${left.there} ms were left, then ${left.back}`);
+  await client.close();
+  await Promise.all([a, b]);
+});
+
+test('a nested call ends with the call it is made for', async (t) => {
+  const { client, server } = await pair(t);
+  let nested;
+  const b = server.serve((message) => {
+    nested = rejects(server.request('nobody answers', { timeoutMs: SOON }), 'timeout');
+    return nested.then(() => message.data);
+  }, { onError: () => {} });
+  const start = performance.now();
+  await rejects(client.request('x', { timeoutMs: 80 }), 'timeout');
+  await nested;
+  assert.ok(performance.now() - start < SOON / 2);
+  await client.close();
+  await b;
+});
+
+test('what a handler throws abandons the call and is told', async (t) => {
+  const { client, server } = await pair(t);
+  const errors = [];
+  const serving = server.serve(
+    (message) => {
+      switch (message.data.toString()) {
+        case 'throw':
+          throw new Error('thrown');
+        case 'reject':
+          return Promise.reject(new Error('rejected'));
+        case 'nothing':
+          return undefined;
+        case 'too much':
+          return Buffer.alloc(16 * 1024 * 1024 + 1);
+        case 'own':
+          return message.fail(3, 'own');
+        default:
+          throw new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR', 'told', { status: 9, data: Buffer.from('why') });
+      }
+    },
+    { onError: (error, message) => errors.push([error.message, message.data.toString()]) },
+  );
+  await rejects(client.request('throw', wait), 'call_abandoned');
+  await rejects(client.request('reject', wait), 'call_abandoned');
+  await rejects(client.request('nothing', wait), 'call_abandoned');
+  await rejects(client.request('too much', wait), 'call_abandoned');
+  assert.equal((await rejects(client.request('own', wait), 'remote_error')).status, 3);
+  const { status, data } = await rejects(client.request('told', wait), 'remote_error');
+  assert.deepEqual([status, data.toString()], [9, 'why']);
+  assert.deepEqual(errors.slice(0, 2), [['thrown', 'throw'], ['rejected', 'reject']]);
+  assert.match(errors[2][0], /more than the limit/);
+  assert.equal(errors.length, 3);
+  await client.close();
+  await serving;
+});
+
+test('without onError, what a handler throws is an unhandled rejection', async () => {
+  const child = script(`
+    const address = process.env.TMPDIR ?? '/tmp';
+    const listener = await hostlane.listen(\`\${address}/hostlane-\${process.pid}.sock\`);
+    const told = new Promise((resolve) => process.once('unhandledRejection', resolve));
+    listener.serve(() => { throw new Error('mine'); });
+    const client = await hostlane.connect(listener.address);
+    await assert.rejects(client.request('x'), { kind: 'call_abandoned' });
+    console.log((await told).message);
+    await listener.close();
+    await client.close();
+  `);
+  const { code, stdout, stderr } = await finished(child);
+  assert.deepEqual([code, stdout, stderr], [0, 'mine\n', '']);
+});
+
+test('no more messages than asked for are in the hands of a handler', async (t) => {
+  const { client, server } = await pair(t);
+  let running = 0;
+  let most = 0;
+  const serving = server.serve(
+    async ({ data }) => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+      return data;
+    },
+    { concurrency: 7 },
+  );
+  await Promise.all(Array.from({ length: 100 }, (_, n) => client.request(String(n), wait)));
+  assert.equal(most, 7);
+  await client.close();
+  await serving;
+});
+
+test('an aborted serve leaves the peer to others', async (t) => {
+  const { client, server } = await pair(t);
+  const controller = new AbortController();
+  const serving = server.serve(({ data }) => data, { signal: controller.signal });
+  assert.equal((await client.request('served', wait)).data.toString(), 'served');
+  controller.abort();
+  await assert.rejects(serving, { name: 'AbortError' });
+  const call = client.request('by hand', wait);
+  await (await server.recv(wait)).reply('done');
+  assert.equal((await call).data.toString(), 'done');
+});
+
+test('drain lets the calls in flight finish, both ways', async (t) => {
+  const { client, server } = await pair(t);
+  const gates = [];
+  const serving = server.serve(({ data }) => new Promise((resolve) => gates.push(() => resolve(data))));
+  const calls = ['a', 'b', 'c'].map((text) => client.request(text, wait));
+  while (gates.length < 3) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const draining = client.drain(wait);
+  await rejects(client.request('late', wait), 'closed');
+  gates.forEach((open) => open());
+  assert.deepEqual((await Promise.all(calls)).map(({ data }) => data.toString()), ['a', 'b', 'c']);
+  await draining;
+  await serving;
+});
+
+test('the peer that is asked to drain starts nothing new', async (t) => {
+  const { client, server } = await pair(t);
+  const call = client.request('under way', wait);
+  const message = await server.recv(wait);
+  const draining = server.drain(wait);
+  let error;
+  while (error === undefined) {
+    error = await client.send('more', wait).catch((reason) => reason);
+  }
+  assert.equal(error.kind, 'draining');
+  await message.reply('done');
+  assert.equal((await call).data.toString(), 'done');
+  await draining;
+});
