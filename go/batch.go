@@ -24,7 +24,8 @@ var (
 )
 
 // SendBatch sends many messages on one channel, in order, in as few system calls as they
-// allow, and returns once all are sent or queued for the kernel. When it fails, sent is
+// allow, and returns once all are sent or queued for the kernel; what is sent later on
+// another channel may overtake what is queued. When it fails, sent is
 // how many of the first went before, and the others did not. It fails as Send does.
 func (p *Peer) SendBatch(ctx context.Context, channel Channel, payloads [][]byte) (sent int, err error) {
 	b := batches.Get().(*capi.Batch)

@@ -143,6 +143,7 @@ func TestStreamThatIsFailedOrGivenUp(t *testing.T) {
 		case "fail":
 			expect(t, m.Fail(ctx, 5, []byte("no")), nil)
 		case "wait":
+			expect(t, s.Send(ctx, []byte("here")), nil)
 			_, err := s.Recv(context.Background())
 			ended <- err
 		}
@@ -162,21 +163,26 @@ func TestStreamThatIsFailedOrGivenUp(t *testing.T) {
 	_, err = s.Recv(testCtx(t))
 	mustBe(t, err, hostlane.ErrCallAbandoned)
 
-	s, err = client.OpenStream(testCtx(t), []byte("wait"))
-	must(t, err)
+	// A request whose caller leaves before anybody received it is received by nobody.
+	open := func(ctx context.Context) *hostlane.Stream {
+		s, err := client.OpenStream(ctx, []byte("wait"))
+		must(t, err)
+		_, err = s.Recv(testCtx(t))
+		must(t, err)
+		return s
+	}
+	s = open(testCtx(t))
 	must(t, s.Close())
 	mustBe(t, <-ended, hostlane.ErrCallEnded)
 	_, err = s.Recv(testCtx(t))
 	mustBe(t, err, hostlane.ErrClosed)
 
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err = client.OpenStream(ctx, []byte("wait"))
-	must(t, err)
+	s = open(ctx)
 	cancel()
 	mustBe(t, <-ended, hostlane.ErrCallEnded)
 
-	_, err = client.OpenStream(testCtx(t), []byte("wait")) // forgotten
-	must(t, err)
+	open(testCtx(t)) // and forgotten
 	eventually(t, "the forgotten stream is given up", func() bool { runtime.GC(); return len(ended) > 0 })
 	mustBe(t, <-ended, hostlane.ErrCallEnded)
 	runtime.KeepAlive(s)

@@ -84,7 +84,8 @@ func batch(addr string, size int, span time.Duration) error {
 			return err
 		}
 	}
-	reply, err := peer.Request(ctx, nil)
+	// On the same channel, which alone keeps their order.
+	reply, err := peer.Request(ctx, nil, hostlane.OnChannel(hostlane.ChannelData))
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func count(ctx context.Context, peer *hostlane.Peer) {
 	for {
 		messages, err := peer.RecvBatch(ctx, 4*batchMost)
 		for _, m := range messages {
-			if m.Channel != hostlane.ChannelCommand {
+			if !m.IsRequest() && m.Channel != hostlane.ChannelCommand {
 				counted++
 			} else if err = m.Reply(ctx, strconv.AppendInt(nil, int64(counted), 10)); err != nil {
 				break
