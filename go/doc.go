@@ -5,7 +5,13 @@
 // One side calls [Listen] and accepts, the other calls [Dial]; from then on both
 // hold a [Peer] and are equal. A message travels on a channel and keeps its
 // boundaries. [Peer.Send] is one-way, [Peer.Request] is a call answered by
-// [Message.Reply], [Peer.Recv] and [Peer.Messages] receive.
+// [Message.Reply] or [Message.Fail], a [Stream] is a call with many items both ways.
+// [Peer.Serve] and [Listener.Serve] hand every message to a [Handler]; [Peer.Recv] and
+// [Peer.Messages] receive by hand, [Peer.SendBatch] and [Peer.RecvBatch] move many at a
+// time.
+//
+// Two hostlane peers agree on wire level 1. With a peer on level 0 there are no call
+// ids, streams, priorities or credit; each method says what it does then.
 //
 // # Waiting
 //
@@ -16,13 +22,16 @@
 // costs no operating-system thread: all waits of the process share one descriptor in
 // Go's network poller.
 //
+// The deadline and the cancellation of a call travel: the other side finds them in
+// [Message.Context], and passes them on by making its own calls with that context.
+//
 // # Errors
 //
 // Every other failure is an [*Error]; test it with errors.Is against the
 // sentinels of this package, or against the standard library's error for the
 // same cause: ErrPeerClosed is also io.EOF, ErrClosed is also net.ErrClosed,
-// ErrTimeout is also os.ErrDeadlineExceeded. The numbers are the same in every
-// language.
+// ErrTimeout is also os.ErrDeadlineExceeded. What the program on the other side failed a
+// call with is a [*RemoteError]. The numbers are the same in every language.
 //
 // # Ownership and goroutines
 //

@@ -55,6 +55,15 @@ func mustBe(t testing.TB, err, want error) {
 	}
 }
 
+// expect is for other goroutines than the test's, which must not end: it fails unless err
+// is want.
+func expect(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got error %v, want %v", err, want)
+	}
+}
+
 // maybeSent is how a program learns that sending again is not safe.
 func maybeSent(err error) bool {
 	var e *hostlane.Error

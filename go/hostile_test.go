@@ -1,6 +1,7 @@
 package hostlane_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -238,5 +239,60 @@ func TestSilentClientsDelayNobody(t *testing.T) {
 	must(t, err)
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("the honest client waited %v beside %d silent ones", took, silent)
+	}
+}
+
+// frame1 is a frame of level 1.
+func frame1(kind, flags byte, channel uint16, id uint64, payload string) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(payload)))
+	b = binary.LittleEndian.AppendUint16(append(b, kind, flags), channel)
+	return append(binary.LittleEndian.AppendUint64(b, id), payload...)
+}
+
+// Frames of level 1 that the tests need.
+const (
+	ready, message, request = 0x04, 0x10, 0x11
+	whole, critical         = 0x03, 0x80
+)
+
+func TestHostileFramesOfLevel1(t *testing.T) {
+	offer := strings.TrimSuffix(hello, "}") + `,"hostlane":{"versions":[1],"instance":"` + strings.Repeat("0", 32) + `"}}`
+	for name, c := range map[string]struct {
+		bytes []byte
+		want  error
+	}{
+		"level 0 again":   {frame(2, "a whole header"), hostlane.ErrProtocolError},
+		"type never used": {frame1(0x01, 0, 0, 0, ""), hostlane.ErrProtocolError},
+		"even call id":    {frame1(request, whole, 1, 2, ""), hostlane.ErrProtocolError},
+		"unknown type":    {frame1(0x40, critical, 0, 0, ""), hostlane.ErrUnknownFrame},
+		"unagreed":        {frame1(message, whole, 256, 0, "x"), hostlane.ErrUnknownChannel},
+		"over the credit": {bytes.Repeat(frame1(message, whole, 4, 0, strings.Repeat("x", 64<<10)), 17), hostlane.ErrCreditExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t)
+			conn := rawDial(t, l)
+			write(t, conn, frame(control, offer))
+			accepted := accept(t, l)
+			if channel, payload, err := readFrame(conn); err != nil || channel != control {
+				t.Fatalf("handshake answer on channel %d: %q, %v", channel, payload, err)
+			}
+			write(t, conn, frame1(ready, 0, 0, 0, ""))
+			peer := accepted()
+			go conn.Write(c.bytes) // the other side may hang up in the middle
+			eventually(t, "the connection ends", func() bool {
+				_, err := peer.Ping(testCtx(t))
+				return err != nil
+			})
+			for m, err := range peer.Messages(testCtx(t)) {
+				if err != nil {
+					expect(t, err, c.want)
+					return
+				}
+				if m.Channel != hostlane.ChannelError {
+					t.Errorf("received %+v", m)
+				}
+			}
+			t.Error("a broken connection ended quietly")
+		})
 	}
 }

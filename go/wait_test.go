@@ -259,7 +259,7 @@ func isOneOf(err error, codes ...hostlane.Code) bool {
 }
 
 func TestWaitingGoroutinesCostNoThreads(t *testing.T) {
-	const total, limit = 1000, 11
+	const total, limit = many, 11
 	before := waiting()
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -274,7 +274,7 @@ func TestWaitingGoroutinesCostNoThreads(t *testing.T) {
 	}
 	idle := listen(t)
 	started := 0
-	for range total / 100 {
+	for range max(total/100, 1) {
 		client, server := pair(t)
 		for range 33 {
 			wait(func() error { _, err := client.Request(ctx, nil); return err })
