@@ -572,6 +572,9 @@ impl World {
         for l in 0..self.links.len() {
             for s in (0..2).filter(|&s| !self.dead[s]).collect::<Vec<_>>() {
                 self.close(l, s);
+                if self.dead[s] {
+                    continue;
+                }
                 self.close(l, s);
                 let left = &self.links[l].sides[s].ops;
                 assert!(left.is_empty(), "{l}.{s} operations outlive their connection: {left:?}");
