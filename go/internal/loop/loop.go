@@ -9,6 +9,8 @@
 // over would cost half as much again. While nobody leads, a guard watches the
 // descriptor, so that nothing ever depends on somebody waiting.
 //
+// Before it parks the leader may look for a moment; see spinner.
+//
 // What goroutines start at the same time goes into C in one call; see outgoing.
 //
 // No C call ever blocks, so a waiting goroutine costs no operating-system thread.
@@ -26,11 +28,12 @@ type Loop struct {
 	// Context starts the operations that Await waits for.
 	Context capi.Context
 
-	fd    int   // of the context
-	seat  *seat // parked on by the leader
-	guard guard // parked on by the guard, armed while nobody leads
-	out   outgoing
-	batch batch // used by whoever drains
+	fd      int   // of the context
+	seat    *seat // parked on by the leader
+	guard   guard // parked on by the guard, armed while nobody leads
+	out     outgoing
+	spinner spinner
+	batch   batch // used by whoever drains
 
 	mu sync.Mutex
 	// leading tells that a goroutine drains the context, or parks to do so; chief is its
@@ -257,8 +260,15 @@ func (l *Loop) ended(done <-chan struct{}) {
 	}
 }
 
-// leadOnce parks, drains, and tells whether somebody was served.
+// leadOnce waits, drains, and tells whether somebody was served. In a crowd the processor
+// is for those who have something to do.
 func (l *Loop) leadOnce() bool {
+	if l.out.crowd.Load() == 0 && l.spinner.worth() {
+		l.sendAway()
+		if l.spinner.spin(l.fd) {
+			return l.drain() > 0
+		}
+	}
 	if err := l.seat.park(); err != nil {
 		return l.fail(capi.OSFailure("wait for the context", err)) > 0
 	}
