@@ -307,7 +307,7 @@ fn alone(test: &str) -> bool {
     if std::env::var_os("HOSTLANE_ALONE").is_some() {
         return true;
     }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut command = std::process::Command::new(common::program());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("HOSTLANE_ALONE", "1");
     assert!(command.status().unwrap().success());
     false

@@ -1,15 +1,10 @@
 //! An event loop round a context, which waits only by polling its descriptor.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use hostlane::{
-    Completion, ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Progress, Result, Started,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::{Place, SOON};
+use hostlane::{ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Result, Started};
 
 pub struct Events {
     pub context: Context,
@@ -19,7 +14,9 @@ pub struct Events {
 }
 
 /// Whether `fd` becomes readable within `limit`.
-pub fn readable(fd: &impl AsFd, limit: Duration) -> bool {
+#[cfg(unix)]
+pub fn readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
     poll(&mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)], Some(&timeout)).unwrap() == 1
 }
@@ -34,18 +31,33 @@ impl Events {
         assert!(self.turn_within(SOON), "the descriptor never became readable");
     }
 
+    /// The same for at most `limit`; `false` when there was nothing. No safe call waits for a Windows event here, so
+    /// the context does it itself.
+    #[cfg(windows)]
+    pub fn turn_within(&mut self, limit: Duration) -> bool {
+        match self.context.next(limit) {
+            Ok(completion) => {
+                assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
+                true
+            }
+            Err(error) if error.code() == hostlane::Code::Timeout => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// The same for at most `limit`; `false` when there was nothing.
+    #[cfg(unix)]
     pub fn turn_within(&mut self, limit: Duration) -> bool {
         if !readable(&self.context, limit) {
             return false;
         }
         loop {
-            let mut out: Vec<Completion> = Vec::new();
+            let mut out: Vec<hostlane::Completion> = Vec::new();
             let progress = self.context.process(16, &mut out).unwrap();
             for completion in out {
                 assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
             }
-            if progress == Progress::Wait {
+            if progress == hostlane::Progress::Wait {
                 return true;
             }
         }
