@@ -1,4 +1,5 @@
 //! Streams a process is given by whoever starts it: `spawn:` and `stdio:`, `fd:`, `systemd:`.
+#![cfg(unix)]
 
 mod common;
 

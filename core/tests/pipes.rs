@@ -236,7 +236,7 @@ fn closing_ends_the_waits_of_the_other_side() {
 fn what_was_sent_before_closing_arrives() {
     let (client, server) = pair(&Place::new());
     // More than the pipe keeps: the rest finishes behind the back of whoever closed.
-    let payload = vec![3; 300_000];
+    let payload = vec![3; 1_090_000];
     client.send(Channel::DATA, &payload[..], SOON).unwrap();
     client.close();
     drop(client);
@@ -262,7 +262,7 @@ fn what_a_thread_began_does_not_end_with_it() {
         assert!(received.join().unwrap().payload() == &payload);
     });
     // Kept behind the back of a thread that is gone before anybody reads.
-    let small = vec![5; 290_000];
+    let small = vec![5; 1_080_000];
     std::thread::scope(|scope| scope.spawn(|| client.send(Channel::DATA, &small[..], SOON).unwrap()).join().unwrap());
     assert!(server.recv_on(Channel::DATA, SOON).unwrap().payload() == &small);
     client.send(Channel::DATA, b"and back", SOON).unwrap();
@@ -387,6 +387,35 @@ fn a_context_drives_both_ends() {
     assert!(matches!(events.wait(timer), Ok(Outcome::Elapsed)));
     server.close();
     assert_eq!(events.wait(receive).err().unwrap().code(), Code::PeerClosed);
+}
+
+#[test]
+fn no_wake_up_is_lost_between_two_contexts() {
+    let (mut here, mut there, place) = (Events::new(), Events::new(), Place::new());
+    let address: Address = place.address("a").parse().unwrap();
+    let listener = Listener::bind_with(&address, &ListenOptions::new()).unwrap();
+    let accept = there.context.accept(&listener, None);
+    let accept = there.start(accept);
+    let connect = here.context.connect(&address, &ConnectOptions::new(), None);
+    let connect = here.start(connect);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let Outcome::Accepted(server) = there.wait(accept).unwrap() else { panic!() };
+            while let Ok(request) = there.recv(&server) {
+                let reply = there.context.reply(&request, request.payload().clone(), None);
+                there.finish(reply).unwrap();
+            }
+        });
+        let Outcome::Connected(client) = here.wait(connect).unwrap() else { panic!() };
+        let mut dice = Dice(11);
+        for n in 0..1500u32 {
+            // Now and then more than the pipe keeps, so that a write has to wait.
+            let len = if n % 100 == 99 { 1_200_000 } else { (dice.roll() % 3000) as usize };
+            let call = here.context.request(&client, vec![n as u8; len], None);
+            assert_eq!(here.reply(call).unwrap().payload().len(), len);
+        }
+        client.close();
+    });
 }
 
 #[test]

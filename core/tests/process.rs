@@ -1,4 +1,5 @@
 //! The other process is killed, stopped, forked, or out of descriptors.
+#![cfg(unix)]
 
 mod common;
 

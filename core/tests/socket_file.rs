@@ -1,4 +1,5 @@
 //! Binding: exactly one server, no foreign file harmed, nobody else let in.
+#![cfg(unix)]
 
 mod common;
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Place, SOON};
-use hostlane::{ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Result, Started};
+use hostlane::{
+    Completion, ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Progress, Result, Started,
+};
 
 pub struct Events {
     pub context: Context,
@@ -31,35 +33,40 @@ impl Events {
         assert!(self.turn_within(SOON), "the descriptor never became readable");
     }
 
-    /// The same for at most `limit`; `false` when there was nothing. No safe call waits for a Windows event here, so
-    /// the context does it itself.
-    #[cfg(windows)]
-    pub fn turn_within(&mut self, limit: Duration) -> bool {
-        match self.context.next(limit) {
-            Ok(completion) => {
-                assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
-                true
-            }
-            Err(error) if error.code() == hostlane::Code::Timeout => false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
     /// The same for at most `limit`; `false` when there was nothing.
-    #[cfg(unix)]
     pub fn turn_within(&mut self, limit: Duration) -> bool {
-        if !readable(&self.context, limit) {
+        if !self.wait_within(limit) {
             return false;
         }
         loop {
-            let mut out: Vec<hostlane::Completion> = Vec::new();
+            let mut out = Vec::new();
             let progress = self.context.process(16, &mut out).unwrap();
-            for completion in out {
-                assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
-            }
-            if progress == hostlane::Progress::Wait {
+            self.file(out);
+            if progress == Progress::Wait {
                 return true;
             }
+        }
+    }
+
+    #[cfg(unix)]
+    fn wait_within(&mut self, limit: Duration) -> bool {
+        readable(&self.context, limit)
+    }
+
+    /// No safe call waits for an event object here, so the context does, for a completion.
+    #[cfg(windows)]
+    fn wait_within(&mut self, limit: Duration) -> bool {
+        match self.context.next(limit) {
+            Ok(completion) => self.file(vec![completion]),
+            Err(error) if error.code() == hostlane::Code::Timeout => return false,
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    fn file(&mut self, completions: Vec<Completion>) {
+        for completion in completions {
+            assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
         }
     }
 

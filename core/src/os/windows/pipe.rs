@@ -21,8 +21,8 @@ use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::random;
 
-/// What the system keeps of a pipe in each direction before a write has to wait.
-const BUFFER: u32 = 256 * 1024;
+/// What the system keeps of a pipe in each direction before a write has to wait: as much as a socket is asked for.
+const BUFFER: u32 = 1024 * 1024;
 
 /// A stream of bytes. Whoever comes from another machine is turned away by the system.
 const MODE: u32 = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS;
