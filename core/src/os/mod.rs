@@ -29,6 +29,9 @@ pub(crate) mod trust;
 pub(crate) use system::{AsFd, BorrowedDescriptor, BorrowedFd, Descriptor, Errno, borrow};
 pub(crate) use system::{carrier, cpu, dial, fork, listen, poller, quiet_thread};
 
+#[cfg(feature = "schema")]
+pub(crate) use system::open_unfollowed;
+
 #[cfg(target_os = "linux")]
 pub(crate) use linux::rundir;
 

@@ -42,3 +42,15 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), Errno> {
 pub(super) fn own_uids() -> Option<Vec<u32>> {
     Some(vec![rustix::process::geteuid().as_raw(), 0])
 }
+
+/// Opens a file for reading. `None` for a symbolic link; a FIFO does not hold whoever opens it.
+#[cfg(feature = "schema")]
+pub(crate) fn open_unfollowed(path: &std::path::Path) -> std::io::Result<Option<std::fs::File>> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

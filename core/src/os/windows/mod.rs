@@ -45,3 +45,15 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), Errno> {
 pub(super) fn own_uids() -> Option<Vec<u32>> {
     None
 }
+
+/// Opens a file for reading. `None` for a symbolic link, or what else stands for another place.
+#[cfg(feature = "schema")]
+pub(crate) fn open_unfollowed(path: &std::path::Path) -> std::io::Result<Option<std::fs::File>> {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
+
+    let file = std::fs::File::options().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    let link = file.metadata()?.file_type().is_symlink();
+    Ok((!link).then_some(file))
+}
