@@ -348,6 +348,7 @@ fn call(client: &Peer, text: &str) {
     assert_eq!(client.request_with(text.to_owned(), options).unwrap().wait(SOON).unwrap().payload(), text);
 }
 
+#[cfg(unix)]
 #[test]
 fn who_waits_long_is_not_woken_for_the_answers_of_others_and_gets_its_message_all_the_same() {
     const CALLS: u64 = 2000;
