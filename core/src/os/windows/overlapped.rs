@@ -50,10 +50,12 @@ impl Overlapped {
 
     /// How the operation ended: bytes moved, or why not. `None` as long as it has not, and while there is none.
     pub(super) fn poll(&mut self, handle: &OwnedHandle) -> Option<Result<usize, Errno>> {
+        if !self.pending {
+            return None;
+        }
         // SAFETY: the block is alive; the system may write to this word at any time, hence volatile.
-        if !self.pending
-            || unsafe { (&raw const (*self.block.get()).Internal).read_volatile() } == STATUS_PENDING as usize
-        {
+        let status = unsafe { (&raw const (*self.block.get()).Internal).read_volatile() };
+        if status == STATUS_PENDING as usize {
             return None;
         }
         // The word is written before the event is set. Without this the next operation could be told ended by it.

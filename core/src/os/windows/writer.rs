@@ -7,7 +7,6 @@
 use std::cell::UnsafeCell;
 use std::io::IoSlice;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::ptr::null_mut;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
@@ -133,7 +132,7 @@ impl Writer {
 /// Called by the system's thread pool when a write that did not end at once has ended.
 #[allow(unsafe_code)]
 unsafe extern "system" fn written(error: u32, _moved: u32, overlapped: *mut OVERLAPPED) {
-    if overlapped == null_mut() {
+    if overlapped.is_null() {
         return;
     }
     // SAFETY: only writes are told of here, so it is the first member of a `Block`, whose count for the system this takes over.
