@@ -645,6 +645,28 @@ fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
 }
 
 #[test]
+fn an_event_loop_may_leave_events_where_they_are() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    let turns = |link: &Link| while link.turn().unwrap() == Progress::More {};
+    until("both are up", || {
+        [&a, &b].into_iter().for_each(turns);
+        a.peer().is_ok() && b.peer().is_ok()
+    });
+    (0..100u8).for_each(|n| b.send(vec![n], CallOptions::new()).unwrap());
+    turns(&b);
+    turns(&a);
+    assert!(matches!(a.next(Wait::none()).unwrap(), LinkEvent::Up { serving: true }));
+    for n in 0..100u8 {
+        let LinkEvent::Message(message) = a.next(Wait::none()).unwrap() else { panic!() };
+        assert_eq!(message.payload(), &[n][..]);
+    }
+    assert_eq!(a.next(Wait::none()).unwrap_err().code(), Code::Timeout);
+    b.close();
+    assert_eq!(b.turn().unwrap_err().code(), Code::Closed);
+}
+
+#[test]
 fn messages_nobody_takes_wait_at_the_other_side_in_the_end() {
     let place = Place::new();
     let (a, b) = (open(&place), open(&place));

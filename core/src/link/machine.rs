@@ -27,6 +27,7 @@ use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::log::{self, Event, Level};
 use crate::os::random;
+use crate::os::thread_bell::ThreadBell;
 use crate::proto::ids::IdMap;
 
 /// Names a call started on a link.
@@ -75,6 +76,8 @@ pub(super) struct Machine {
     held: bool,
     /// Some thread waits for the context.
     pub(super) driven: bool,
+    /// Who waits for that thread.
+    pub(super) followers: Vec<Arc<ThreadBell>>,
 }
 
 impl Machine {
@@ -92,7 +95,13 @@ impl Machine {
             events: VecDeque::new(),
             held: false,
             driven: false,
+            followers: Vec::new(),
         }
+    }
+
+    /// Somebody gave up driving, or something ended.
+    pub(super) fn tell_followers(&mut self) {
+        self.followers.drain(..).for_each(|bell| bell.ring());
     }
 
     pub(super) fn peer(&self) -> Option<Arc<Peer>> {

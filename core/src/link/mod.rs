@@ -8,7 +8,7 @@ mod options;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::{self, Scope};
 use crate::os::poller::{self, READ};
+use crate::os::thread_bell::{Mine, ThreadBell};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;
@@ -50,8 +51,6 @@ struct Handle(Arc<Shared>);
 struct Shared {
     context: Context,
     state: Mutex<Machine>,
-    /// Somebody gave up driving, or something ended.
-    changed: Condvar,
 }
 
 /// What a link tells.
@@ -89,7 +88,7 @@ impl Link {
         if let Some(error) = machine.ended() {
             return Err(error.clone());
         }
-        let shared = Shared { context, state: Mutex::new(machine), changed: Condvar::new() };
+        let shared = Shared { context, state: Mutex::new(machine) };
         Ok(Link(Arc::new(Handle(Arc::new(shared)))))
     }
 
@@ -217,8 +216,20 @@ impl Link {
                 Err(_) => break,
             }
         }
-        shared.changed.notify_all();
+        state.tell_followers();
         Ok(progress)
+    }
+
+    /// Moves the link on without waiting, and leaves its events to [`next`](Link::next) with
+    /// [`Wait::none`], so that what nobody takes holds the other side back. Once and for all the error that ended the
+    /// link: its descriptor need not be polled any more.
+    pub fn turn(&self) -> Result<Progress> {
+        let _scope = Scope::enter();
+        let shared = self.shared();
+        let mut state = lock(&shared.state);
+        let progress = shared.turn(&mut state)?;
+        state.tell_followers();
+        state.ended().map_or(Ok(progress), |error| Err(error.clone()))
     }
 
     /// Ends the link: calls fail with `closed`, the address is free. Idempotent.
@@ -236,7 +247,7 @@ impl Link {
         let mut state = lock(&shared.state);
         let result = change(&mut state, &shared.context);
         shared.settle(&state);
-        shared.changed.notify_all();
+        state.tell_followers();
         result
     }
 
@@ -253,7 +264,15 @@ impl Link {
                 return Err(turn::given_up(Code::Timeout));
             }
             if state.driven {
-                state = shared.follow(state, wait.deadline);
+                let interrupted;
+                (state, interrupted) = shared.follow(state, wait.deadline)?;
+                if interrupted {
+                    drop(state);
+                    if wait.interrupted().is_break() {
+                        return Err(turn::given_up(Code::Interrupted));
+                    }
+                    state = lock(&shared.state);
+                }
                 continue;
             }
             if shared.turn(&mut state)? == Progress::More {
@@ -268,7 +287,7 @@ impl Link {
             let slept = poller::wait_one(shared.context.fd(), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
-            shared.changed.notify_all();
+            state.tell_followers();
             if slept == Err(Errno::INTR) {
                 drop(state);
                 if wait.interrupted().is_break() {
@@ -304,23 +323,32 @@ impl Shared {
         }
     }
 
-    /// Waits until whoever drives the link has something new.
-    fn follow<'a>(&self, state: MutexGuard<'a, Machine>, deadline: Option<Instant>) -> MutexGuard<'a, Machine> {
-        match deadline {
-            None => self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                let waited = self.changed.wait_timeout(state, left);
-                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
-            }
-        }
+    /// Waits until whoever drives the link has something new; whether a signal handler ran meanwhile. `too_many_files` where
+    /// this thread has nothing to be woken by.
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Machine>,
+        deadline: Option<Instant>,
+    ) -> Result<(MutexGuard<'a, Machine>, bool)> {
+        let Some(bell) = Mine::<ThreadBell>::take() else {
+            return Err(Error::new(Code::TooManyFiles, "no descriptor is left to wait for the link with"));
+        };
+        bell.clear();
+        state.followers.push(Arc::clone(&bell));
+        drop(state);
+        log::flush();
+        let slept = poller::wait_one(bell.as_fd(), READ, deadline);
+        state = lock(&self.state);
+        state.followers.retain(|other| !Arc::ptr_eq(other, &bell));
+        Ok((state, slept == Err(Errno::INTR)))
     }
 
     fn close(&self) {
         let _scope = Scope::enter();
-        lock(&self.state).end(Error::new(Code::Closed, "closed by this side"));
+        let mut state = lock(&self.state);
+        state.end(Error::new(Code::Closed, "closed by this side"));
         self.context.close();
-        self.changed.notify_all();
+        state.tell_followers();
     }
 }
 
