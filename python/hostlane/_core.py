@@ -10,12 +10,16 @@ from hostlane._native import (
     Message,
     NativeCall,
     NativeContext,
+    NativeLink,
     NativeListener,
     NativePeer,
     NativeStream,
     __version__,
     connect,
     listen,
+    log_drain,
+    log_enable,
+    open_link,
     panic,
 )
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
 
-    from hostlane.types import ConnectOptions, Info, ListenOptions, Stats
+    from hostlane.types import ConnectOptions, Info, LinkOptions, ListenOptions, Stats
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -35,6 +39,7 @@ __all__ = [
     "Message",
     "NativeCall",
     "NativeContext",
+    "NativeLink",
     "NativeListener",
     "NativePeer",
     "NativeStream",
@@ -45,6 +50,9 @@ __all__ = [
     "__version__",
     "connect",
     "listen",
+    "log_drain",
+    "log_enable",
+    "open_link",
     "options",
     "panic",
     "with_",
@@ -55,7 +63,7 @@ With: TypeAlias = "tuple[bytes | None, bytes | None, list[FileDescriptorLike] | 
 
 
 class Options(TypedDict):
-    """What connect and listen can be told; ``None`` leaves the default of the core."""
+    """What connections and links can be told; ``None`` leaves the default of the core."""
 
     channels: Sequence[int] | None
     auth_token: str | None
@@ -68,20 +76,26 @@ class Options(TypedDict):
     keepalive: float | None
     policies: Sequence[tuple[int, str]] | None
     fds: bool | None
+    spin: float | None
     backlog: int | None
     command: Sequence[str | PathLike[str]] | None
+    reconnect: bool | None
+    retries: int | None
+    delay: float | None
+    max_delay: float | None
 
 
 _SEQUENCES = ("channels", "allow_uids", "command")
 
 
-def options(given: ConnectOptions | ListenOptions) -> Options:
-    """Completes the options a program gave."""
+def options(known: frozenset[str], given: ConnectOptions | ListenOptions | LinkOptions) -> Options:
+    """Completes the options a program gave; ``known`` are those there are for what it does."""
+    for name in given:
+        if name not in known:
+            message = f"{name!r} is no option"
+            raise TypeError(message)
     told: dict[str, Any] = dict(given)
-    every: dict[str, Any] = {name: told.pop(name, None) for name in Options.__annotations__}
-    for name in told:
-        message = f"{name!r} is no option"
-        raise TypeError(message)
+    every: dict[str, Any] = {name: told.get(name) for name in Options.__annotations__}
     for name in _SEQUENCES:
         if every[name] is not None:
             every[name] = list(every[name])
@@ -130,6 +144,7 @@ class PeerOps(Protocol):
     ) -> StreamOps: ...
     def cork(self) -> None: ...
     def uncork(self) -> None: ...
+    def attach(self) -> None: ...
     def ping(self, timeout: float | None, /) -> float: ...
     def drain(self, timeout: float | None, /) -> None: ...
     def close(self) -> None: ...

@@ -49,7 +49,8 @@ def connect(
         RefusedError: The server ended the handshake; other handshake failures have own classes.
         InvalidArgumentError: An option is out of its range.
     """
-    return Peer(_core.connect(address, _core.options(options), timeout))
+    known = ConnectOptions.__optional_keys__
+    return Peer(_core.connect(address, _core.options(known, options), timeout))
 
 
 class Peer:
@@ -243,6 +244,20 @@ class Peer:
         running = Running(executor)
         for message in self:
             running.call(run, handler, message, self)
+
+    def attach(self) -> None:
+        """Has the I/O thread of the process move this connection's bytes while no call on it does.
+
+        The other side's pings are then answered, its messages collected, and its end is noticed,
+        whatever the program does meanwhile. There is one such thread per process; it runs no
+        Python. A connection with a keepalive of either side has it from the start. Attaching
+        twice is no error.
+
+        Raises:
+            WrongDriverError: The connection is one of :meth:`Listener.serve`, which does the same.
+            TooManyFilesError: The process has no descriptors left.
+        """
+        self._native.attach()
 
     def ping(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> float:
         """Returns the seconds of one round trip to the other side's library.
