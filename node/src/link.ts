@@ -8,7 +8,6 @@ import { Verb } from './native';
 import { Channel, nativeOptions, timeoutOf } from './options';
 import type { CallOptions, LinkOptions, LinkSendOptions, Payload, WaitOptions } from './options';
 import { Owner } from './owner';
-import type { Origin } from './owner';
 import { Server } from './serve';
 import type { Handler, ServeOptions } from './serve';
 
@@ -47,7 +46,7 @@ export interface LinkEvents {
  * The event loop drives it. An operation that is under way keeps the process alive, unless `unref` was called; an open link by
  * itself does not. A link nobody holds any more is closed when it is collected.
  */
-export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable, Origin {
+export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
   /** Its number in the addon. */
   readonly #id: number;
   /** @internal */

@@ -18,7 +18,6 @@ import type {
   WaitOptions,
 } from './options';
 import { Owner } from './owner';
-import type { Origin } from './owner';
 import { Server } from './serve';
 import type { Handler, ServeOptions } from './serve';
 import { Stream } from './stream';
@@ -46,7 +45,7 @@ export interface PeerEvents {
  * One end of a connection. Any number of operations may be under way at once. An operation that is under way keeps the process
  * alive, unless `unref` was called; an open peer by itself does not. A peer nobody holds any more is closed when it is collected.
  */
-export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable, Origin {
+export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   /** Its number in the addon. */
   readonly #id: number;
   /** @internal */
