@@ -31,6 +31,7 @@ from hostlane.types import (
     DEFAULT_TIMEOUT,
     ERROR,
     TELEMETRY,
+    CallOptions,
     ConnectOptions,
     Info,
     LinkDown,
@@ -39,6 +40,7 @@ from hostlane.types import (
     ListenOptions,
     Policy,
     Refusal,
+    SendOptions,
     Stats,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "HANDLER_FAILED",
     "TELEMETRY",
     "Call",
+    "CallOptions",
     "ConnectOptions",
     "Handler",
     "Info",
@@ -64,6 +67,7 @@ __all__ = [
     "Peer",
     "Policy",
     "Refusal",
+    "SendOptions",
     "Stats",
     "Stream",
     "__version__",

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
 
-    from hostlane.types import ConnectOptions, Info, LinkOptions, ListenOptions, Stats
+    from hostlane.types import (
+        CallOptions,
+        ConnectOptions,
+        Info,
+        LinkOptions,
+        ListenOptions,
+        SendOptions,
+        Stats,
+    )
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -46,6 +54,7 @@ __all__ = [
     "Options",
     "PeerOps",
     "StreamOps",
+    "Told",
     "With",
     "__version__",
     "connect",
@@ -55,11 +64,16 @@ __all__ = [
     "open_link",
     "options",
     "panic",
+    "told",
     "with_",
 ]
 
 With: TypeAlias = "tuple[bytes | None, bytes | None, list[FileDescriptorLike] | None] | None"
 """What goes with a message: idempotency key, trace, descriptors."""
+
+
+Told: TypeAlias = "tuple[int, With]"
+"""The channel of a message, and what goes with it."""
 
 
 class Options(TypedDict):
@@ -113,6 +127,17 @@ def with_(
     if idempotency_key is None and trace is None and fds is None:
         return None
     return idempotency_key, trace, None if fds is None else list(fds)
+
+
+def told(options: CallOptions | SendOptions, known: frozenset[str], channel: int) -> Told:
+    """What the options of a message say, on ``channel`` unless they name one."""
+    for name in options:
+        if name not in known:
+            message = f"{name!r} is no option"
+            raise TypeError(message)
+    key: bytes | None = options.get("idempotency_key")  # type: ignore[assignment]
+    with__ = with_(key, options.get("trace"), options.get("fds"))
+    return options.get("channel", channel), with__
 
 
 class PeerOps(Protocol):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
+    from _typeshed import FileDescriptorLike
+
     from hostlane._error import Error
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "ERROR",
     "TELEMETRY",
+    "CallOptions",
     "ChannelStats",
     "ConnectOptions",
     "Credentials",
@@ -35,6 +38,7 @@ __all__ = [
     "Options",
     "Policy",
     "Refusal",
+    "SendOptions",
     "Stats",
 ]
 
@@ -60,6 +64,27 @@ Policy: TypeAlias = Literal["block", "error", "drop_oldest", "latest"]
 ``"block"`` waits until its timeout, ``"error"`` raises :class:`hostlane.WouldBlockError`,
 ``"drop_oldest"`` makes room among what has not left yet, ``"latest"`` keeps only the newest of it.
 """
+
+
+class SendOptions(TypedDict, total=False):
+    """What a message can be told."""
+
+    channel: int
+    """One of the agreed channels; COMMAND by default for calls, DATA for other messages."""
+
+    trace: bytes | None
+    """Handed to the other program as it is; 1 to 64 bytes."""
+
+    fds: Sequence[FileDescriptorLike] | None
+    """Descriptors for the other process, at most 4, if both sides agreed to ``fds``. It gets
+    duplicates."""
+
+
+class CallOptions(SendOptions, total=False):
+    """What a call can be told."""
+
+    idempotency_key: bytes | None
+    """Says that the call may be made again under this key of 1 to 64 bytes."""
 
 
 class Options(TypedDict, total=False):
