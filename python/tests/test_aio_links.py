@@ -105,9 +105,15 @@ def test_a_cancelled_task_gives_its_call_up(loop: Loop, address: str) -> None:
             await until(loop, lambda: asked.cancelled)
             assert b.stats().open_calls == 0
             # An event goes to who is still there.
-            given_up = group.start(a.next)
-            going_on = group.start(a.next)
-            await loop.sleep(0)
+            waiting = []
+
+            async def wait() -> Any:
+                waiting.append(True)
+                return await a.next()
+
+            given_up = group.start(wait)
+            going_on = group.start(wait)
+            await until(loop, lambda: len(waiting) == 2)
             given_up.cancel()
             await b.send(b"kept")
             assert (await going_on.result()).data == b"kept"
