@@ -69,6 +69,16 @@ pub enum LinkEvent {
     Message(Message),
 }
 
+/// What came of something started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkResult {
+    /// Of [`Link::start`]: the reply.
+    Call(Result<Message>),
+    /// Of [`Link::watch`].
+    CallEnded,
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.close();
@@ -113,20 +123,23 @@ impl Link {
         wait: impl Into<Wait<'a>>,
     ) -> Result<Message> {
         let wait = wait.into();
-        let ticket = self.start(payload, options, wait.deadline)?;
-        let result = self.wait_for(wait, |machine| machine.take_result(ticket));
+        let ticket = self.begin(payload.into_bytes(), options, wait.deadline, true)?;
+        let result = self.wait_for(wait, |machine| machine.take_awaited(ticket));
         if result.is_err() {
             self.cancel(ticket);
         }
         result
     }
 
-    /// Starts a call; its result comes out of [`take_result`](Link::take_result) under the number that is returned, once.
-    /// For event loops: the descriptor becomes readable when there is one.
+    /// Starts a call; its result comes out of [`take_result`](Link::take_result) or [`take_results`](Link::take_results)
+    /// under the number that is returned, once. For event loops: the descriptor becomes readable when there is one.
     pub fn start(&self, payload: impl Payload, options: CallOptions, deadline: Option<Instant>) -> Result<u64> {
-        let payload = payload.into_bytes();
+        self.begin(payload.into_bytes(), options, deadline, false)
+    }
+
+    fn begin(&self, payload: Bytes, options: CallOptions, deadline: Option<Instant>, awaited: bool) -> Result<Ticket> {
         self.locked(|machine, context| {
-            let ticket = machine.request(context, payload, options, deadline)?;
+            let ticket = machine.request(context, payload, options, deadline, awaited)?;
             if machine.has_result(ticket) {
                 context.nudge();
             }
@@ -139,9 +152,38 @@ impl Link {
         lock(&self.shared().state).take_result(ticket)
     }
 
-    /// Gives a started call up. Without effect when it has ended.
+    /// Appends at most `most` results of what was started by [`start`](Link::start) and [`watch`](Link::watch), in the
+    /// order in which it was started.
+    pub fn take_results(&self, results: &mut Vec<(u64, LinkResult)>, most: usize) {
+        let mut state = lock(&self.shared().state);
+        results.extend(std::iter::from_fn(|| state.take_any_result()).take(most));
+    }
+
+    /// Gives a started call up: it has no result. Without effect when it has ended.
     pub fn cancel(&self, ticket: Ticket) {
         self.locked(|machine, context| machine.cancel(context, ticket));
+    }
+
+    /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
+    pub fn give_up(&self, ticket: u64) {
+        self.locked(|machine, context| {
+            machine.give_up(context, ticket);
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+        });
+    }
+
+    /// Watches a request of the other side: [`take_results`](Link::take_results) tells under the number that is returned
+    /// when no answer is wanted any more. Errors as of [`Message::wait_cancelled`].
+    pub fn watch(&self, message: &Message) -> Result<u64> {
+        self.locked(|machine, context| {
+            let ticket = machine.watch(context, message)?;
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+            Ok(ticket)
+        })
     }
 
     /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
@@ -230,6 +272,21 @@ impl Link {
         let progress = shared.turn(&mut state)?;
         state.tell_followers();
         state.ended().map_or(Ok(progress), |error| Err(error.clone()))
+    }
+
+    /// Appends at most `most` events that are here already; whether there are more. Unlike [`next`](Link::next) it moves
+    /// nothing on. Errors as of that, after the last event.
+    pub fn take_events(&self, events: &mut Vec<LinkEvent>, most: usize) -> Result<bool> {
+        self.locked(|machine, context| {
+            for taken in 0..most {
+                match machine.take_event(context) {
+                    Some(Ok(event)) => events.push(event),
+                    Some(Err(error)) if taken == 0 => return Err(error),
+                    _ => break,
+                }
+            }
+            Ok(machine.has_events())
+        })
     }
 
     /// Ends the link: calls fail with `closed`, the address is free. Idempotent.
