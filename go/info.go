@@ -39,8 +39,9 @@ type Stats struct {
 	MessagesSent, BytesSent uint64
 	// MessagesReceived and BytesReceived count what arrived, replies among them.
 	MessagesReceived, BytesReceived uint64
-	// Calls counts the requests this side put on the wire, OpenCalls those without an
-	// answer now. OpenCalls and the next four are 0 on level 0.
+	// Calls counts the requests this side put on the wire, not those that wait for a place
+	// at the other side; OpenCalls those of them without an answer now. OpenCalls and the
+	// next four are 0 on level 0.
 	Calls, OpenCalls uint64
 	// CallsServed counts the requests of the other side, OpenServed those without an
 	// answer now.

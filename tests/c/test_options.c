@@ -17,14 +17,14 @@ static hostlane_status_t listen_with(const hostlane_listen_options_t *options) {
 static hostlane_listen_options_t listening(void) {
     hostlane_listen_options_t options;
     memset(&options, 0xA5, sizeof(options));
-    hostlane_listen_options_init(&options);
+    hostlane_listen_options_init(&options, sizeof(options));
     return options;
 }
 
 static hostlane_connect_options_t connecting(void) {
     hostlane_connect_options_t options;
     memset(&options, 0xA5, sizeof(options));
-    hostlane_connect_options_init(&options);
+    hostlane_connect_options_init(&options, sizeof(options));
     return options;
 }
 
@@ -34,8 +34,8 @@ TEST(init_sets_size_and_defaults) {
     CHECK(options.channels == NULL && options.auth_token == NULL && options.allow_uids == NULL);
     CHECK_EQ(connecting().size, sizeof(hostlane_connect_options_t));
     CHECK_OK(listen_with(&options));
-    hostlane_connect_options_init(NULL);
-    hostlane_listen_options_init(NULL);
+    hostlane_connect_options_init(NULL, 64);
+    hostlane_listen_options_init(NULL, 64);
 }
 
 TEST(a_struct_that_was_not_filled_is_refused) {

@@ -143,6 +143,10 @@ impl CallOptions {
         self.with.deadline
     }
 
+    pub(crate) fn has_fds(&self) -> bool {
+        !self.with.fds.is_empty()
+    }
+
     pub(crate) fn is_idempotent(&self) -> bool {
         self.with.idempotency.is_some()
     }

@@ -27,6 +27,7 @@ use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::{self, Scope};
+use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
 
@@ -49,6 +50,7 @@ pub struct Link(Arc<Handle>);
 struct Handle(Arc<Shared>);
 
 struct Shared {
+    stamp: Stamp,
     context: Context,
     state: Mutex<Machine>,
 }
@@ -98,7 +100,7 @@ impl Link {
         if let Some(error) = machine.ended() {
             return Err(error.clone());
         }
-        let shared = Shared { context, state: Mutex::new(machine) };
+        let shared = Shared { stamp: Stamp::now(), context, state: Mutex::new(machine) };
         Ok(Link(Arc::new(Handle(Arc::new(shared)))))
     }
 
@@ -115,7 +117,7 @@ impl Link {
         self.request_with(payload, CallOptions::new(), wait)
     }
 
-    /// Calls the other side with what `options` say.
+    /// Calls the other side with what `options` say. `unsupported` for descriptors.
     pub fn request_with<'a>(
         &self,
         payload: impl Payload,
@@ -138,6 +140,9 @@ impl Link {
     }
 
     fn begin(&self, payload: Bytes, options: CallOptions, deadline: Option<Instant>, awaited: bool) -> Result<Ticket> {
+        if options.has_fds() {
+            return Err(Error::new(Code::Unsupported, "a call that may be repeated carries no descriptors"));
+        }
         self.locked(|machine, context| {
             let ticket = machine.request(context, payload, options, deadline, awaited)?;
             if machine.has_result(ticket) {
@@ -149,28 +154,34 @@ impl Link {
 
     /// The result of a started call; `None` while there is none.
     pub fn take_result(&self, ticket: u64) -> Option<Result<Message>> {
-        lock(&self.shared().state).take_result(ticket)
+        self.shared().state().ok()?.take_result(ticket)
     }
 
     /// Appends at most `most` results of what was started by [`start`](Link::start) and [`watch`](Link::watch), in the
     /// order in which it was started.
     pub fn take_results(&self, results: &mut Vec<(u64, LinkResult)>, most: usize) {
-        let mut state = lock(&self.shared().state);
-        results.extend(std::iter::from_fn(|| state.take_any_result()).take(most));
+        if let Ok(mut state) = self.shared().state() {
+            results.extend(std::iter::from_fn(|| state.take_any_result()).take(most));
+        }
     }
 
     /// Gives a started call up: it has no result. Without effect when it has ended.
     pub fn cancel(&self, ticket: Ticket) {
-        self.locked(|machine, context| machine.cancel(context, ticket));
+        // A forked child has nothing to give up.
+        let _ = self.locked(|machine, context| {
+            machine.cancel(context, ticket);
+            Ok(())
+        });
     }
 
     /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
     pub fn give_up(&self, ticket: u64) {
-        self.locked(|machine, context| {
+        let _ = self.locked(|machine, context| {
             machine.give_up(context, ticket);
             if machine.has_result(ticket) {
                 context.nudge();
             }
+            Ok(())
         });
     }
 
@@ -229,14 +240,16 @@ impl Link {
     }
 
     /// The connection to the other side, for what a link has no method of its own for: identity, counters. It is driven by
-    /// the link. `connection_lost` while there is none.
+    /// the link. `connection_lost` while there is none; the error that ended the link.
     pub fn peer(&self) -> Result<Arc<Peer>> {
-        lock(&self.shared().state).peer().ok_or_else(|| Error::new(Code::ConnectionLost, "the other side is not there"))
+        let state = self.shared().state()?;
+        let none = || Error::new(Code::ConnectionLost, "the other side is not there");
+        state.peer().ok_or_else(|| state.ended().cloned().unwrap_or_else(none))
     }
 
     /// Whether this side is the one that listens; `None` while there is no decision.
     pub fn is_serving(&self) -> Option<bool> {
-        lock(&self.shared().state).serving()
+        self.shared().state().ok()?.serving()
     }
 
     /// The descriptor to poll for readability before [`process`](Link::process). It lives as long as the link.
@@ -248,7 +261,7 @@ impl Link {
     pub fn process(&self, events: &mut Vec<LinkEvent>) -> Result<Progress> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         let progress = shared.turn(&mut state)?;
         let before = events.len();
         while let Some(event) = state.take_event(&shared.context) {
@@ -268,7 +281,7 @@ impl Link {
     pub fn turn(&self) -> Result<Progress> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         let progress = shared.turn(&mut state)?;
         state.tell_followers();
         state.ended().map_or(Ok(progress), |error| Err(error.clone()))
@@ -298,10 +311,10 @@ impl Link {
         &self.0.0
     }
 
-    fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> T) -> T {
+    fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> Result<T>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         let result = change(&mut state, &shared.context);
         shared.settle(&state);
         state.tell_followers();
@@ -312,7 +325,7 @@ impl Link {
     fn wait_for<T>(&self, mut wait: Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         loop {
             if let Some(result) = ready(&mut state) {
                 return result;
@@ -357,6 +370,12 @@ impl Link {
 }
 
 impl Shared {
+    /// `forked` in a child, before a lock is met that another thread of the parent may have held.
+    fn state(&self) -> Result<MutexGuard<'_, Machine>> {
+        self.stamp.check()?;
+        Ok(lock(&self.state))
+    }
+
     /// Takes what the context has finished and decides what follows.
     fn turn(&self, state: &mut Machine) -> Result<Progress> {
         let mut done = Vec::new();
@@ -402,7 +421,8 @@ impl Shared {
 
     fn close(&self) {
         let _scope = Scope::enter();
-        let mut state = lock(&self.state);
+        // In a forked child everything is the parent's.
+        let Ok(mut state) = self.state() else { return };
         state.end(Error::new(Code::Closed, "closed by this side"));
         self.context.close();
         state.tell_followers();

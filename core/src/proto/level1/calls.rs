@@ -136,7 +136,6 @@ impl Level1 {
         let stream =
             ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
         self.calls.insert(id, OwnCall { at: ask.at, op, open: false, sent: false, cancelled: false, stream });
-        self.counts.calls += 1;
     }
 
     /// Starts a call; a plain one ends `op`, a stream is used by the id that comes back.
@@ -176,6 +175,7 @@ impl Level1 {
         if let Some(call) = self.calls.get_mut(&id) {
             call.open = true;
             self.open_calls += 1;
+            self.counts.calls += 1;
         }
     }
 
