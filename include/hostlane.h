@@ -1287,7 +1287,7 @@ typedef struct {
     size_t policies_len;
     /**
      * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
-     * up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+     * up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
      */
     int64_t spin_us;
 } hostlane_listen_options_t;
@@ -1985,7 +1985,7 @@ void hostlane_link_options_init(hostlane_link_options_t *options, size_t size);
  *
  * Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_INVALID_ADDRESS, HOSTLANE_E_ADDRESS_TOO_LONG, HOSTLANE_E_UNSUPPORTED
  * for an address whose server is fixed, HOSTLANE_E_TOO_MANY_FILES, and those of hostlane_listen() that another attempt
- * would not change.
+ * would not change, or that none is to follow.
  */
 hostlane_status_t hostlane_link_open(const char *addr,
                                      size_t addr_len,

@@ -107,7 +107,7 @@ unsafe fn options(raw: *const hostlane_link_options_t) -> Result<LinkOptions> {
 ///
 /// Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_INVALID_ADDRESS, HOSTLANE_E_ADDRESS_TOO_LONG, HOSTLANE_E_UNSUPPORTED
 /// for an address whose server is fixed, HOSTLANE_E_TOO_MANY_FILES, and those of hostlane_listen() that another attempt
-/// would not change.
+/// would not change, or that none is to follow.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_link_open(
     addr: *const c_char,

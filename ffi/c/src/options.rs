@@ -153,7 +153,7 @@ pub struct hostlane_listen_options_t {
     /// Number of `policies`.
     pub policies_len: usize,
     /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
-    /// up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+    /// up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
     pub spin_us: i64,
 }
 
