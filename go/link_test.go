@@ -503,3 +503,32 @@ func TestForgottenLinkIsClosed(t *testing.T) {
 		return true
 	})
 }
+
+func TestWaitingForALinkCostsNoThreads(t *testing.T) {
+	l := openLink(t, testAddr(t))
+	ctx, cancel := context.WithCancel(context.Background())
+	before := threads(t)
+	var all, started sync.WaitGroup
+	for range many / 2 {
+		all.Add(2)
+		started.Add(2)
+		go func() {
+			defer all.Done()
+			started.Done()
+			_, err := l.Request(ctx, nil)
+			expect(t, err, context.Canceled)
+		}()
+		go func() {
+			defer all.Done()
+			started.Done()
+			_, err := l.Next(ctx)
+			expect(t, err, context.Canceled)
+		}()
+	}
+	started.Wait()
+	if n := threads(t); n > before+6 {
+		t.Errorf("%d goroutines wait, and %d threads became %d", many, before, n)
+	}
+	cancel()
+	all.Wait()
+}
