@@ -10,7 +10,8 @@ import (
 
 // Handler handles one message of the other side. When it returns, a request that it did
 // not answer is abandoned, and a stream that it did not close is closed. ctx is
-// m.Context() for a request, otherwise the context of Serve.
+// m.Context() for a request, otherwise the context of Serve. A handler that ends its
+// goroutine by runtime.Goexit has returned.
 type Handler func(ctx context.Context, m Message)
 
 // ServeOption changes one default of Serve.
