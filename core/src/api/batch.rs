@@ -1,7 +1,8 @@
 //! Many small messages at once.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -13,13 +14,13 @@ use crate::driver::lane::Lane;
 use crate::error::Result;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
-use crate::proto::level1::{Body, Delivery, Extra, With};
+use crate::proto::level1::{Answer, Body, Delivery, Extra, Request, With};
 
 /// Messages received in one go, one behind the other in one buffer that is used again.
 ///
 /// Filled by [`Peer::recv_batch`](crate::Peer::recv_batch). Requests in it are answered through
-/// [`BatchMessage::to_message`]; those never taken out are abandoned when the batch is filled again or dropped. A batch is
-/// bytes alone: traces are left out, and descriptors that came with a message are closed.
+/// [`BatchMessage::reply`] or, taken out, [`BatchMessage::to_message`]; those never answered are abandoned when the batch
+/// is filled again or dropped. Descriptors that came with a message are closed.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -30,8 +31,11 @@ pub struct Batch {
 struct Item {
     channel: Channel,
     end: usize,
-    ticket: Option<Arc<Ticket>>,
-    trace: Option<Bytes>,
+    extra: Option<Box<Extra>>,
+    /// It needs no answer any more, or its ticket knows.
+    settled: AtomicBool,
+    /// The duty to answer, once the program took it out as a message.
+    ticket: OnceLock<Arc<Ticket>>,
 }
 
 /// One message of a [`Batch`].
@@ -52,21 +56,23 @@ impl Batch {
         self.lane = Some(lane.clone());
     }
 
-    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], extra: Option<Box<Extra>>) {
+    pub(crate) fn push(&mut self, channel: Channel, payload: &[u8], mut extra: Option<Box<Extra>>) {
+        extra.iter_mut().for_each(|extra| extra.fds = Vec::new());
         self.bytes.extend_from_slice(payload);
-        let lane = &self.lane;
-        let Some(extra) = extra else {
-            return self.items.push(Item { channel, end: self.bytes.len(), ticket: None, trace: None });
-        };
-        let ticket = extra.request.and_then(|request| Some(Ticket::new(lane.clone()?, request)));
-        self.items.push(Item { channel, end: self.bytes.len(), ticket, trace: extra.trace });
+        let end = self.bytes.len();
+        let (settled, ticket) = (AtomicBool::new(false), OnceLock::new());
+        self.items.push(Item { channel, end, extra, settled, ticket });
     }
 
     /// Lets its messages go; their memory is kept for the next ones.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.items.clear();
-        self.lane = None;
+        let lane = self.lane.take();
+        for item in self.items.drain(..) {
+            if let (Some(lane), Some(request), false) = (&lane, item.request(), item.settled.load(Ordering::Relaxed)) {
+                lane.with(|conn| conn.abandon_served(request.id));
+            }
+        }
     }
 
     /// Number of messages.
@@ -90,36 +96,54 @@ impl Batch {
     }
 }
 
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Item {
+    fn request(&self) -> Option<&Request> {
+        self.extra.as_ref()?.request.as_ref()
+    }
+}
+
 impl<'a> BatchMessage<'a> {
     /// The channel it arrived on.
     pub fn channel(&self) -> Channel {
-        self.batch.items[self.at].channel
+        self.item().channel
     }
 
     /// Its bytes.
     pub fn payload(&self) -> &'a [u8] {
         let start = self.at.checked_sub(1).map_or(0, |before| self.batch.items[before].end);
-        &self.batch.bytes[start..self.batch.items[self.at].end]
+        &self.batch.bytes[start..self.item().end]
     }
 
     /// Whether somebody waits for an answer.
     pub fn is_request(&self) -> bool {
-        self.batch.items[self.at].ticket.is_some()
+        self.item().request().is_some()
     }
 
     /// Answers it as [`Message::reply`] does; inside a [cork](crate::Peer::cork) many answers leave in one write.
     pub fn reply<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<()> {
         let Some(lane) = &self.batch.lane else { return Err(unexpected()) };
-        let post = match self.ticket() {
-            Some(ticket) => ticket.answer(None),
-            None => Post::Message(self.channel(), With::default()),
-        };
-        lane.send(post, payload, wait.into())
+        let item = self.item();
+        match (item.request(), item.ticket.get()) {
+            (_, Some(ticket)) => ticket.settled(lane.send(ticket.answer(None), payload, wait.into())),
+            (Some(request), None) => {
+                let result = lane.send(Post::Answer(Answer { id: request.id, status: None }), payload, wait.into());
+                // An answer that was refused is still owed.
+                item.settled.fetch_or(result.is_ok(), Ordering::Relaxed);
+                result
+            }
+            (None, None) => lane.send(Post::Message(self.channel(), With::default()), payload, wait.into()),
+        }
     }
 
     /// What the sender gave along to follow the message by.
     pub fn trace(&self) -> Option<&'a Bytes> {
-        self.batch.items[self.at].trace.as_ref()
+        self.item().extra.as_ref()?.trace.as_ref()
     }
 
     /// A message of its own, with a copy of the bytes.
@@ -134,13 +158,17 @@ impl<'a> BatchMessage<'a> {
 
     fn message(&self, payload: Bytes) -> Option<Message> {
         let lane = self.batch.lane.clone()?;
-        let trace = self.trace().cloned();
-        let delivery = Delivery { channel: self.channel(), payload, request: None, trace, fds: Vec::new() };
-        Some(Message::of_batch(delivery, lane, self.ticket().cloned()))
+        let ticket = self.item().request().map(|request| {
+            let ticket = self.item().ticket.get_or_init(|| {
+                Ticket::new(lane.clone(), request.clone(), self.item().settled.swap(true, Ordering::Relaxed))
+            });
+            ticket.clone()
+        });
+        Some(Message::plain(self.channel(), payload, lane).of_batch(ticket, self.trace().cloned()))
     }
 
-    pub(crate) fn ticket(&self) -> Option<&'a Arc<Ticket>> {
-        self.batch.items[self.at].ticket.as_ref()
+    fn item(&self) -> &'a Item {
+        &self.batch.items[self.at]
     }
 }
 
@@ -181,9 +209,8 @@ impl<'a> Room<'a> {
         });
         self.used += at.map_or(0, |_| len);
         let message = (at.is_none() || extra.is_some()).then(|| {
-            let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
             let payload = if at.is_some() { Bytes::new() } else { body.into_bytes() };
-            Message::new(Delivery { channel, payload, request, trace, fds }, self.lane.clone())
+            Message::new(Delivery { channel, payload, extra }, self.lane.clone())
         });
         self.placed.push(Placed { channel, at, len, message });
         at.is_some() && self.placed.len() < self.most

@@ -70,7 +70,7 @@ impl Call {
 
     fn reply(&self, result: Result<Outcome>) -> Result<Message> {
         match result? {
-            Outcome::Reply(payload) => Ok(Message::reply_to_call(self.channel, payload, self.lane.clone())),
+            Outcome::Reply(payload) => Ok(Message::plain(self.channel, payload, self.lane.clone())),
             _ => Err(unexpected()),
         }
     }
@@ -113,29 +113,26 @@ impl CallOptions {
 
     /// Says that the call may be sent again under this key of 1 to [`MAX_KEY`](crate::limits::MAX_KEY) bytes.
     pub fn idempotency_key(mut self, key: impl Into<Bytes>) -> Self {
-        self.with.idempotency = Some(key.into());
+        self.with.more_mut().idempotency = Some(key.into());
         self
     }
 
     /// Handed to the other program as it is; 1 to [`MAX_KEY`](crate::limits::MAX_KEY) bytes.
     pub fn trace(mut self, trace: impl Into<Bytes>) -> Self {
-        self.with.trace = Some(trace.into());
+        self.with.more_mut().trace = Some(trace.into());
         self
     }
 
     /// Descriptors for the other process, at most [`MAX_FDS`](crate::limits::MAX_FDS); they are closed here once they
     /// have left. Needs the feature `fds` ([`Info::features`](crate::Info::features)).
     pub fn fds(mut self, fds: Vec<Descriptor>) -> Self {
-        self.with.fds = fds;
+        self.with.more_mut().fds = fds;
         self
     }
 
     /// The same for another attempt; descriptors went with the first.
     pub(crate) fn again(&self) -> CallOptions {
-        let With { deadline, idempotency, trace, .. } = &self.with;
-        let with =
-            With { deadline: *deadline, idempotency: idempotency.clone(), trace: trace.clone(), fds: Vec::new() };
-        CallOptions { channel: self.channel, with }
+        CallOptions { channel: self.channel, with: self.with.again() }
     }
 
     #[cfg(feature = "tokio")]
@@ -144,11 +141,11 @@ impl CallOptions {
     }
 
     pub(crate) fn has_fds(&self) -> bool {
-        !self.with.fds.is_empty()
+        self.with.has_fds()
     }
 
     pub(crate) fn is_idempotent(&self) -> bool {
-        self.with.idempotency.is_some()
+        self.with.more().is_some_and(|more| more.idempotency.is_some())
     }
 
     pub(crate) fn into_parts_or(self, channel: Channel) -> (Channel, With) {

@@ -16,7 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::os::Descriptor;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
-use crate::proto::level1::{Answer, Delivery, Request, With};
+use crate::proto::level1::{Answer, Delivery, Extra, Request, With};
 
 /// A message, or a request, and the connection it came from. It keeps its bytes alive, not the connection open.
 ///
@@ -42,14 +42,20 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(lane: Arc<Lane>, request: Request) -> Arc<Ticket> {
-        Arc::new(Ticket { lane, request, answered: AtomicBool::new(false) })
+    pub(crate) fn new(lane: Arc<Lane>, request: Request, answered: bool) -> Arc<Ticket> {
+        Arc::new(Ticket { lane, request, answered: AtomicBool::new(answered) })
     }
 
     /// The answer that settles it.
     pub(crate) fn answer(&self, status: Option<u32>) -> Post {
         self.answered.store(true, Ordering::Relaxed);
         Post::Answer(Answer { id: self.request.id, status })
+    }
+
+    /// After an answer that was refused the duty stays.
+    pub(crate) fn settled<T>(&self, result: Result<T>) -> Result<T> {
+        self.answered.fetch_and(result.is_ok(), Ordering::Relaxed);
+        result
     }
 }
 
@@ -64,19 +70,21 @@ impl Drop for Ticket {
 
 impl Message {
     pub(crate) fn new(delivery: Delivery, lane: Arc<Lane>) -> Message {
-        let Delivery { channel, payload, request, trace, fds } = delivery;
-        let ticket = request.map(|request| Ticket::new(lane.clone(), request));
+        let Delivery { channel, payload, extra } = delivery;
+        let Some(extra) = extra else { return Message::plain(channel, payload, lane) };
+        let Extra { request, trace, fds } = *extra;
+        let ticket = request.map(|request| Ticket::new(lane.clone(), request, false));
         let fds = (!fds.is_empty()).then(|| Arc::new(std::sync::Mutex::new(fds)));
         Message { channel, payload, trace, fds, lane, ticket }
     }
 
-    pub(crate) fn of_batch(delivery: Delivery, lane: Arc<Lane>, ticket: Option<Arc<Ticket>>) -> Message {
-        Message { ticket, ..Message::new(delivery, lane) }
+    /// One that wants no answer and has nothing but its bytes.
+    pub(crate) fn plain(channel: Channel, payload: Bytes, lane: Arc<Lane>) -> Message {
+        Message { channel, payload, trace: None, fds: None, lane, ticket: None }
     }
 
-    /// The reply to a call.
-    pub(crate) fn reply_to_call(channel: Channel, payload: Bytes, lane: Arc<Lane>) -> Message {
-        Message::new(Delivery { channel, payload, request: None, trace: None, fds: Vec::new() }, lane)
+    pub(crate) fn of_batch(self, ticket: Option<Arc<Ticket>>, trace: Option<Bytes>) -> Message {
+        Message { ticket, trace, ..self }
     }
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {
@@ -173,12 +181,11 @@ impl Message {
         self.settled(self.lane.send(self.failure(code)?, data, wait.into()))
     }
 
-    /// After an answer that was refused the duty stays.
     pub(crate) fn settled<T>(&self, result: Result<T>) -> Result<T> {
-        if let (Err(_), Some(ticket)) = (&result, &self.ticket) {
-            ticket.answered.store(false, Ordering::Relaxed);
+        match &self.ticket {
+            Some(ticket) => ticket.settled(result),
+            None => result,
         }
-        result
     }
 
     /// The stream this request opened: items both ways until it is answered. `None` if it opened none.

@@ -272,7 +272,7 @@ impl Peer {
     pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         let wait = wait.into();
         // The wait itself sees to its deadline.
-        let with = With { deadline: wait.deadline, ..With::default() };
+        let with = With::new(wait.deadline);
         self.start_call(Channel::COMMAND, None, with, payload)?.wait(wait)
     }
 

@@ -611,7 +611,7 @@ pub(crate) fn outcome(lane: &Arc<Lane>, outcome: proto::Outcome) -> Outcome {
         proto::Outcome::Opened => Outcome::Connected(Peer::of(lane.clone())),
         proto::Outcome::Message(delivery) => Outcome::Message(Message::new(delivery, lane.clone())),
         proto::Outcome::Reply(payload) => {
-            Outcome::Reply(Message::reply_to_call(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
+            Outcome::Reply(Message::plain(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
         }
         proto::Outcome::Readable => Outcome::Readable,
         proto::Outcome::Item(item) => Outcome::Item(item),

@@ -310,6 +310,10 @@ impl Lane {
 
     pub(crate) fn finish(&self, op: OpId, mut wait: Wait<'_>) -> Result<Outcome> {
         self.check()?;
+        // Its end may have come with another's: then nobody has to be told that this caller leaves.
+        if let Some(result) = lock(&self.state).direct()?.take(op) {
+            return result;
+        }
         turn::wait(&self.state, op, &mut wait)
     }
 
@@ -527,6 +531,10 @@ impl State {
 
     /// Writes what is queued, and settles.
     fn move_on(&mut self) {
+        // Often, inside a cork above all, there is nothing to move and nobody to tell.
+        if matches!(&self.driver, Driver::Direct(turn) if !turn.is_of_concern()) && self.conn.is_quiet() {
+            return;
+        }
         self.write();
         self.settle();
     }
@@ -549,22 +557,22 @@ impl State {
             }
             Driver::Seated(seat) => seat.deliver(std::iter::from_fn(|| self.conn.poll_done())),
         }
-        let interest = self.interest();
-        match &mut self.driver {
+        let finished = self.conn.finished();
+        match &self.driver {
             Driver::Direct(_) => self.attend(),
-            Driver::Seated(seat) => {
+            Driver::Seated(_) => {
+                let (interest, timeout) = (self.interest(), self.conn.next_timeout());
+                let Driver::Seated(seat) = &mut self.driver else { return };
                 if let Some(carrier) = &self.carrier {
                     seat.watch(carrier.as_fd(), interest);
                 }
-                seat.set_alarm(self.conn.next_timeout());
-                if self.conn.finished() {
+                seat.set_alarm(timeout);
+                if finished {
                     seat.leave();
                 }
             }
         }
-        if self.conn.finished()
-            && let Some(carrier) = self.carrier.take()
-        {
+        if finished && let Some(carrier) = self.carrier.take() {
             if let Driver::Direct(turn) = &mut self.driver {
                 turn.share().0.leave(carrier.as_fd());
             }
@@ -621,6 +629,10 @@ impl Shared for State {
     }
 
     fn attend(&mut self) {
+        match &mut self.driver {
+            Driver::Direct(turn) if turn.is_of_concern() => {}
+            _ => return,
+        }
         let interest = self.interest();
         let Driver::Direct(turn) = &mut self.driver else { return };
         match &self.carrier {

@@ -7,6 +7,7 @@
 //! that is decided under the lock, so there is always somebody at the descriptor as long as somebody
 //! waits.
 
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
@@ -154,9 +155,17 @@ impl<T> Turn<T> {
         self.waiting.get(&op).is_none_or(|waiter| waiter.result.is_some())
     }
 
-    fn take(&mut self, op: OpId) -> Option<Result<T>> {
-        self.waiting.get(&op)?.result.as_ref()?;
-        self.waiting.remove(&op)?.result
+    /// The end of `op`, once it has come.
+    pub(crate) fn take(&mut self, op: OpId) -> Option<Result<T>> {
+        match self.waiting.entry(op) {
+            Entry::Occupied(waiter) if waiter.get().result.is_some() => waiter.remove().result,
+            _ => None,
+        }
+    }
+
+    /// Whether anybody can be woken to attend to the descriptor.
+    pub(crate) fn is_of_concern(&self) -> bool {
+        self.asleep > 0 || self.share.concerned()
     }
 
     fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>) {

@@ -111,6 +111,11 @@ impl Ops {
         std::mem::take(&mut self.notices)
     }
 
+    /// Whether nothing waits to be handed out or told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.done.is_empty() && self.notices.is_empty()
+    }
+
     pub(crate) fn poll_done(&mut self) -> Option<(OpId, Result<Outcome>)> {
         self.done.pop_front()
     }

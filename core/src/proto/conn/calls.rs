@@ -456,5 +456,5 @@ impl Conn {
 
 /// A message of level 0, which has nothing but its channel and bytes.
 pub(super) fn delivery(channel: Channel, payload: Bytes) -> Delivery {
-    Delivery { channel, payload, request: None, trace: None, fds: Vec::new() }
+    Delivery { channel, payload, extra: None }
 }

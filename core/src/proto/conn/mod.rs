@@ -249,6 +249,11 @@ impl Conn {
         !self.write_dead && (!self.outbox.is_empty() || self.one.as_ref().is_some_and(|one| one.wants_write()))
     }
 
+    /// Whether there is nothing to write, to hand out or to tell, and the connection goes on.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_open() && self.ops.is_quiet() && !self.wants_write()
+    }
+
     /// Whether the carrier can be let go.
     pub(crate) fn finished(&self) -> bool {
         matches!(self.state, State::Ended(_)) && !self.wants_write()

@@ -62,7 +62,7 @@ impl Conn {
         Ok(match post {
             Post::Message(channel, with) => {
                 let at = self.agreed.channels.position(*channel).unwrap_or_default();
-                let plain = with.trace.is_none() && with.fds.is_empty();
+                let plain = with.more().is_none();
                 one.plan_send(at, len).filter(|_| plain).map(|plan| Inline::One(plan, at))
             }
             Post::Request(channel, with) => {
@@ -208,7 +208,8 @@ impl Conn {
     }
 
     fn check_with(&self, with: &With) -> Result<()> {
-        if self.one.is_none() && (with.idempotency.is_some() || with.trace.is_some()) {
+        let Some(more) = with.more() else { return Ok(()) };
+        if self.one.is_none() && (more.idempotency.is_some() || more.trace.is_some()) {
             return Err(level_0("a key or trace"));
         }
         with.check(self.passes_fds())

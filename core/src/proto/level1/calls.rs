@@ -1,6 +1,7 @@
 //! Calls of this side, and calls of the other side that this one serves.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,44 +22,86 @@ use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 pub(crate) struct With {
     /// When the caller stops waiting, told to the other side.
     pub(crate) deadline: Option<Instant>,
+    /// What few have, so that the rest is moved cheaply.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct More {
     pub(crate) idempotency: Option<Bytes>,
     pub(crate) trace: Option<Bytes>,
     pub(crate) fds: Vec<Descriptor>,
 }
 
 impl With {
+    pub(crate) fn new(deadline: Option<Instant>) -> With {
+        With { deadline, more: None }
+    }
+
+    /// What few have.
+    pub(crate) fn more(&self) -> Option<&More> {
+        self.more.as_deref()
+    }
+
+    pub(crate) fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The same for another attempt, without the descriptors, which went with the first.
+    pub(crate) fn again(&self) -> With {
+        let more = self.more().map(|more| {
+            let (idempotency, trace) = (more.idempotency.clone(), more.trace.clone());
+            Box::new(More { idempotency, trace, fds: Vec::new() })
+        });
+        With { deadline: self.deadline, more }
+    }
+
+    pub(crate) fn has_fds(&self) -> bool {
+        self.more().is_some_and(|more| !more.fds.is_empty())
+    }
+
+    fn take_fds(&mut self) -> Vec<Descriptor> {
+        self.more.as_mut().map(|more| std::mem::take(&mut more.fds)).unwrap_or_default()
+    }
+
+    fn is_plain(&self) -> bool {
+        self.deadline.is_none() && self.more.is_none()
+    }
+
     fn ext(&self, now: Instant) -> Ext {
         let left = |at: Instant| u64::try_from(at.saturating_duration_since(now).as_micros()).unwrap_or(u64::MAX);
         Ext { deadline_us: self.deadline.map(left), ..self.plain_ext() }
     }
 
     fn plain_ext(&self) -> Ext {
+        let Some(More { idempotency, trace, fds }) = self.more() else { return Ext::default() };
         Ext {
-            idempotency: self.idempotency.clone(),
-            trace: self.trace.clone(),
-            fds: (!self.fds.is_empty()).then_some(self.fds.len() as u8),
+            idempotency: idempotency.clone(),
+            trace: trace.clone(),
+            fds: (!fds.is_empty()).then_some(fds.len() as u8),
             ..Ext::default()
         }
     }
 
-    pub(super) fn message(self, kind: u8, id: u64, flags: u8, payload: Bytes, mark: Option<Mark>) -> Outgoing {
-        Outgoing { kind, flags, id, ext: self.plain_ext(), payload, fds: self.fds, mark }
+    pub(super) fn message(mut self, kind: u8, id: u64, flags: u8, payload: Bytes, mark: Option<Mark>) -> Outgoing {
+        Outgoing { kind, flags, id, ext: self.plain_ext(), payload, fds: self.take_fds(), mark }
     }
 
     /// `invalid_argument` for keys outside their limits, `unsupported` for descriptors the connection cannot carry.
     pub(crate) fn check(&self, fds: bool) -> Result<()> {
-        for key in [&self.idempotency, &self.trace].into_iter().flatten() {
+        let Some(More { idempotency, trace, fds: own }) = self.more() else { return Ok(()) };
+        for key in [idempotency, trace].into_iter().flatten() {
             if key.is_empty() || key.len() > limits::MAX_KEY {
                 return Err(Error::new(Code::InvalidArgument, format!("a key has 1 to {} bytes", limits::MAX_KEY)));
             }
         }
-        if self.fds.len() > limits::MAX_FDS {
+        if own.len() > limits::MAX_FDS {
             return Err(Error::new(
                 Code::InvalidArgument,
                 format!("a message carries at most {} descriptors", limits::MAX_FDS),
             ));
         }
-        if !self.fds.is_empty() && !fds {
+        if !own.is_empty() && !fds {
             return Err(Error::new(Code::Unsupported, "this connection carries no descriptors"));
         }
         Ok(())
@@ -138,6 +181,13 @@ impl Level1 {
         self.calls.insert(id, OwnCall { at: ask.at, op, open: false, sent: false, cancelled: false, stream });
     }
 
+    /// A plain call has its place at once; `sent` if it has left, too.
+    fn insert_plain(&mut self, id: u64, op: OpId, at: usize, sent: bool) {
+        self.calls.insert(id, OwnCall { at, op: Some(op), open: true, sent, cancelled: false, stream: None });
+        self.counts.calls += 1;
+        self.open_calls += 1;
+    }
+
     /// Starts a call; a plain one ends `op`, a stream is used by the id that comes back.
     pub(crate) fn ask(
         &mut self,
@@ -189,12 +239,12 @@ impl Level1 {
     }
 
     fn start_call(&mut self, waiting: Waiting) {
-        let Waiting { id, ask, ext, payload } = waiting;
+        let Waiting { id, mut ask, ext, payload } = waiting;
         self.take_place(id);
         self.count_out(ask.at, payload.len());
         let (at, flags) = (ask.at, ask.flags());
-        let message =
-            Outgoing { kind: kind::REQUEST, flags, id, ext, payload, fds: ask.with.fds, mark: Some(Mark::Request(id)) };
+        let (fds, mark) = (ask.with.take_fds(), Some(Mark::Request(id)));
+        let message = Outgoing { kind: kind::REQUEST, flags, id, ext, payload, fds, mark };
         self.outbox.push(at, message, true);
     }
 
@@ -211,12 +261,12 @@ impl Level1 {
 
     /// The frames of a plain call that may be written this moment from the caller's memory.
     pub(crate) fn plan_ask(&self, at: usize, with: &With, len: usize, now: Instant) -> Option<Plan> {
-        if self.open_calls >= self.peer.max_calls || !self.waiting.is_empty() || !with.fds.is_empty() {
+        if self.open_calls >= self.peer.max_calls || !self.waiting.is_empty() || with.has_fds() {
             return None;
         }
         let id = self.last_own.wrapping_add(2);
         let header = Header { len: 0, kind: kind::REQUEST, flags: 0, channel: 0, id };
-        self.plan(at, header, &with.ext(now), len, true)
+        self.plan(at, header, (!with.is_plain()).then(|| with.ext(now)).as_ref(), len, true)
     }
 
     /// The driver wrote `taken` bytes of a call with [`plan_ask`](Level1::plan_ask).
@@ -233,14 +283,10 @@ impl Level1 {
         deadline: Option<Instant>,
     ) {
         let id = self.new_id();
-        self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.take_place(id);
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
         let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.sent = left;
-        }
+        self.insert_plain(id, op, at, left);
         ops.insert(op, Kind::Request(id), deadline);
     }
 
@@ -255,8 +301,7 @@ impl Level1 {
         deadline: Option<Instant>,
     ) {
         let id = self.new_id();
-        self.insert_call(id, Some(op), &Ask { at, stream: false, fin: false, with: With::default() });
-        self.take_place(id);
+        self.insert_plain(id, op, at, false);
         self.count_out(at, payload.len());
         self.outbox.channel(at).charge(payload.len());
         self.gather(plan, payload, Some(Mark::Request(id)));
@@ -380,27 +425,28 @@ impl Level1 {
 
     /// A call of this side ended with `result`.
     pub(super) fn end_call(&mut self, id: u64, result: Result<Bytes>, ops: &mut Ops) {
-        let Some(call) = self.calls.get_mut(&id) else {
+        let Entry::Occupied(mut entry) = self.calls.entry(id) else {
             self.counts.late += 1;
             return;
         };
-        let at = call.at;
-        if !call.sent {
-            // Only a peer that breaks the rules, or drains, ends what it has not got.
-            self.withdraw_request(id, at);
-        }
-        self.leave_place(id);
-        match self.calls.get_mut(&id).and_then(|call| call.stream.as_mut()) {
+        let call = entry.get_mut();
+        let (at, sent) = (call.at, call.sent);
+        self.open_calls -= usize::from(std::mem::take(&mut call.open));
+        match &mut call.stream {
             Some(stream) if stream.ended() => self.counts.late += 1,
             Some(stream) => {
                 stream.end(result, ops);
                 self.withdraw_items(id, at, ops);
             }
             None => {
-                if let Some(OwnCall { op: Some(op), .. }) = self.calls.remove(&id) {
+                if let Some(op) = entry.remove().op {
                     ops.finish(op, result.map(Outcome::Reply));
                 }
             }
+        }
+        if !sent {
+            // Only a peer that breaks the rules, or drains, ends what it has not got.
+            self.withdraw_request(id, at);
         }
     }
 
@@ -474,8 +520,8 @@ impl Level1 {
     pub(crate) fn plan_answer(&self, answer: Answer, len: usize) -> Option<(usize, Plan)> {
         let served = self.served.get(&answer.id).filter(|s| s.stream.is_none())?;
         let header = Header { len: 0, kind: kind::RESPONSE, flags: 0, channel: 0, id: answer.id };
-        let ext = Ext { status: answer.status, ..Ext::default() };
-        Some((served.at, self.plan(served.at, header, &ext, len, false)?))
+        let ext = answer.status.map(|_| Ext { status: answer.status, ..Ext::default() });
+        Some((served.at, self.plan(served.at, header, ext.as_ref(), len, false)?))
     }
 
     /// The driver wrote `taken` bytes of an answer with [`plan_answer`](Level1::plan_answer).

@@ -108,8 +108,11 @@ impl Level1 {
                 if !self.is_own(header.id) {
                     return Err(bad("an answer to a call of the other side's own"));
                 }
-                self.check_opened(header.id)?;
-                self.check_channel(header.id, at)?;
+                // The answer to a call that has left, on its channel, needs no closer look.
+                if self.calls.get(&header.id).is_none_or(|call| !call.sent || call.at != at) {
+                    self.check_opened(header.id)?;
+                    self.check_channel(header.id, at)?;
+                }
                 false
             }
             _ => {

@@ -34,9 +34,7 @@ pub(crate) struct Request {
 pub(crate) struct Delivery {
     pub(crate) channel: Channel,
     pub(crate) payload: Bytes,
-    pub(crate) request: Option<Request>,
-    pub(crate) trace: Option<Bytes>,
-    pub(crate) fds: Vec<Descriptor>,
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 /// What only some messages have.
@@ -55,9 +53,8 @@ impl Extra {
 }
 
 impl Delivery {
-    fn new(channel: Channel, payload: Bytes, extra: Option<Box<Extra>>) -> Delivery {
-        let Extra { request, trace, fds } = extra.map(|extra| *extra).unwrap_or_default();
-        Delivery { channel, payload, request, trace, fds }
+    pub(crate) fn request(&self) -> Option<&Request> {
+        self.extra.as_ref()?.request.as_ref()
     }
 }
 
@@ -181,7 +178,7 @@ impl Inbox {
         let taker = self.waiting.iter().position(|&(_, wants)| wants.is_none_or(|w| w == at));
         let queue = &mut self.queues[at];
         if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
-            return Some((op, Delivery::new(queue.channel, body.into_bytes(), extra)));
+            return Some((op, Delivery { channel: queue.channel, payload: body.into_bytes(), extra }));
         }
         self.arrivals += 1;
         self.messages += 1;
@@ -266,7 +263,7 @@ impl Inbox {
     }
 
     pub(super) fn take_delivery(&mut self, channel: Option<usize>) -> Option<(Delivery, Option<Grant>)> {
-        self.take(channel, |channel, body, extra| Delivery::new(channel, body.into_bytes(), extra))
+        self.take(channel, |channel, body, extra| Delivery { channel, payload: body.into_bytes(), extra })
     }
 
     pub(super) fn wait(&mut self, op: OpId, channel: Option<usize>) {

@@ -324,7 +324,7 @@ impl Level1 {
             let (delivery, grant) = self.inbox.take_delivery(channel)?;
             self.give_back(grant);
             // A request whose caller has left meanwhile is nobody's any more.
-            if delivery.request.as_ref().is_none_or(|r| self.served.contains_key(&r.id)) {
+            if delivery.request().is_none_or(|r| self.served.contains_key(&r.id)) {
                 return Some(delivery);
             }
         }
@@ -447,16 +447,17 @@ impl Level1 {
 
     /// The frames of a one-way message that may be written this moment from the caller's memory.
     pub(crate) fn plan_send(&self, at: usize, len: usize) -> Option<Plan> {
-        self.plan(
-            at,
-            header::Header { len: 0, kind: kind::MESSAGE, flags: 0, channel: 0, id: 0 },
-            &Default::default(),
-            len,
-            true,
-        )
+        self.plan(at, header::Header { len: 0, kind: kind::MESSAGE, flags: 0, channel: 0, id: 0 }, None, len, true)
     }
 
-    fn plan(&self, at: usize, header: header::Header, ext: &ext::Ext, len: usize, credited: bool) -> Option<Plan> {
+    fn plan(
+        &self,
+        at: usize,
+        header: header::Header,
+        ext: Option<&ext::Ext>,
+        len: usize,
+        credited: bool,
+    ) -> Option<Plan> {
         let free =
             if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
         if !free {

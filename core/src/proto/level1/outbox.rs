@@ -109,10 +109,10 @@ impl Plan {
     const HEAD: usize = 64;
 
     /// `None` when the extensions do not fit.
-    pub(super) fn new(message: &Header, ext: &Ext, payload: usize) -> Option<Plan> {
+    pub(super) fn new(message: &Header, ext: Option<&Ext>, payload: usize) -> Option<Plan> {
         let mut prefix = Vec::new();
         let mut header = Header { flags: message.flags | flag::FIRST, ..*message };
-        if !ext.is_empty() {
+        if let Some(ext) = ext.filter(|ext| !ext.is_empty()) {
             ext.encode(&mut prefix);
             header.flags |= flag::EXT;
         }

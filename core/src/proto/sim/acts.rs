@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result, Sent};
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
-use crate::proto::level1::{Answer, Delivery, Policy, With};
+use crate::proto::level1::{Answer, Delivery, Extra, Policy, With};
 
 /// Calls and streams a program has open at most, so that a world stays small.
 const BUSY: usize = 24;
@@ -91,7 +91,10 @@ impl World {
         // A message nobody could tell from others is not given up.
         let deadline = if len >= payload::NAMED { self.deadline(s) } else { None };
         let op = self.links[l].sides[s].new_op();
-        let with = With { trace, ..With::default() };
+        let mut with = With::default();
+        if trace.is_some() {
+            with.more_mut().trace = trace;
+        }
         let step = self.post(l, s, op, Post::Message(channel, with), payload::make(tag, len), deadline);
         self.posted(l, s, op, What::Send(tag), deadline, step);
     }
@@ -129,7 +132,7 @@ impl World {
         let told = deadline.filter(|_| level == 1 && self.rng.percent(80));
         let deadline = deadline.filter(|_| told.is_none() || self.rng.percent(80));
         let call = self.book(l, s, tag, false, told);
-        let with = With { deadline: told, ..With::default() };
+        let with = With::new(told);
         let op = self.links[l].sides[s].new_op();
         let step = self.post(l, s, op, Post::Request(channel, with), payload::make(tag, len), deadline);
         match &step {
@@ -178,7 +181,7 @@ impl World {
         let told = self.deadline(s);
         let call = self.book(l, s, tag, true, told);
         let now = self.now(s);
-        let with = With { deadline: told, ..With::default() };
+        let with = With::new(told);
         let side = &mut self.links[l].sides[s];
         match side.conn.open_stream(channel, fin, with, payload::make(tag, len), now) {
             Ok(id) => {
@@ -238,13 +241,7 @@ impl World {
         let channel = self.rng.percent(20).then(|| self.rng.pick(&self.plan.channels));
         let mut taken = Vec::new();
         let result = self.links[l].sides[s].conn.recv_many(channel, |channel, body, extra| {
-            taken.push(Delivery {
-                channel,
-                payload: body.into_bytes(),
-                request: extra.and_then(|extra| extra.request),
-                trace: None,
-                fds: Vec::new(),
-            });
+            taken.push(Delivery { channel, payload: body.into_bytes(), extra });
             taken.len() < most
         });
         assert!(result.is_ok() || self.plan.level() != Some(1) || self.ledger.hostile, "{result:?}");
@@ -598,7 +595,8 @@ impl World {
 
     fn delivered(&mut self, l: usize, s: usize, delivery: Delivery) {
         self.tally.messages += 1;
-        let Delivery { channel, payload, request, trace, .. } = delivery;
+        let Delivery { channel, payload, extra } = delivery;
+        let Extra { request, trace, .. } = extra.map(|extra| *extra).unwrap_or_default();
         let id = request.as_ref().map(|r| r.id);
         let tag = self.ledger.arrived(l, 1 - s, channel.number(), &payload, id, trace.as_deref());
         self.note(|_| format!("{l}.{s} got {tag:?} on {} call {id:?}", channel.number()));

@@ -39,7 +39,7 @@ fn pair() -> Pair {
 
 fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
     let at = deadline.map(|d| pair.now + d);
-    let with = With { deadline: at, ..With::default() };
+    let with = With::new(at);
     let post = Post::Request(Channel::COMMAND, with);
     assert!(pair.client.post(op, post, Bytes::from_static(text.as_bytes()), pair.now, at).is_none());
 }
@@ -77,7 +77,7 @@ fn calls_are_answered_in_any_order() {
     let mut requests: Vec<Delivery> = (0..3).map(|_| take(&mut pair.server)).collect();
     requests.reverse();
     for request in &requests {
-        let id = request.request.as_ref().unwrap().id;
+        let id = request.request().unwrap().id;
         let post = Post::Answer(Answer { id, status: None });
         pair.server.post(id, post, request.payload.clone(), pair.now, None);
     }
@@ -96,7 +96,7 @@ fn a_program_may_fail_a_call_with_code_and_data() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     answer(&mut pair.server, 1, id, Some(77), "why", pair.now);
     pair.exchange();
     let error = result(&mut pair.client, 1).unwrap_err();
@@ -109,7 +109,7 @@ fn a_deadline_reaches_the_other_side_and_ends_the_call_on_both() {
     let mut pair = pair();
     ask(&mut pair, 1, "slow", Some(SECOND));
     pair.exchange();
-    let request = take(&mut pair.server).request.unwrap();
+    let request = take(&mut pair.server).request().cloned().unwrap();
     assert_eq!(request.deadline, Some(pair.now + SECOND));
     assert!(pair.server.watch(5, request.id, None).is_none());
     pair.pass(SECOND);
@@ -123,7 +123,7 @@ fn a_deadline_reaches_the_other_side_and_ends_the_call_on_both() {
     pair.exchange();
     ask(&mut pair, 2, "next", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     answer(&mut pair.server, 7, id, None, "own", pair.now);
     pair.exchange();
     assert_eq!(reply(&mut pair.client, 2), "own");
@@ -134,7 +134,7 @@ fn a_cancel_is_seen_and_a_late_reply_dropped_and_counted() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     // The reply and the cancel cross.
     answer(&mut pair.server, 1, id, None, "late", pair.now);
     pair.client.cancel(1);
@@ -143,7 +143,7 @@ fn a_cancel_is_seen_and_a_late_reply_dropped_and_counted() {
     assert_eq!((pair.client.stats().late, pair.server.stats().late), (1, 1));
     ask(&mut pair, 2, "y", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     assert!(pair.server.watch(3, id, None).is_none());
     pair.client.cancel(2);
     pair.exchange();
@@ -166,7 +166,7 @@ fn an_unanswered_call_that_is_let_go_tells_its_caller() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     pair.server.abandon_served(id);
     pair.exchange();
     let error = result(&mut pair.client, 1).unwrap_err();
@@ -184,7 +184,7 @@ fn calls_above_the_limit_wait_for_their_turn_and_all_are_served() {
     pair.exchange();
     assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (2, 2));
     for op in 1..=5 {
-        let id = take(&mut pair.server).request.unwrap().id;
+        let id = take(&mut pair.server).request().unwrap().id;
         answer(&mut pair.server, 100 + op, id, None, "r", pair.now);
         pair.exchange();
         assert_eq!(reply(&mut pair.client, op), "r");
@@ -287,7 +287,7 @@ fn streams_carry_items_both_ways_under_their_own_credit() {
         .open_stream(Channel::COMMAND, false, With::default(), Bytes::from_static(b"open"), pair.now)
         .unwrap();
     pair.exchange();
-    let request = take(&mut pair.server).request.unwrap();
+    let request = take(&mut pair.server).request().cloned().unwrap();
     assert!(request.stream && request.id == id);
     // Without a reader only the stream's window leaves.
     let item = Bytes::from(vec![5; 32 * 1024]);
@@ -353,11 +353,11 @@ fn both_sides_call_each_other_and_back() {
     let mut pair = pair();
     ask(&mut pair, 1, "a to b", None);
     pair.exchange();
-    let outer = take(&mut pair.server).request.unwrap().id;
+    let outer = take(&mut pair.server).request().unwrap().id;
     let post = Post::Request(Channel::COMMAND, With::default());
     pair.server.post(2, post, Bytes::from_static(b"b to a"), pair.now, None);
     pair.exchange();
-    let inner = take(&mut pair.client).request.unwrap().id;
+    let inner = take(&mut pair.client).request().unwrap().id;
     assert_eq!((outer % 2, inner % 2), (1, 0));
     answer(&mut pair.client, 3, inner, None, "inner", pair.now);
     pair.exchange();
@@ -385,7 +385,7 @@ fn a_drain_finishes_what_was_started_on_both_sides() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     assert!(pair.server.drain(2, None).is_none());
     pair.exchange();
     let post = Post::Request(Channel::COMMAND, With::default());
@@ -539,7 +539,7 @@ fn an_answer_written_at_once_completes_a_drain() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     assert!(pair.server.drain(2, None).is_none());
     pair.exchange();
     let post = Post::Answer(Answer { id, status: None });
@@ -631,7 +631,7 @@ fn an_answer_leaves_although_nobody_waits_for_that() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     answer(&mut pair.server, 2, id, None, "all the same", pair.now);
     pair.server.cancel(2);
     assert_eq!(result(&mut pair.server, 2).unwrap_err().sent(), Sent::Maybe);
@@ -706,7 +706,7 @@ fn an_item_taken_back_gives_its_credit_and_its_fin_back() {
 fn a_deadline_that_was_told_ends_the_call_at_its_caller_too() {
     let mut pair = pair();
     let until = pair.deadline(SECOND);
-    let with = || With { deadline: until, ..With::default() };
+    let with = || With::new(until);
     let id = pair.client.open_stream(Channel::COMMAND, false, with(), Bytes::new(), pair.now).unwrap();
     assert!(pair.client.stream_recv(1, id, None).is_none());
     let post = Post::Request(Channel::COMMAND, with());
@@ -821,7 +821,7 @@ fn a_call_inside_a_cork_gives_its_place_back() {
     assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
     pair.client.cork(false);
     pair.exchange();
-    let id = take(&mut pair.server).request.unwrap().id;
+    let id = take(&mut pair.server).request().unwrap().id;
     answer(&mut pair.server, 1, id, None, "r", pair.now);
     pair.exchange();
     assert_eq!(reply(&mut pair.client, 1), "r");

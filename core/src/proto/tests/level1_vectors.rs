@@ -555,7 +555,7 @@ impl Talk {
             "send" => self.conn.post(op, Post::Message(channel, With::default()), payload, now, None),
             "call" => {
                 let deadline = value["deadline"].as_u64().map(|ms| now + Duration::from_millis(ms));
-                let with = With { deadline, ..With::default() };
+                let with = With::new(deadline);
                 if value["stream"] == true {
                     match self.conn.open_stream(channel, value["fin"] == true, with, payload, now) {
                         Ok(id) => {
@@ -651,7 +651,7 @@ impl Talk {
         };
         assert_eq!(u64::from(delivery.channel.number()), value["channel"].as_u64().unwrap());
         assert!(delivery.payload == bytes(&value["payload"]));
-        let request = delivery.request.as_ref();
+        let request = delivery.request();
         assert_eq!(request.is_some(), value.get("call").is_some());
         assert_eq!(request.is_some_and(|r| r.stream), value["stream"] == true);
         if let Some(request) = request {
