@@ -1,4 +1,5 @@
 //! The context driver, as an event loop uses it: poll the descriptor, process, poll again.
+#![cfg(unix)]
 
 mod common;
 

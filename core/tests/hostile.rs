@@ -1,4 +1,5 @@
 //! Peers made of raw bytes: each fault gets its own code, and nobody else notices.
+#![cfg(unix)]
 
 mod common;
 

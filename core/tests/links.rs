@@ -1,5 +1,7 @@
 //! Links: the same program on both sides. Exactly one of a pair serves, whoever survives goes on, and a call
 //! is executed at most once unless it says that it may be repeated.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
@@ -7,6 +9,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use common::events::readable;
 use common::{Place, Process, SOON, child_role, until};
 use hostlane::{
@@ -17,6 +20,7 @@ use hostlane::{
 type Answer = std::result::Result<Bytes, (u32, Bytes)>;
 
 /// Not a test by itself: what this binary does as a child process.
+#[cfg(unix)]
 #[test]
 fn child() {
     let Some((role, address)) = child_role() else { return };
@@ -84,6 +88,7 @@ impl Drop for Serving<'_> {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn the_first_serves_the_second_connects_and_calls_go_both_ways() {
     let place = Place::new();
@@ -154,6 +159,7 @@ fn handlers_call_back_while_another_thread_serves() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn the_survivor_of_two_processes_serves_and_the_next_joins() {
     let place = Place::new();
@@ -186,6 +192,7 @@ fn the_survivor_of_two_processes_serves_and_the_next_joins() {
     assert_eq!(link.request(b"hello", SOON).unwrap().payload(), &name(&partner));
 }
 
+#[cfg(unix)]
 #[test]
 fn the_survivor_takes_over_within_moments() {
     let mut took: Vec<Duration> = (0..5)
@@ -289,6 +296,7 @@ fn of_two_that_start_at_the_same_moment_exactly_one_serves() {
     println!("{rounds} pairs, the slowest in {slowest:?}");
 }
 
+#[cfg(unix)]
 #[test]
 fn of_two_processes_that_start_at_the_same_moment_exactly_one_serves() {
     let rounds = if std::env::var_os("HOSTLANE_LONG").is_some() { 100 } else { 8 };
@@ -317,6 +325,7 @@ fn of_two_processes_that_start_at_the_same_moment_exactly_one_serves() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn an_address_that_cannot_be_had_ends_the_link_after_its_retries() {
     let place = Place::new();
@@ -347,6 +356,7 @@ fn an_address_that_cannot_be_had_ends_the_link_after_its_retries() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn what_another_attempt_would_not_change_is_told_at_once() {
     let place = Place::new();
@@ -542,6 +552,7 @@ fn closing_wakes_whoever_waits_and_frees_the_address() {
 }
 
 /// What an event loop does: it polls, and processes.
+#[cfg(unix)]
 fn process(link: &Link, events: &mut Vec<LinkEvent>, limit: Duration) -> hostlane::Result<()> {
     if readable(link, limit) {
         while link.process(events)? == Progress::More {}
@@ -549,6 +560,7 @@ fn process(link: &Link, events: &mut Vec<LinkEvent>, limit: Duration) -> hostlan
     Ok(())
 }
 
+#[cfg(unix)]
 #[test]
 fn an_event_loop_drives_links_by_their_descriptors_alone() {
     let place = Place::new();
@@ -622,6 +634,7 @@ fn an_event_loop_drives_links_by_their_descriptors_alone() {
     assert_eq!(process(a, &mut gone, Duration::ZERO).unwrap_err().code(), Code::Closed);
 }
 
+#[cfg(unix)]
 #[test]
 fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
     let place = Place::new();
@@ -798,6 +811,7 @@ fn the_end_is_found_although_messages_wait_that_nobody_takes() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn links_work_over_every_carrier_that_can_be_served_and_connected_to() {
     let secret = || Secret::new("shared").unwrap();

@@ -1,7 +1,10 @@
 //! What a program gets to see of what happens: nothing it did not ask for, and everything it did.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
+#[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -190,6 +193,7 @@ fn a_queue_of_level_0() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn links_that_come_and_go() {
     let (_turn, place) = (Turn::of(Level::Debug), Place::new());

@@ -1,5 +1,7 @@
 //! Callers who share a connection, and the I/O thread beside them: nobody is left waiting when who attends
 //! to the socket leaves, and nobody attends when there is nothing to do.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
@@ -31,6 +33,7 @@ fn crowd_pair(place: &Place, spin: Spin) -> (Peer, Peer) {
     })
 }
 
+#[cfg(unix)]
 fn io_threads() -> Vec<PathBuf> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let named =
@@ -114,6 +117,7 @@ fn a_fixed_spin_has_a_limit() {
     assert_eq!(error.code(), Code::InvalidArgument);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_crowd_is_attended_to_by_the_io_thread() {
     let (client, server) = crowd_pair(&Place::new(), Spin::Auto);
@@ -245,6 +249,7 @@ fn callers_and_the_io_thread_hand_the_socket_back_and_forth_and_lose_nothing() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn the_io_thread_sleeps_when_idle_takes_no_signals_and_ends_after_its_last_peer() {
     // Alone in its process, since other tests use the same thread.
@@ -258,8 +263,8 @@ fn the_io_thread_sleeps_when_idle_takes_no_signals_and_ends_after_its_last_peer(
     let [task] = &io_threads()[..] else { panic!("one thread") };
     let status = std::fs::read_to_string(task.join("status")).unwrap();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim();
-    // All but the few the C library keeps for itself.
-    assert!(u64::from_str_radix(blocked, 16).unwrap().count_ones() >= 60, "{blocked}");
+    // All but KILL, STOP and the few the C library keeps for itself: two in glibc, three in musl.
+    assert!(u64::from_str_radix(blocked, 16).unwrap().count_ones() >= 59, "{blocked}");
 
     // Idle with a reader at the socket, and without.
     std::thread::scope(|scope| {
@@ -303,16 +308,18 @@ fn quiet(task: &Path) {
 }
 
 /// Whether this is a process of `test`'s own; otherwise runs it in one.
+#[cfg(unix)]
 fn alone(test: &str) -> bool {
     if std::env::var_os("HOSTLANE_ALONE").is_some() {
         return true;
     }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut command = std::process::Command::new(common::program());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("HOSTLANE_ALONE", "1");
     assert!(command.status().unwrap().success());
     false
 }
 
+#[cfg(unix)]
 #[test]
 fn a_process_ends_well_while_the_io_thread_is_busy() {
     const NAME: &str = "a_process_ends_well_while_the_io_thread_is_busy";
@@ -341,6 +348,7 @@ fn call(client: &Peer, text: &str) {
     assert_eq!(client.request_with(text.to_owned(), options).unwrap().wait(SOON).unwrap().payload(), text);
 }
 
+#[cfg(unix)]
 #[test]
 fn who_waits_long_is_not_woken_for_the_answers_of_others_and_gets_its_message_all_the_same() {
     const CALLS: u64 = 2000;

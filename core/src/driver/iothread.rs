@@ -10,12 +10,9 @@
 //! those leave, at once. When *attached*, it does it while no caller leads, and after a moment without, so that
 //! callers who come again and again are not accompanied by its wake-ups.
 
-use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
 
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Lane;
@@ -25,6 +22,7 @@ use crate::limits;
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::quiet_thread;
+use crate::os::{BorrowedFd, Errno};
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);

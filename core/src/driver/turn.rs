@@ -9,11 +9,8 @@
 
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
 
 use crate::api::options::Spin;
 use crate::api::wait::Wait;
@@ -25,6 +22,7 @@ use crate::limits;
 use crate::log;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
+use crate::os::{AsFd, BorrowedFd, Errno};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 

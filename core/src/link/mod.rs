@@ -7,12 +7,10 @@ mod machine;
 mod options;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use rustix::io::Errno;
 
 use self::machine::{Machine, Ticket};
 pub use self::options::LinkOptions;
@@ -27,6 +25,9 @@ use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::{self, Scope};
+#[cfg(target_os = "linux")]
+use crate::os::BorrowedFd;
+use crate::os::Errno;
 use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
@@ -253,8 +254,16 @@ impl Link {
     }
 
     /// The descriptor to poll for readability before [`process`](Link::process). It lives as long as the link.
+    #[cfg(target_os = "linux")]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.shared().context.fd()
+    }
+
+    /// What Windows has instead of a descriptor: the event object to wait for before [`process`](Link::process). It lives as
+    /// long as the link.
+    #[cfg(windows)]
+    pub fn handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.shared().context.handle()
     }
 
     /// Moves the link on without waiting, and appends its events. Errors as of [`next`](Link::next), after the last event.
@@ -354,7 +363,7 @@ impl Link {
             state.driven = true;
             drop(state);
             log::flush();
-            let slept = poller::wait_one(shared.context.fd(), READ, wait.deadline);
+            let slept = poller::wait_one(shared.context.readiness(), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
             state.tell_followers();
@@ -429,7 +438,8 @@ impl Shared {
     }
 }
 
-impl AsFd for Link {
+#[cfg(target_os = "linux")]
+impl std::os::fd::AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd()
     }
