@@ -294,6 +294,8 @@ fn above_max_calls_a_caller_waits_and_a_rude_one_is_refused() {
     let calls: Vec<_> = (0..6u8).map(|n| client.request(vec![n]).unwrap()).collect();
     let mut held = vec![server.recv(SOON).unwrap(), server.recv(SOON).unwrap()];
     assert_eq!(server.recv(Duration::from_millis(30)).unwrap_err().code(), Code::Timeout);
+    let stats = client.stats().unwrap();
+    assert_eq!((stats.calls, stats.open_calls), (2, 2), "four have not left");
     for (n, call) in calls.into_iter().enumerate() {
         let request = held.remove(0);
         request.reply(request.payload(), SOON).unwrap();

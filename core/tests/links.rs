@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use common::events::readable;
 use common::{Place, Process, SOON, child_role, until};
 use hostlane::{
-    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, Link, LinkEvent, LinkOptions, ListenOptions,
-    Listener, Message, Peer, Progress, Secret, Sent, Wait,
+    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, Link, LinkEvent, LinkOptions, LinkResult,
+    ListenOptions, Listener, Message, Peer, Progress, Secret, Sent, Wait,
 };
 
 type Answer = std::result::Result<Bytes, (u32, Bytes)>;
@@ -655,6 +655,90 @@ fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
     };
     assert_eq!(error.code(), Code::PeerClosed);
     assert!(matches!(events[..], [LinkEvent::Up { .. }, LinkEvent::Down(_)]), "{events:?}");
+}
+
+#[test]
+fn an_event_loop_may_leave_events_where_they_are() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    let turns = |link: &Link| while link.turn().unwrap() == Progress::More {};
+    until("both are up", || {
+        [&a, &b].into_iter().for_each(turns);
+        a.peer().is_ok() && b.peer().is_ok()
+    });
+    (0..100u8).for_each(|n| b.send(vec![n], CallOptions::new()).unwrap());
+    turns(&b);
+    turns(&a);
+    assert!(matches!(a.next(Wait::none()).unwrap(), LinkEvent::Up { serving: true }));
+    for n in 0..100u8 {
+        let LinkEvent::Message(message) = a.next(Wait::none()).unwrap() else { panic!() };
+        assert_eq!(message.payload(), &[n][..]);
+    }
+    assert_eq!(a.next(Wait::none()).unwrap_err().code(), Code::Timeout);
+    b.close();
+    assert_eq!(b.turn().unwrap_err().code(), Code::Closed);
+}
+
+/// Turns a link until it has the result of something started.
+fn result(link: &Link) -> (u64, LinkResult) {
+    let mut results = Vec::new();
+    until("a result", || {
+        let _ = link.turn();
+        link.take_results(&mut results, 1);
+        !results.is_empty()
+    });
+    results.remove(0)
+}
+
+#[test]
+fn an_event_loop_takes_results_and_gives_up() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    let soon = || Some(Instant::now() + SOON);
+    // Before there is a connection, and while threads wait for calls of their own.
+    let parked = a.start(b"parked", CallOptions::new(), soon()).unwrap();
+    a.give_up(parked);
+    let (ticket, LinkResult::Call(Err(error))) = result(&a) else { panic!() };
+    assert_eq!((ticket, error.code(), error.sent()), (parked, Code::Cancelled, Sent::No));
+    let forever = a.start(b"parked", CallOptions::new(), None).unwrap();
+    a.give_up(forever);
+    assert!(matches!(result(&a), (ticket, LinkResult::Call(Err(_))) if ticket == forever));
+
+    let open = b.start(b"open", CallOptions::new().idempotency_key("k"), soon()).unwrap();
+    let mut events = Vec::new();
+    until("the request came", || {
+        let _ = (a.turn().unwrap(), b.turn().unwrap());
+        a.take_events(&mut events, 1).unwrap();
+        events.len() == 2
+    });
+    let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
+    let watched = a.watch(&request).unwrap();
+    b.give_up(open);
+    let (ticket, LinkResult::Call(Err(error))) = result(&b) else { panic!() };
+    assert_eq!((ticket, error.code(), error.sent()), (open, Code::Cancelled, Sent::Maybe));
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
+    assert_eq!(a.reply(&request, b"late").unwrap_err().code(), Code::CallEnded);
+    let late = a.watch(&request).unwrap();
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == late));
+
+    // The end comes after all results, and ends watches too.
+    let last = b.start(b"last", CallOptions::new(), None).unwrap();
+    until("the request came", || {
+        let _ = (a.turn().unwrap(), b.turn().unwrap());
+        a.take_events(&mut events, 9).unwrap();
+        events.len() == 2
+    });
+    let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
+    let watched = a.watch(&request).unwrap();
+    a.close();
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
+    b.close();
+    let (ticket, LinkResult::Call(Err(error))) = result(&b) else { panic!() };
+    assert_eq!((ticket, error.code()), (last, Code::Closed));
+    assert_eq!(
+        b.take_events(&mut events, 9).map(drop).and_then(|()| b.take_events(&mut events, 9)).unwrap_err().code(),
+        Code::Closed
+    );
 }
 
 #[test]

@@ -251,6 +251,20 @@ fn the_oldest_go_first_and_are_counted() {
 }
 
 #[test]
+fn a_part_of_what_is_kept() {
+    let (_turn, place) = (Turn::of(Level::Info), Place::new());
+    drop(pair(&place));
+    let mut events = Vec::new();
+    until("all came, in parts", || {
+        let before = events.len();
+        assert_eq!(log::drain_at_most(&mut events, 1), 0);
+        assert!(events.len() <= before + 1);
+        events.len() == 4
+    });
+    assert_eq!(names(&events), ["connected", "connected", "ended", "ended"]);
+}
+
+#[test]
 fn levels_by_number_and_name() {
     let all = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
     assert!(all.iter().enumerate().all(|(n, level)| Level::from_number(n as u8) == Some(*level)));
