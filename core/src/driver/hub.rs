@@ -610,9 +610,7 @@ pub(crate) fn outcome(lane: &Arc<Lane>, outcome: proto::Outcome) -> Outcome {
     match outcome {
         proto::Outcome::Opened => Outcome::Connected(Peer::of(lane.clone())),
         proto::Outcome::Message(delivery) => Outcome::Message(Message::new(delivery, lane.clone())),
-        proto::Outcome::Reply(payload) => {
-            Outcome::Reply(Message::plain(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
-        }
+        proto::Outcome::Reply(channel, payload) => Outcome::Reply(Message::plain(channel, payload, lane.clone())),
         proto::Outcome::Readable => Outcome::Readable,
         proto::Outcome::Item(item) => Outcome::Item(item),
         proto::Outcome::StreamEnd(reply) => Outcome::StreamEnd(reply),

@@ -629,9 +629,11 @@ impl Shared for State {
     }
 
     fn attend(&mut self) {
-        match &mut self.driver {
-            Driver::Direct(turn) if turn.is_of_concern() => {}
-            _ => return,
+        let Driver::Direct(turn) = &mut self.driver else { return };
+        // What nobody waits for has to leave all the same.
+        let concerns = turn.is_of_concern() || (self.conn.wants_write() && turn.leave_behind());
+        if !concerns {
+            return;
         }
         let interest = self.interest();
         let Driver::Direct(turn) = &mut self.driver else { return };

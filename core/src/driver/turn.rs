@@ -20,7 +20,7 @@ use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log;
-use crate::os::poller::{self, Interest, READ};
+use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::os::{AsFd, BorrowedFd, Errno};
 use crate::proto::OpId;
@@ -154,7 +154,9 @@ impl<T> Turn<T> {
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
         let rest = self.unattended(interest);
+        let nobody = self.waiting.is_empty();
         let (share, led, waiting) = self.share();
+        share.leave_behind(nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest);
         }
@@ -203,6 +205,11 @@ impl<T> Turn<T> {
 
     fn is_relieved(&self, op: OpId) -> bool {
         self.waiting.get(&op).is_some_and(|waiter| waiter.relieved)
+    }
+
+    /// There is something to write. Whether the I/O thread has to see to that, because no caller is about to.
+    pub(crate) fn leave_behind(&mut self) -> bool {
+        self.waiting.is_empty() && self.share.sit().is_ok()
     }
 
     /// Whether anybody can be woken to attend to the descriptor.

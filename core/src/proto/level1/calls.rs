@@ -440,7 +440,8 @@ impl Level1 {
             }
             None => {
                 if let Some(op) = entry.remove().op {
-                    ops.finish(op, result.map(Outcome::Reply));
+                    let channel = self.channels.as_slice()[at];
+                    ops.finish(op, result.map(|payload| Outcome::Reply(channel, payload)));
                 }
             }
         }

@@ -382,15 +382,14 @@ impl Level1 {
     ) -> Step {
         let corked = self.is_done_when_gathered();
         let channel = self.outbox.channel(at);
-        let lossy = channel.policy.drops();
-        if channel.policy == Policy::Error && channel.is_stuck() {
+        if channel.policy == Policy::Error && channel.is_spent() {
             let number = channel.channel.number();
             return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
         }
-        if lossy {
+        if channel.policy.drops() {
             let begins = channel.make_room(payload.len());
             ops.note(begins);
-        } else if !corked || !channel.has_room() {
+        } else if channel.policy.waits() && (!corked || !channel.has_room()) {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
             }
@@ -426,16 +425,15 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Result<()> {
         let channel = self.outbox.channel(at);
-        let lossy = channel.policy.drops();
-        if channel.policy == Policy::Error && channel.is_stuck() {
+        if channel.policy == Policy::Error && channel.is_spent() {
             let number = channel.channel.number();
             return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
         }
-        if lossy {
+        if channel.policy.drops() {
             let begins = channel.make_room(payload.len());
             ops.note(begins);
         }
-        let waits = last.filter(|_| !lossy);
+        let waits = last.filter(|_| channel.policy.waits());
         if let Some(op) = waits {
             ops.insert(op, Kind::Send, deadline);
         }
@@ -483,8 +481,7 @@ impl Level1 {
         self.count_out(at, len);
         let channel = self.outbox.channel(at);
         channel.charge(len);
-        // Where messages may be dropped, nobody waits for the rest of one.
-        let waits = !channel.policy.drops();
+        let waits = channel.policy.waits();
         if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
@@ -507,8 +504,7 @@ impl Level1 {
         self.count_out(at, payload.len());
         let channel = self.outbox.channel(at);
         channel.charge(payload.len());
-        // Where messages may be dropped, nobody waits for one to leave.
-        let mark = waits.filter(|_| !channel.policy.drops()).map(Mark::Send);
+        let mark = waits.filter(|_| channel.policy.waits()).map(Mark::Send);
         self.gather(plan, payload, mark);
         mark.is_some()
     }
