@@ -72,7 +72,7 @@ impl State {
             }
             Ok(Some(inline)) => {
                 let Some(carrier) = &self.carrier else { return Some(Err(ended())) };
-                match carry::write(carrier, &inline.slices(bytes), &[]) {
+                match inline.with_slices(bytes, |slices| carry::write(carrier, slices, &[])) {
                     Ok(taken) => self.conn.wrote(op, &post, &inline, len, taken, || payload.into_bytes(), deadline),
                     Err(error) => {
                         self.conn.write_failed(error.clone());

@@ -21,6 +21,9 @@ use crate::os::poller::{Epoll, Interest, READ, WRITE};
 /// Asked for on both sides of a local socket; the kernel caps it. Lets a large message leave in fewer turns.
 const SEND_BUFFER: usize = 1024 * 1024;
 
+/// Messages up to this leave in one slice.
+const SHORT: usize = 256;
+
 /// Which address form the carrier came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -196,9 +199,7 @@ impl Carrier {
         match &self.ends {
             Ends::Socket { sock, local: true } if !fds.is_empty() => send_with_descriptors(sock, slices, fds),
             _ if !fds.is_empty() => Err(Errno::OPNOTSUPP),
-            Ends::Socket { sock, .. } | Ends::Split { write: End::Socket(sock), .. } => {
-                send(sock, slices, &mut SendAncillaryBuffer::default())
-            }
+            Ends::Socket { sock, .. } | Ends::Split { write: End::Socket(sock), .. } => send_plain(sock, slices),
             Ends::Split { write: End::Pipe(pipe), .. } => signals::without_sigpipe(|| rustix::io::writev(pipe, slices)),
         }
     }
@@ -227,6 +228,21 @@ impl AsFd for Carrier {
             Ends::Split { ready, .. } => ready.as_fd(),
         }
     }
+}
+
+/// The system call for one slice is a tenth of a microsecond cheaper than that for many, which copying a small message
+/// costs a fraction of.
+fn send_plain(sock: &OwnedFd, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+    if len > SHORT {
+        return send(sock, slices, &mut SendAncillaryBuffer::default());
+    }
+    let (mut short, mut at) = ([0; SHORT], 0);
+    for slice in slices {
+        short[at..at + slice.len()].copy_from_slice(slice);
+        at += slice.len();
+    }
+    rustix::net::send(sock, &short[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }
 
 fn send(sock: &OwnedFd, slices: &[IoSlice<'_>], with: &mut SendAncillaryBuffer<'_, '_, '_>) -> Result<usize, Errno> {

@@ -34,11 +34,11 @@ pub(crate) enum Inline {
 }
 
 impl Inline {
-    /// The slices of one vectored write.
-    pub(crate) fn slices<'a>(&'a self, payload: &'a [u8]) -> Vec<IoSlice<'a>> {
+    /// Hands the slices of one vectored write to `write`.
+    pub(crate) fn with_slices<R>(&self, payload: &[u8], write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         match self {
-            Inline::Zero(header) => vec![IoSlice::new(header), IoSlice::new(payload)],
-            Inline::One(plan, _) => plan.slices(payload),
+            Inline::Zero(header) => write(&[IoSlice::new(header), IoSlice::new(payload)]),
+            Inline::One(plan, _) => plan.with_slices(payload, write),
         }
     }
 }

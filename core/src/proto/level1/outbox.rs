@@ -141,16 +141,19 @@ impl Plan {
         Some(Plan { head, head_len, first, more, payload })
     }
 
-    /// The slices of one vectored write.
-    pub(crate) fn slices<'a>(&'a self, payload: &'a [u8]) -> Vec<IoSlice<'a>> {
+    /// Hands the slices of one vectored write to `write`.
+    pub(crate) fn with_slices<R>(&self, payload: &[u8], write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let first = [IoSlice::new(&self.head[..self.head_len]), IoSlice::new(&payload[..self.first])];
+        if self.more.is_empty() {
+            return write(&first);
+        }
         let mut out = Vec::with_capacity(2 + 2 * self.more.len());
-        out.push(IoSlice::new(&self.head[..self.head_len]));
-        out.push(IoSlice::new(&payload[..self.first]));
+        out.extend(first);
         for (header, piece) in self.more.iter().zip(payload[self.first..].chunks(limits::FRAGMENT)) {
             out.push(IoSlice::new(header));
             out.push(IoSlice::new(piece));
         }
-        out
+        write(&out)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -433,21 +433,23 @@ impl World {
             Err(error) => Some(Err(error)),
             Ok(None) => conn.post(op, post, payload, now, deadline),
             Ok(Some(inline)) if conn.is_corked() => conn.gather(op, &post, &inline, &payload, deadline),
-            Ok(Some(inline)) => match pipes[s].write(&inline.slices(&payload), self.time, &mut self.rng) {
-                Write::Took(taken) => {
-                    let len = payload.len();
-                    conn.wrote(op, &post, &inline, len, taken, || payload, deadline)
+            Ok(Some(inline)) => {
+                match inline.with_slices(&payload, |slices| pipes[s].write(slices, self.time, &mut self.rng)) {
+                    Write::Took(taken) => {
+                        let len = payload.len();
+                        conn.wrote(op, &post, &inline, len, taken, || payload, deadline)
+                    }
+                    Write::Broken => {
+                        let error = Error::new(Code::ConnectionLost, "broken pipe");
+                        conn.write_failed(error.clone());
+                        Some(Err(error))
+                    }
+                    Write::Killed => {
+                        self.kill(s);
+                        return None;
+                    }
                 }
-                Write::Broken => {
-                    let error = Error::new(Code::ConnectionLost, "broken pipe");
-                    conn.write_failed(error.clone());
-                    Some(Err(error))
-                }
-                Write::Killed => {
-                    self.kill(s);
-                    return None;
-                }
-            },
+            }
         })
     }
 

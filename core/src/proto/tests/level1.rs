@@ -529,7 +529,8 @@ fn write(pair: &mut Pair, server: bool, op: OpId, post: Post, payload: Bytes, ta
         false => (&mut pair.client, &mut pair.server),
     };
     let inline = from.inline(&post, payload.len(), pair.now).unwrap().expect("the way is free");
-    let bytes: Vec<u8> = inline.slices(&payload).iter().flat_map(|s| s.to_vec()).take(taken).collect();
+    let bytes: Vec<u8> =
+        inline.with_slices(&payload, |slices| slices.iter().flat_map(|s| s.to_vec()).take(taken).collect());
     assert!(super::give(to, &bytes, pair.now).is_empty());
     from.wrote(op, &post, &inline, payload.len(), bytes.len(), || payload.clone(), None)
 }
