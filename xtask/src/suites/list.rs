@@ -176,7 +176,7 @@ fn node() -> Vec<Suite> {
 }
 
 /// The Go modules of the checkout; the first is the one people import.
-const GO_MODULES: [&str; 3] = ["go", "examples/go", "tests/agents/go"];
+const GO_MODULES: [&str; 4] = ["go", "examples/go", "tests/agents/go", "tests/conformance/agents/go"];
 
 fn go() -> Vec<Suite> {
     let test = |name, arguments: &'static [&'static str]| {
