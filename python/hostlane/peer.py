@@ -241,8 +241,14 @@ class Peer:
         status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves.
         """
         running = Running(executor)
-        for message in self:
+        while True:
+            try:
+                message = self._native.recv(None, None)
+            except (PeerClosedError, ClosedError):
+                return
             running.call(run, handler, message, self)
+            # A call is abandoned once nobody has its message any more.
+            del message
 
     def ping(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> float:
         """Returns the seconds of one round trip to the other side's library.
