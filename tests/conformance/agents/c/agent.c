@@ -105,6 +105,7 @@ static int32_t policy_of(const char *name) {
             (options).secret_len = strlen((options).secret);                                                           \
         }                                                                                                              \
         (options).max_calls = (uint64_t)number(op, "max_calls", 0);                                                    \
+        (options).keepalive_ms = number(op, "keepalive_ms", 0);                                                        \
         (options).max_message = (uint64_t)number(op, "max_message", 0);                                                \
         (options).channels_len = json_array_size(json_object_get((op)->asked, "channels"));                            \
         for (size_t at = 0; at < (options).channels_len && at < 16; at++) {                                            \
@@ -292,7 +293,7 @@ static void stream(operation *op) {
         status = hostlane_stream_send(stream, data, len, limit(op), &op->error);
         free(data);
     }
-    if (status == HOSTLANE_OK) {
+    if (status == HOSTLANE_OK && number(op, "finish", 1) == 1) {
         status = hostlane_stream_finish(stream, limit(op), &op->error);
     }
     json_int_t items = 0;
@@ -423,7 +424,8 @@ static void run(operation *op) {
     } else if (IS("drain")) {
         hostlane_drain(peer(op), limit(op), &op->error);
     } else if (IS("close")) {
-        hostlane_close(peer(op), &op->error);
+        // The handle of a closed connection is gone, which is how C tells a second close.
+        hostlane_close(peer(op), NULL);
     } else if (IS("reset")) {
         reset(op);
     } else {

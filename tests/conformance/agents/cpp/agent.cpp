@@ -39,6 +39,7 @@ template <typename Options> Options options(const json &asked) {
         options.secret = asked["secret"].get<std::string>();
     }
     options.max_calls = asked.value("max_calls", std::uint64_t{0});
+    options.keepalive = milliseconds(asked.value("keepalive_ms", 0));
     options.max_message = asked.value("max_message", std::uint64_t{0});
     options.channels = asked.value("channels", std::vector<std::uint16_t>());
     if (asked.contains("policy")) {
@@ -195,7 +196,9 @@ json end::stream(const json &asked) {
     for (int number = 0; number < asked.value("count", 0); number++) {
         stream.send(numbered(number, asked.value("item_size", std::size_t{0})), limit(asked)).value();
     }
-    stream.finish(limit(asked)).value();
+    if (asked.value("finish", 1) == 1) {
+        stream.finish(limit(asked)).value();
+    }
     int items = 0;
     bool ordered = true;
     while (const auto item = stream.recv(limit(asked)).value()) {
@@ -257,7 +260,8 @@ json end::run(const json &asked) {
     }
     if (op == "refusals") {
         json names = json::array();
-        for (const auto &refusal : listener_->refusals().value()) {
+        const auto refusals = listener_->refusals().value();
+        for (const auto &refusal : refusals) {
             names.push_back(hostlane_status_name(refusal.status));
         }
         return {{"refused", names}};

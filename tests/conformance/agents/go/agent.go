@@ -34,9 +34,10 @@ type object = map[string]any
 type asked struct {
 	Op, End, Address, Text, Key, Trace, Secret, Policy string
 	ID, Count, Size                                    int
-	Level, Serve                                       *int
+	Level, Serve, Finish                               *int
 	TimeoutMS                                          *int               `json:"timeout_ms"`
 	ItemSize                                           int                `json:"item_size"`
+	KeepaliveMS                                        int                `json:"keepalive_ms"`
 	MaxCalls                                           int                `json:"max_calls"`
 	MaxMessage                                         int                `json:"max_message"`
 	PolicyChannel                                      hostlane.Channel   `json:"policy_channel"`
@@ -55,7 +56,10 @@ func (a *asked) within() (context.Context, context.CancelFunc) {
 
 // options are those of both sides.
 func (a *asked) options() []hostlane.Option {
-	options := []hostlane.Option{hostlane.WithMaxCalls(a.MaxCalls), hostlane.WithMaxMessage(a.MaxMessage)}
+	options := []hostlane.Option{
+		hostlane.WithMaxCalls(a.MaxCalls), hostlane.WithMaxMessage(a.MaxMessage),
+		hostlane.WithKeepalive(time.Duration(a.KeepaliveMS) * time.Millisecond),
+	}
 	if a.Level != nil {
 		options = append(options, hostlane.WithLevel([]hostlane.Level{hostlane.LevelZero, hostlane.LevelOne}[*a.Level]))
 	}
@@ -307,8 +311,10 @@ func openStream(ctx context.Context, p *hostlane.Peer, a *asked) (object, error)
 			return nil, err
 		}
 	}
-	if err := s.CloseSend(ctx); err != nil {
-		return nil, err
+	if a.Finish == nil || *a.Finish == 1 {
+		if err := s.CloseSend(ctx); err != nil {
+			return nil, err
+		}
 	}
 	items, ordered := 0, true
 	for {

@@ -15,9 +15,9 @@ const wait = (asked) => ({ timeoutMs: asked.timeout_ms ?? WAIT });
 
 /** The options of both sides. */
 function options(asked) {
-  const { level, secret, channels, max_calls: maxCalls, max_message: maxMessage } = asked;
+  const { level, secret, channels, max_calls: maxCalls, max_message: maxMessage, keepalive_ms: keepaliveMs } = asked;
   const policy = asked.policy && { [asked.policy_channel]: asked.policy.replace('_', '-') };
-  return { level, secret, channels, maxCalls, maxMessage, policy };
+  return { level, secret, channels, maxCalls, maxMessage, keepaliveMs, policy };
 }
 
 /** The text, made as long as asked. */
@@ -127,7 +127,7 @@ class End {
   async stream(asked) {
     const stream = (await this.peer()).openStream(payload(asked), callOptions(asked));
     for (const item of numbered(asked.count, asked.item_size)) await stream.send(item, wait(asked));
-    await stream.finish(wait(asked));
+    if (asked.finish !== 0) await stream.finish(wait(asked));
     let items = 0;
     let ordered = true;
     for await (const item of stream) {

@@ -38,6 +38,8 @@ def options(asked: Asked) -> Any:
     """The options of both sides."""
     named = ("level", "secret", "max_calls", "max_message", "channels")
     told: Asked = {name: asked[name] for name in named if name in asked}
+    if "keepalive_ms" in asked:
+        told["keepalive"] = asked["keepalive_ms"] / 1000
     if "policy" in asked:
         told["policies"] = {asked["policy_channel"]: asked["policy"]}
     return told
@@ -156,7 +158,8 @@ class End:
         with self.peer().open_stream(payload(asked), **call_options(asked)) as stream:
             for item in numbered(asked, "item_size"):
                 stream.send(item, timeout=wait(asked))
-            stream.finish(timeout=wait(asked))
+            if asked.get("finish", 1):
+                stream.finish(timeout=wait(asked))
             numbers = [int(item.split(b".", 1)[0]) for item in stream]
             reply = None if stream.reply is None else stream.reply.decode()
         ordered = numbers == list(range(len(numbers)))

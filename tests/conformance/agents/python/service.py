@@ -30,15 +30,14 @@ class Service:
         self._held: list[hostlane.Message] = []
 
     def serve(self, peer: hostlane.Peer) -> None:
-        """Serves until the connection ends."""
+        """Serves until the connection ends; every request but those that are held in a thread."""
         with ThreadPoolExecutor(HANDLERS) as executor:
-            for message in self._requests_of(peer):
-                executor.submit(self._guarded, message, peer)
-
-    def _requests_of(self, peer: hostlane.Peer) -> Any:
-        """What has to be answered in a thread of its own."""
-        try:
-            for message in peer:
+            while True:
+                try:
+                    message = peer.recv()
+                except hostlane.Error:
+                    # The calls of this side tell how the connection ended.
+                    return
                 # A call of level 0 is a plain message.
                 if not message.is_request and message.channel != hostlane.COMMAND:
                     self._count(message)
@@ -48,10 +47,9 @@ class Service:
                 if message.data.startswith(b"hold "):
                     self._hold(message)
                 else:
-                    yield message
-        except hostlane.Error:
-            # The calls of this side tell how the connection ended.
-            return
+                    executor.submit(self._guarded, message, peer)
+                # A request is abandoned when nobody has it any more.
+                del message
 
     def _guarded(self, message: hostlane.Message, peer: hostlane.Peer) -> None:
         try:

@@ -113,6 +113,9 @@ macro_rules! options {
         if $asked.has("max_calls") {
             options = options.max_calls($asked.number("max_calls", 0) as usize);
         }
+        if $asked.has("keepalive_ms") {
+            options = options.keepalive(Duration::from_millis($asked.number("keepalive_ms", 0)));
+        }
         if $asked.has("max_message") {
             options = options.max_message($asked.number("max_message", 0) as usize);
         }
@@ -263,7 +266,7 @@ impl End {
         let (peer, channel) = (self.peer()?, asked.channel("channel", Channel::DATA)?);
         let size = usize::try_from(asked.number("size", 0)).unwrap_or(usize::MAX);
         for number in 0..asked.number("count", 1) {
-            peer.send(channel, format!("{:.<size$}", format!("{number}.")), asked.wait())?;
+            peer.send(channel, numbered(number, size), asked.wait())?;
         }
         Ok(json!({}))
     }
@@ -273,9 +276,11 @@ impl End {
         let stream = self.peer()?.open_stream(asked.payload(), asked.call_options()?)?;
         let size = usize::try_from(asked.number("item_size", 0)).unwrap_or(usize::MAX);
         for number in 0..asked.number("count", 0) {
-            stream.send(format!("{:.<size$}", format!("{number}.")), asked.wait())?;
+            stream.send(numbered(number, size), asked.wait())?;
         }
-        stream.finish(asked.wait())?;
+        if asked.number("finish", 1) == 1 {
+            stream.finish(asked.wait())?;
+        }
         let (mut items, mut ordered) = (0_u64, true);
         while let Some(item) = stream.recv(asked.wait())? {
             let text = String::from_utf8_lossy(&item).into_owned();
@@ -299,6 +304,13 @@ impl End {
             "dropped_by_peer": of_channel.map(|one| one.dropped_by_peer),
         }))
     }
+}
+
+/// A message that begins with its number.
+fn numbered(number: u64, size: usize) -> Vec<u8> {
+    let mut message = format!("{number}.").into_bytes();
+    message.resize(message.len().max(size), b'.');
+    message
 }
 
 fn shown(reply: &Message) -> Value {
