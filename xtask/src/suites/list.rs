@@ -33,6 +33,13 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         }
         Ok(vec![Counter::Plain.of(demo)])
     }));
+    suites.push(Suite::of("conformance", &Lang::ALL, move |workspace| {
+        let mut conformance = words(xtask(workspace, "conformance")?, &["--no-build"]);
+        if full {
+            conformance.arg("--full");
+        }
+        Ok(vec![Counter::Plain.of(conformance)])
+    }));
     suites
 }
 
@@ -160,7 +167,18 @@ fn python() -> Vec<Suite> {
     };
     vec![
         check("python-lint", &[&["-m", "ruff", "check"], &["-m", "ruff", "format", "--check"]]),
-        check("python-types", &[&["-m", "mypy"]]),
+        Suite::of("python-types", &[Lang::Python], |workspace| {
+            let mypy = |folder: Option<&str>| {
+                let mut mypy = words(lang::python(workspace), &["-m", "mypy"]);
+                // Programs with modules of the same names are checked one by one.
+                if let Some(folder) = folder {
+                    mypy.arg(folder).env("MYPYPATH", folder);
+                }
+                Counter::Exit.of(mypy)
+            };
+            let agents = ["tests/conformance/agents/python", "tests/conformance/agents/python-aio"];
+            Ok([None].into_iter().chain(agents.map(Some)).map(mypy).collect())
+        }),
         Suite::of("python-test", &[Lang::Python], |workspace| {
             Ok(vec![Counter::Pytest.of(pytest(workspace, "python/tests"))])
         }),

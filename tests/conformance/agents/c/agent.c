@@ -311,8 +311,8 @@ static void stream(operation *op) {
     hostlane_message_t *reply = NULL;
     if (status == HOSTLANE_OK && hostlane_stream_reply(stream, &reply, &op->error) == HOSTLANE_OK) {
         const uint8_t *bytes = hostlane_message_data(reply, &len);
-        op->told = must(
-            json_pack("{s:I, s:b, s:s%}", "items", items, "ordered", ordered, "reply", (const char *)bytes, len));
+        op->told =
+            must(json_pack("{s:I, s:b, s:s%}", "items", items, "ordered", ordered, "reply", (const char *)bytes, len));
     }
     hostlane_message_free(&reply);
     hostlane_stream_close(stream, NULL);
@@ -336,11 +336,11 @@ static void stats(operation *op) {
     const uint16_t channel = (uint16_t)number(op, "channel", HOSTLANE_CHANNEL_DATA);
     if (hostlane_stats(peer(op), &all, &op->error) == HOSTLANE_OK &&
         hostlane_stats_on(peer(op), channel, &one, &op->error) == HOSTLANE_OK) {
-        op->told = must(json_pack(
-            "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "open_calls", (json_int_t)all.open_calls, "calls_served",
-            (json_int_t)all.calls_served, "open_served", (json_int_t)all.open_served, "calls_cancelled",
-            (json_int_t)all.calls_cancelled, "sent", (json_int_t)one.messages_sent, "dropped", (json_int_t)one.dropped,
-            "dropped_by_peer", (json_int_t)one.dropped_by_peer));
+        op->told =
+            must(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "open_calls", (json_int_t)all.open_calls,
+                           "calls_served", (json_int_t)all.calls_served, "open_served", (json_int_t)all.open_served,
+                           "calls_cancelled", (json_int_t)all.calls_cancelled, "sent", (json_int_t)one.messages_sent,
+                           "dropped", (json_int_t)one.dropped, "dropped_by_peer", (json_int_t)one.dropped_by_peer));
     }
 }
 

@@ -213,13 +213,10 @@ json end::stream(const json &asked) {
 json end::stats(const json &asked) {
     const auto all = peer().stats().value();
     const auto one = peer().stats_on(asked.value("channel", std::uint16_t{HOSTLANE_CHANNEL_DATA})).value();
-    return {{"open_calls", all.open_calls},
-            {"calls_served", all.calls_served},
-            {"open_served", all.open_served},
-            {"calls_cancelled", all.calls_cancelled},
-            {"sent", one.messages_sent},
-            {"dropped", one.dropped},
-            {"dropped_by_peer", one.dropped_by_peer}};
+    return {
+        {"open_calls", all.open_calls},           {"calls_served", all.calls_served}, {"open_served", all.open_served},
+        {"calls_cancelled", all.calls_cancelled}, {"sent", one.messages_sent},        {"dropped", one.dropped},
+        {"dropped_by_peer", one.dropped_by_peer}};
 }
 
 json end::run(const json &asked) {

@@ -18,7 +18,8 @@ constexpr hostlane::timeout patience = 20s;
 /// A text before its first blank, and behind it.
 std::pair<std::string, std::string> split(const std::string &text) {
     const auto at = text.find(' ');
-    return at == std::string::npos ? std::pair(text, std::string()) : std::pair(text.substr(0, at), text.substr(at + 1));
+    return at == std::string::npos ? std::pair(text, std::string())
+                                   : std::pair(text.substr(0, at), text.substr(at + 1));
 }
 
 /// `tell`: what came beside the payload.

@@ -47,8 +47,8 @@ def options(asked: Asked) -> Any:
 
 def payload(asked: Asked) -> bytes:
     """The text, made as long as asked."""
-    text = asked.get("text", "").encode()
-    missing = max(0, asked.get("size", 0) - len(text))
+    text: bytes = asked.get("text", "").encode()
+    missing: int = max(0, asked.get("size", 0) - len(text))
     return text + (bytes(range(251)) * (missing // 251 + 1))[:missing]
 
 
@@ -225,10 +225,10 @@ class End:
             self.listener.close()
         if self.connected is not None:
             self.connected.close()
-        if self.accepted is not None and not self.accepted.cancel():
-            # It had ended: with a connection, or because there is no listener any more.
-            if self.accepted.exception() is None:
-                self.accepted.result().close()
+        accepted = self.accepted
+        # It may have ended without a connection, when there was no listener any more.
+        if accepted is not None and not accepted.cancel() and accepted.exception() is None:
+            accepted.result().close()
         return {}
 
 

@@ -47,8 +47,8 @@ def options(asked: Asked) -> Any:
 
 def payload(asked: Asked) -> bytes:
     """The text, made as long as asked."""
-    text = asked.get("text", "").encode()
-    missing = max(0, asked.get("size", 0) - len(text))
+    text: bytes = asked.get("text", "").encode()
+    missing: int = max(0, asked.get("size", 0) - len(text))
     return text + (bytes(range(251)) * (missing // 251 + 1))[:missing]
 
 
