@@ -12,7 +12,8 @@ import (
 // call is a request of the other side, and the context that tells whether its answer is
 // still wanted. The core is asked to tell only once somebody listens.
 type call struct {
-	peer     *Peer
+	peer     *Peer // or
+	link     *Link
 	id       uint64
 	streams  bool
 	parent   context.Context
@@ -26,8 +27,8 @@ type call struct {
 	context context.Context
 }
 
-func newCall(p *Peer, r *capi.Received, parent context.Context) *call {
-	c := &call{peer: p, id: r.CallID, streams: r.Stream, parent: parent, message: r.Message}
+func newCall(r *capi.Received, parent context.Context) *call {
+	c := &call{id: r.CallID, streams: r.Stream, parent: parent, message: r.Message}
 	if r.TimeoutMS >= 0 {
 		// Whole milliseconds, rounded down: a context that ends before the call does would have
 		// its handler abandon what should time out.
@@ -99,6 +100,9 @@ func (c *call) answer(ctx context.Context, op capi.Op) error {
 	if m.IsZero() {
 		return &Error{Code: CodeCallEnded, Msg: "the call was answered already"}
 	}
+	if c.link != nil {
+		return c.answered(m, c.link.answer(m, &op))
+	}
 	op.Message, op.Peer, op.TimeoutMS = m, c.peer.handle, ms
 	ev := c.peer.loop.Do(ctx, &op)
 	if err := c.peer.end(ctx, &ev); err != nil {
@@ -111,6 +115,16 @@ func (c *call) answer(ctx context.Context, op capi.Op) error {
 	return nil
 }
 
+// answered frees the message of an answer that was accepted.
+func (c *call) answered(m capi.Message, err error) error {
+	if err != nil {
+		c.giveBack(m)
+		return err
+	}
+	m.Free()
+	return nil
+}
+
 func (c *call) openStream() (*Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,6 +133,9 @@ func (c *call) openStream() (*Stream, error) {
 	}
 	if c.message.IsZero() {
 		return nil, &Error{Code: CodeCallEnded, Msg: "the call was answered already"}
+	}
+	if c.link != nil {
+		return nil, &Error{Code: CodeUnsupported, Msg: "a link has no streams"}
 	}
 	handle, failure := c.message.Stream()
 	if failure != nil {
@@ -144,6 +161,10 @@ func (c *call) watched() context.Context {
 	c.context = watched
 	if c.message.IsZero() {
 		end()
+		return watched
+	}
+	if c.link != nil {
+		c.link.watch(c.message, end)
 		return watched
 	}
 	op := capi.Op{Kind: capi.CallEnded, Peer: c.peer.handle, Message: c.message, TimeoutMS: capi.Forever}

@@ -10,6 +10,9 @@
 // [Peer.Messages] receive by hand, [Peer.SendBatch] and [Peer.RecvBatch] move many at a
 // time.
 //
+// A [Link] joins two instances of one program, whichever of them is there first.
+// [EnableLog] and [DrainLog] tell what happens to all of them.
+//
 // Two hostlane peers agree on wire level 1. With a peer on level 0 there are no call
 // ids, streams, priorities or credit; each method says what it does then.
 //
@@ -37,8 +40,8 @@
 //
 // All methods may be called from many goroutines at once. Payloads passed in are
 // only read during the call; payloads handed out are Go memory and belong to the
-// caller. Close is idempotent and wakes every waiter with ErrClosed; a Peer or
-// Listener that is never closed is closed when the garbage collector finds it,
+// caller. Close is idempotent and wakes every waiter with ErrClosed; a Peer, Listener or
+// Link that is never closed is closed when the garbage collector finds it,
 // which [WithLogger] makes visible.
 //
 // The bytes on the wire are specified in docs/protocol.md of the project.

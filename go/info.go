@@ -1,6 +1,10 @@
 package hostlane
 
-import "github.com/hostlane/hostlane/go/internal/capi"
+import (
+	"time"
+
+	"github.com/hostlane/hostlane/go/internal/capi"
+)
 
 // Info is what was agreed in the handshake and who the other side is. It does not
 // change while the connection lives.
@@ -15,6 +19,11 @@ type Info struct {
 	Level int
 	// MaxMessage is the largest payload that was agreed on, in bytes.
 	MaxMessage int
+	// MaxCalls is how many calls of this side the other side serves at a time.
+	MaxCalls int
+	// PeerKeepalive is how long the other side hears nothing before it asks for a sign of
+	// life; 0 when it does not.
+	PeerKeepalive time.Duration
 	// PeerID is the name the accepting side gave to the connecting one, such as
 	// "peer-7"; the same on both sides.
 	PeerID string
@@ -39,8 +48,9 @@ type Stats struct {
 	MessagesSent, BytesSent uint64
 	// MessagesReceived and BytesReceived count what arrived, replies among them.
 	MessagesReceived, BytesReceived uint64
-	// Calls counts the requests this side put on the wire, OpenCalls those without an
-	// answer now. OpenCalls and the next four are 0 on level 0.
+	// Calls counts the requests this side put on the wire, not those that wait for a place
+	// at the other side; OpenCalls those of them without an answer now. OpenCalls and the
+	// next four are 0 on level 0.
 	Calls, OpenCalls uint64
 	// CallsServed counts the requests of the other side, OpenServed those without an
 	// answer now.
@@ -119,8 +129,9 @@ func infoOf(raw capi.Info) Info {
 	}
 	return Info{
 		PID: raw.PID, UID: raw.UID, GID: raw.GID,
-		Level: raw.Level, MaxMessage: raw.MaxMessage,
-		PeerID: raw.PeerID, Instance: raw.Instance, PeerInstance: raw.PeerInstance,
+		Level: raw.Level, MaxMessage: raw.MaxMessage, MaxCalls: raw.MaxCalls,
+		PeerKeepalive: time.Duration(raw.KeepaliveMS) * time.Millisecond,
+		PeerID:        raw.PeerID, Instance: raw.Instance, PeerInstance: raw.PeerInstance,
 		Carrier: raw.Carrier, Address: raw.Address,
 		Features: raw.Features, Channels: channels,
 	}

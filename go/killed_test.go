@@ -21,6 +21,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(partnerAddr); addr != "" {
+		fmt.Fprintln(os.Stderr, "partner:", partner(addr))
+		os.Exit(1)
+	}
 	if addr := os.Getenv(childAddr); addr != "" {
 		if err := child(addr, os.Getenv(childCalls)); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)

@@ -33,7 +33,8 @@ type Message struct {
 	// Extra is what its sender gave along by [Trace] and the like; nil for nothing.
 	Extra *Extra
 
-	peer  *Peer
+	peer  *Peer // or
+	link  *Link
 	call  *call
 	lease *capi.Lease
 }
@@ -49,13 +50,20 @@ type Extra struct {
 	Files []*os.File
 }
 
-// newMessage takes over what arrived. parent is what the Context of a request
+// newMessage takes over what arrived at a peer. parent is what the Context of a request
 // descends from.
 func newMessage(p *Peer, r *capi.Received, parent context.Context) Message {
-	m := Message{Channel: Channel(r.Channel), Data: r.Data, peer: p, lease: r.Lease}
+	m := messageOf(r)
+	m.peer = p
 	if !r.Message.IsZero() {
-		m.call = newCall(p, r, parent)
+		m.call = newCall(r, parent)
+		m.call.peer = p
 	}
+	return m
+}
+
+func messageOf(r *capi.Received) Message {
+	m := Message{Channel: Channel(r.Channel), Data: r.Data, lease: r.Lease}
 	if d := r.Details; d != nil {
 		m.Extra = &Extra{IdempotencyKey: string(d.Key), Trace: string(d.Trace)}
 		for _, fd := range d.FDs {
@@ -106,6 +114,9 @@ func (m Message) Reply(ctx context.Context, data []byte) error {
 	if m.call != nil {
 		return m.call.answer(ctx, capi.Op{Kind: capi.Reply, Data: data})
 	}
+	if m.link != nil {
+		return m.link.Send(ctx, data, OnChannel(m.Channel))
+	}
 	if m.peer == nil {
 		return &Error{Code: CodeInvalidArgument, Msg: "only a received message can be replied to"}
 	}
@@ -143,7 +154,8 @@ func (m Message) Release() {
 }
 
 // Stream gives the stream that a request opened: items both ways until it is answered
-// by Reply or Fail. It fails with ErrInvalidArgument for another message.
+// by Reply or Fail. It fails with ErrInvalidArgument for another message, and with
+// ErrUnsupported for one of a Link.
 func (m Message) Stream() (*Stream, error) {
 	if !m.IsStream() {
 		return nil, &Error{Code: CodeInvalidArgument, Msg: "the message opened no stream"}

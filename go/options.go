@@ -147,7 +147,7 @@ func WithBacklog(connections int) Option {
 	return func(o *options) { o.capi.Backlog = backlog }
 }
 
-// WithLogger makes the library warn about peers and listeners that were never
+// WithLogger makes the library warn about peers, listeners and links that were never
 // closed and had to be closed by the garbage collector. Nothing is logged by
 // default.
 func WithLogger(logger *slog.Logger) Option {

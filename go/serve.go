@@ -10,7 +10,8 @@ import (
 
 // Handler handles one message of the other side. When it returns, a request that it did
 // not answer is abandoned, and a stream that it did not close is closed. ctx is
-// m.Context() for a request, otherwise the context of Serve.
+// m.Context() for a request, otherwise the context of Serve. A handler that ends its
+// goroutine by runtime.Goexit has returned.
 type Handler func(ctx context.Context, m Message)
 
 // ServeOption changes one default of Serve.
@@ -45,8 +46,8 @@ func (p *Peer) Serve(ctx context.Context, handler Handler, opts ...ServeOption) 
 		set(&o)
 	}
 	s := &server{peer: p, ctx: ctx, handler: handler, most: o.handlers}
-	s.goroutines.Add(1)
-	s.receive(capi.Event{})
+	// Not in this goroutine, which a handler might end.
+	s.start(capi.Event{})
 	s.goroutines.Wait()
 	if ended(s.err) {
 		return nil
@@ -102,92 +103,131 @@ type server struct {
 	vacant  bool
 }
 
-// receive is the life of a receiver, who is counted in goroutines. ready is what it has
-// to wait for first, if anything.
-func (s *server) receive(ready capi.Event) {
-	defer s.goroutines.Done()
+// receiver is the goroutine that receives, and what it has to do still. A handler that
+// ends the goroutine by runtime.Goexit leaves that to another.
+type receiver struct {
+	*server
+	// ready is what to wait for first, if anything; left tells that the loop waits for it.
+	ready capi.Event
+	left  bool
+	// messages have been received and wait, in memory that is used again.
+	messages []Message
+	next     int
+}
+
+// start makes a new receiver.
+func (s *server) start(ready capi.Event) {
+	s.goroutines.Add(1)
+	go (&receiver{server: s, ready: ready}).receive()
+}
+
+// receive is the life of a receiver, who is counted in goroutines.
+func (r *receiver) receive() {
+	defer r.goroutines.Done()
 	for {
-		mine, err := s.take(ready)
-		if err != nil {
-			s.err = err
-			return
-		}
-		if mine.call == nil {
-			ready = capi.Event{}
+		if r.next == len(r.messages) {
+			if err := r.take(); err != nil {
+				r.err = err
+				return
+			}
 			continue
 		}
-		var left bool
-		ready, left = s.leave()
+		m := r.messages[r.next]
+		r.messages[r.next] = Message{}
+		r.next++
 		switch {
-		case !left:
-		case ready.Pending():
-			s.goroutines.Add(1)
-			s.peer.loop.Notify(ready.Op, func(ev capi.Event) { go s.receive(ev) })
-		default: // more is here, or the end
-			s.goroutines.Add(1)
-			go s.receive(ready)
-		}
-		switch again := s.handle(mine); {
-		case again:
-			ready = capi.Event{}
-		case left && ready.Pending() && s.peer.loop.Denotify(ready.Op):
-			s.goroutines.Done()
+		case m.call == nil: // in order
+			r.handle(m, r)
+		case r.next < len(r.messages):
+			r.goroutines.Add(1)
+			go r.work(m)
 		default:
-			return
+			r.leave()
+			if !r.goesOn(r.handle(m, r)) {
+				return
+			}
 		}
 	}
 }
 
-// take receives messages, as many as may be handled now. One-way messages it handles
-// itself, in their order; requests it starts to handle, all but the last if nothing is
-// behind it, which it returns. ready may have brought a message.
-func (s *server) take(ready capi.Event) (mine Message, err error) {
+// goesOn tells whether r receives again after it handled a message: again if the place
+// fell vacant meanwhile.
+func (r *receiver) goesOn(again bool) bool {
+	left := r.left
+	r.left = false
+	switch {
+	case again:
+		r.ready = capi.Event{}
+	case !left:
+		return false
+	case r.peer.loop.Denotify(r.ready.Op):
+		r.goroutines.Done() // the place that the loop kept
+	default:
+		return false
+	}
+	return true
+}
+
+// take receives messages, as many as may be handled now. ready may have brought one.
+func (r *receiver) take() error {
+	clear(r.messages)
+	r.messages, r.next = r.messages[:0], 0
+	ready := r.ready
+	r.ready = capi.Event{}
 	waited := ready.Pending()
-	ready = s.peer.loop.Await(s.ctx, ready)
-	if err := failureOf(s.ctx, &ready); err != nil {
-		return mine, err
+	ready = r.peer.loop.Await(r.ctx, ready)
+	if err := failureOf(r.ctx, &ready); err != nil {
+		return err
 	}
 	if ready.Data != nil {
-		s.expect(1)
-		m := newMessage(s.peer, &ready.Received, s.ctx)
-		if waited || m.call == nil || s.full() {
-			return s.begin(m, true), nil
+		r.expect(1)
+		m := newMessage(r.peer, &ready.Received, r.ctx)
+		if waited || m.call == nil || r.full() {
+			r.messages = append(r.messages, m)
+			return nil
 		}
-		s.begin(m, false) // more is likely to be here
+		r.goroutines.Add(1)
+		go r.work(m) // more is likely to be here
 	}
 	in := inboxes.Get().(*capi.Inbox)
 	defer inboxes.Put(in)
-	s.mu.Lock()
-	free := s.most - s.running // at least one, and the receiver alone takes it
-	s.mu.Unlock()
-	if err := s.peer.fill(s.ctx, in, min(serveBatch, free)); err != nil {
-		return mine, err
+	r.mu.Lock()
+	free := r.most - r.running // at least one, and the receiver alone takes it
+	r.mu.Unlock()
+	if err := r.peer.fill(r.ctx, in, min(serveBatch, free)); err != nil {
+		return err
 	}
 	n := in.Len()
-	s.expect(n)
+	r.expect(n)
 	if n > 1 {
-		s.peer.loop.ExpectMany()
+		r.peer.loop.ExpectMany()
 	}
-	in.Each(true, func(r capi.Received) {
-		n--
-		mine = s.begin(newMessage(s.peer, &r, s.ctx), n == 0)
+	in.Each(true, func(got capi.Received) {
+		r.messages = append(r.messages, newMessage(r.peer, &got, r.ctx))
 	})
-	return mine, nil
+	return nil
 }
 
-// begin sees to it that m is handled, unless it is a request and the last: that it
-// returns.
-func (s *server) begin(m Message, last bool) (mine Message) {
-	switch {
-	case m.call == nil:
-		s.handle(m)
-	case last:
-		return m
-	default:
-		s.goroutines.Add(1)
-		go s.work(m)
+// leave gives the place of the receiver up, for as long as its owner handles a message:
+// to the loop if another may receive.
+func (r *receiver) leave() {
+	r.mu.Lock()
+	r.vacant = r.running == r.most
+	vacant := r.vacant
+	r.mu.Unlock()
+	if vacant {
+		return
 	}
-	return mine
+	op := capi.Op{Kind: capi.Recv, Channel: capi.AnyChannel, Peer: r.peer.handle, TimeoutMS: capi.Forever}
+	ready := r.peer.loop.Context.Start(&op)
+	if !ready.Pending() {
+		r.start(ready) // more is here, or the end
+		return
+	}
+	r.ready, r.left = ready, true
+	r.goroutines.Add(1)
+	s := r.server
+	r.peer.loop.Notify(ready.Op, func(ev capi.Event) { go (&receiver{server: s, ready: ev}).receive() })
 }
 
 func (s *server) expect(n int) {
@@ -202,40 +242,49 @@ func (s *server) full() bool {
 	return s.running == s.most
 }
 
-// leave gives the place of the receiver up. When another may take it at once, it returns
-// what that one has to wait for.
-func (s *server) leave() (ready capi.Event, left bool) {
-	s.mu.Lock()
-	s.vacant = s.running == s.most
-	left = !s.vacant
-	s.mu.Unlock()
-	if left {
-		op := capi.Op{Kind: capi.Recv, Channel: capi.AnyChannel, Peer: s.peer.handle, TimeoutMS: capi.Forever}
-		ready = s.peer.loop.Context.Start(&op)
-	}
-	return ready, left
-}
-
 // work is the life of a goroutine that has one message to handle.
 func (s *server) work(m Message) {
-	if s.handle(m) {
-		s.receive(capi.Event{})
+	if s.handle(m, nil) {
+		(&receiver{server: s}).receive()
 	} else {
 		s.goroutines.Done()
 	}
 }
 
-// handle handles m, and tells whether the caller is the receiver now.
-func (s *server) handle(m Message) (receiver bool) {
+// handle handles m, and tells whether the caller is the receiver now. If the handler ends
+// the goroutine, what r or work had to do behind it is done elsewhere.
+func (s *server) handle(m Message, r *receiver) (receives bool) {
+	returned := false
+	defer func() {
+		receives = s.handled(m)
+		switch {
+		case returned:
+		case r == nil && receives:
+			go (&receiver{server: s}).receive()
+		case r == nil:
+			s.goroutines.Done()
+		case m.call == nil || r.goesOn(receives):
+			r.goroutines.Add(1)
+			go r.receive()
+		}
+	}()
 	if m.call == nil {
 		s.handler(s.ctx, m)
 	} else {
 		s.handler(m.call, m)
+	}
+	returned = true
+	return false
+}
+
+// handled is the end of a handler.
+func (s *server) handled(m Message) (receives bool) {
+	if m.call != nil {
 		m.call.leave()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
-	receiver, s.vacant = s.vacant, false
-	return receiver
+	receives, s.vacant = s.vacant, false
+	return receives
 }

@@ -2,6 +2,7 @@ package hostlane_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,4 +157,41 @@ func TestListenerServesManyConnections(t *testing.T) {
 	go func() { done <- other.Serve(context.Background(), nil) }()
 	must(t, other.Close())
 	must(t, <-done)
+}
+
+func TestAHandlerMayEndItsGoroutine(t *testing.T) {
+	for _, most := range []int{1, 2, 100} {
+		client, server := pair(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		var got atomic.Int32
+		done := make(chan error, 1)
+		go func() {
+			done <- server.Serve(ctx, func(ctx context.Context, m hostlane.Message) {
+				got.Add(1)
+				if string(m.Data) == "reply" {
+					expect(t, m.Reply(ctx, nil), nil)
+				}
+				runtime.Goexit()
+			}, hostlane.WithMaxHandlers(most))
+		}()
+		var all sync.WaitGroup
+		for i := range 200 {
+			must(t, client.Send(testCtx(t), hostlane.ChannelData, []byte("one way")))
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				if i%2 == 0 {
+					_, err := client.Request(testCtx(t), []byte("reply"))
+					expect(t, err, nil)
+				} else {
+					_, err := client.Request(testCtx(t), nil)
+					expect(t, err, hostlane.ErrCallAbandoned)
+				}
+			}()
+		}
+		all.Wait()
+		eventually(t, "everything handled", func() bool { return got.Load() == 400 })
+		cancel()
+		mustBe(t, <-done, context.Canceled)
+	}
 }

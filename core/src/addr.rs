@@ -22,13 +22,13 @@ use crate::limits;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
-    /// `name`: a socket in the per-user runtime directory.
+    /// `name`: a socket in the per-user runtime directory; on Windows a pipe with the user in its name.
     Name(String),
     /// `/path`, `./path`, `../path`, `unix:/path`: a Unix-domain socket, at most 100 bytes of path.
     Path(PathBuf),
     /// `unix:@name`: a Linux abstract socket; only with an authentication option.
     Abstract(String),
-    /// `pipe:name`: a Windows named pipe.
+    /// `pipe:name`: a Windows named pipe, for the user who listens alone.
     Pipe(String),
     /// `tcp:127.0.0.1:7000`, `tcp:[::1]:7000`, `tcp::7000`: loopback only, with a secret. A listener may
     /// give port 0 for one that the system chooses.

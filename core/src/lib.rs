@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", target_os = "linux"))]
 pub mod aio;
 pub mod limits;
 pub mod log;
@@ -29,7 +29,8 @@ pub use api::stream::Stream;
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
 pub use error::{Code, Error, Result, Sent};
-pub use link::{Link, LinkEvent, LinkOptions};
+pub use link::{Link, LinkEvent, LinkOptions, LinkResult};
+#[cfg(target_os = "linux")]
 pub use os::rundir::runtime_directory;
 pub use proto::Secret;
 pub use proto::channel::Channel;

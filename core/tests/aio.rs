@@ -1,4 +1,5 @@
 //! The nouns on tokio.
+#![cfg(unix)]
 
 mod common;
 

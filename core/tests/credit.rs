@@ -1,12 +1,17 @@
 //! Credit: what one side does not take stops its own channel at a bound, and nothing else.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
+#[cfg(unix)]
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use common::bytes::{MESSAGE, REQUEST, Raw1};
 use common::events::Events;
 use common::{Dice, Place, SOON, alone, pair, pair_with, status, until};
@@ -31,6 +36,7 @@ impl Drop for Closing<'_> {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn calls_go_on_beside_a_channel_nobody_reads() {
     if !alone("calls_go_on_beside_a_channel_nobody_reads") {
@@ -87,6 +93,7 @@ fn calls_go_on_beside_a_channel_nobody_reads() {
 }
 
 /// A connection over sockets whose kernel buffers hold next to nothing.
+#[cfg(unix)]
 fn narrow() -> (Peer, Peer, [OwnedFd; 2]) {
     let (a, b) = UnixStream::pair().unwrap();
     let keep = [&a, &b].map(|s| s.as_fd().try_clone_to_owned().unwrap());
@@ -113,6 +120,7 @@ fn big(n: u32) -> Vec<u8> {
     payload
 }
 
+#[cfg(unix)]
 #[test]
 fn callers_on_both_ends_of_a_narrow_connection_never_stall() {
     const THREADS: u32 = 64;
@@ -459,6 +467,7 @@ fn pings_are_quick_beside_a_large_transfer() {
 // --- corks and batches -------------------------------------------------------------------------------
 
 /// A client of hostlane whose server is bytes.
+#[cfg(unix)]
 fn with_raw_server() -> (Peer, Raw1) {
     let place = Place::new();
     let listener = std::os::unix::net::UnixListener::bind(place.path("raw.sock")).unwrap();
@@ -471,6 +480,7 @@ fn with_raw_server() -> (Peer, Raw1) {
 }
 
 /// How many bytes were seen to wait at the socket, one after the other, until there were `all`, while `act` ran.
+#[cfg(unix)]
 fn steps(raw: &Raw1, all: u64, act: impl FnOnce() + Send) -> Vec<u64> {
     let watching = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -492,6 +502,7 @@ fn steps(raw: &Raw1, all: u64, act: impl FnOnce() + Send) -> Vec<u64> {
     })
 }
 
+#[cfg(unix)]
 #[test]
 fn what_is_corked_leaves_in_one_write() {
     const MESSAGES: usize = 100;
@@ -570,6 +581,7 @@ fn a_cork_bounds_what_it_holds_and_a_wait_draws_it() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn batches_keep_their_order_and_their_requests() {
     let (client, server) = pair(&Place::new());

@@ -1,4 +1,5 @@
 //! Descriptors that go with messages: they arrive with theirs, work on the other side, and none is left over.
+#![cfg(unix)]
 
 mod common;
 

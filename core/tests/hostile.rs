@@ -1,10 +1,12 @@
 //! Peers made of raw bytes: each fault gets its own code, and nobody else notices.
+#![cfg(unix)]
 
 mod common;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use common::bytes::{FIRST, LAST, MESSAGE, REQUEST, Raw1, WHOLE};
 use common::{HELLO, Place, Raw, SOON, WELCOME, frame, until};
 use hostlane::{Address, Channel, Code, ListenOptions, Listener, Peer, Wait, limits};
 
@@ -314,4 +316,61 @@ fn stock_control_messages_are_answered_in_the_stock_way() {
     let mut answers = vec![raw.frame().unwrap(), raw.frame().unwrap()];
     answers.sort();
     assert_eq!(answers, [(0, br#"{"type":"shutdown_ack"}"#.to_vec()), (2, b"last".to_vec())]);
+}
+
+#[test]
+fn whoever_is_killed_at_whatever_byte_leaves_whole_messages_and_one_end() {
+    let place = Place::new();
+    let listener = Listener::bind(&place.address("a.sock")).unwrap();
+    // Whole ones, an empty one, a request, and one in two pieces on a channel while another one passes between them.
+    let total = 40u32.to_le_bytes();
+    let frames = [
+        (Raw1::encode(MESSAGE, WHOLE, 2, 0, b"first"), Some("first")),
+        (Raw1::encode(MESSAGE, WHOLE, 3, 0, b""), Some("")),
+        (Raw1::encode(REQUEST, WHOLE, 1, 1, b"a request"), Some("a request")),
+        (Raw1::encode(MESSAGE, FIRST, 2, 0, &[&total[..], &[b'x'; 25]].concat()), None),
+        (Raw1::encode(MESSAGE, WHOLE, 4, 0, b"between"), Some("between")),
+        (Raw1::encode(MESSAGE, LAST, 2, 0, &[b'x'; 15]), Some("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")),
+    ];
+    let stream: Vec<u8> = frames.iter().flat_map(|(frame, _)| frame.clone()).collect();
+    for cut in 0..=stream.len() {
+        let (peer, raw) = std::thread::scope(|scope| {
+            let server = scope.spawn(|| listener.accept(SOON).unwrap());
+            let mut raw = Raw1::connect(&place.address("a.sock"), "", "");
+            raw.0.write_all(&stream[..cut]).unwrap();
+            (server.join().unwrap(), raw)
+        });
+        drop(raw);
+        let (mut whole, mut at) = (Vec::new(), 0);
+        for (frame, message) in &frames {
+            at += frame.len();
+            whole.extend(message.filter(|_| at <= cut));
+        }
+        let (mut got, mut calls) = (Vec::new(), Vec::new());
+        let end = loop {
+            match peer.recv(SOON) {
+                Ok(message) => {
+                    got.push(String::from_utf8(message.payload().to_vec()).unwrap());
+                    calls.extend(message.is_request().then_some(message));
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(got, whole, "cut at {cut}");
+        let between = cut == stream.len() || {
+            let (mut at, mut ends) = (0, vec![0]);
+            for (frame, _) in &frames[..3] {
+                at += frame.len();
+                ends.push(at);
+            }
+            ends.contains(&cut)
+        };
+        // Whoever is killed with something unread resets the connection.
+        let plain = if between { Code::PeerClosed } else { Code::Truncated };
+        assert!([plain, Code::ConnectionLost].contains(&end.code()), "cut at {cut}: {end}");
+        // The end stays what it was, and a request that came before it is nobody's any more.
+        assert_eq!(peer.recv(SOON).unwrap_err().code(), end.code());
+        assert!(calls.iter().all(|call| call.is_cancelled() && call.reply(b"late", SOON).is_err()));
+        assert_eq!(peer.stats().unwrap().pending_operations, 0);
+    }
 }

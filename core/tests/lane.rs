@@ -1,4 +1,6 @@
 //! Two peers of this crate over real sockets: messages, calls, deadlines, threads, ends.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
@@ -304,6 +306,7 @@ fn a_flush_by_another_thread_wakes_the_sender() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn closing_gives_the_descriptor_back_while_objects_live_on() {
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
@@ -381,6 +384,7 @@ fn close_wakes_every_waiter_and_is_idempotent() {
     server.close();
 }
 
+#[cfg(unix)]
 #[test]
 fn closing_a_listener_wakes_accept_and_leaves_accepted_peers_alone() {
     let place = Place::new();
@@ -443,6 +447,7 @@ fn pings_are_independent() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn both_sides_know_each_other() {
     let place = Place::new();
@@ -458,6 +463,7 @@ fn both_sides_know_each_other() {
     assert_eq!(mine.address, format!("unix:{}", place.address("pair.sock")));
 }
 
+#[cfg(unix)]
 #[test]
 fn secrets_and_identities_are_checked_before_anything_is_delivered() {
     let place = Place::new();
@@ -492,6 +498,7 @@ fn secrets_and_identities_are_checked_before_anything_is_delivered() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn abstract_sockets_need_an_identity_check() {
     let address: Address = format!("unix:@hostlane-test-{}", std::process::id()).parse().unwrap();
@@ -514,6 +521,7 @@ fn abstract_sockets_need_an_identity_check() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn forms_of_other_builds_answer_unsupported_and_bad_options_are_refused() {
     for text in ["tls:localhost:1", "pipe:x"] {

@@ -1,4 +1,5 @@
 //! Streams a process is given by whoever starts it: `spawn:` and `stdio:`, `fd:`, `systemd:`.
+#![cfg(unix)]
 
 mod common;
 
@@ -22,7 +23,7 @@ const SCRIPT: &str = r#"exec 7>&2 2>&1 >/dev/null; exec "$0" --exact child --noc
 
 /// Words that start this binary's child `role`; `setup` is a piece of shell for before.
 fn words(role: &str, argument: &str, setup: &str) -> Vec<String> {
-    let exe = std::env::current_exe().unwrap().display().to_string();
+    let exe = common::program().display().to_string();
     let script = format!("export HOSTLANE_CHILD='{role}' HOSTLANE_ADDRESS='{argument}'; {setup} {SCRIPT}");
     vec!["sh".into(), "-c".into(), script, exe]
 }
@@ -304,7 +305,7 @@ fn what_cannot_be_started_says_so() {
 
 #[test]
 fn words_of_the_address_reach_the_program() {
-    let exe = std::env::current_exe().unwrap().display().to_string();
+    let exe = common::program().display().to_string();
     let script = format!("export HOSTLANE_CHILD=echo HOSTLANE_ADDRESS=x; {SCRIPT}").replace('"', "\\\"");
     let peer = Peer::connect(&format!("spawn:sh -c \"{}\" '{exe}'", script.replace('$', "\\$")), SOON).unwrap();
     ask(&peer, b"quoted");

@@ -1,13 +1,17 @@
 //! How connections stay alive and how they end: keepalive, kill, drain.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
 use std::collections::HashMap;
+#[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use common::bytes::{CANCEL, CLOSE, DRAIN_ACK, GOAWAY, REQUEST, RESPONSE, Raw1, WHOLE};
 use common::events::Events;
 use common::{Place, Process, SOON, child_role, pair, pair_with, until};
@@ -61,6 +65,7 @@ fn connected(role: &str, place: &Place, options: &ConnectOptions) -> (Process, P
 
 // --- keepalive ---------------------------------------------------------------------------------------
 
+#[cfg(unix)]
 #[test]
 fn a_stopped_process_is_reported_by_its_silence() {
     let place = Place::new();
@@ -83,6 +88,7 @@ fn a_stopped_process_is_reported_by_its_silence() {
     assert_eq!((error.code(), error.sent()), (Code::PeerUnresponsive, Sent::No));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_stopped_process_is_reported_to_a_program_that_waits_for_nothing() {
     let place = Place::new();
@@ -92,6 +98,7 @@ fn a_stopped_process_is_reported_to_a_program_that_waits_for_nothing() {
     assert_eq!(peer.recv(SOON).unwrap_err().code(), Code::PeerUnresponsive);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_context_reports_a_stopped_process() {
     let place = Place::new();
@@ -142,6 +149,7 @@ fn a_healthy_connection_is_never_taken_for_dead_however_idle_it_is() {
     events.finish(call).unwrap();
 }
 
+#[cfg(unix)]
 #[test]
 fn a_process_that_was_stopped_itself_does_not_blame_the_other_side() {
     let place = Place::new();
@@ -186,6 +194,7 @@ fn a_killed_process_ends_every_call_once_and_says_what_may_have_been_executed() 
     assert_eq!(peer.stats().unwrap().pending_operations, 0);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_killed_process_ends_every_operation_of_a_context_once() {
     let place = Place::new();
@@ -220,6 +229,7 @@ fn a_killed_process_ends_every_operation_of_a_context_once() {
     assert!(!events.turn_within(Duration::from_millis(50)), "an ended connection leaves nothing to do");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_request_that_never_left_completely_was_never_executed() {
     let place = Place::new();
@@ -436,6 +446,7 @@ fn a_request_that_crosses_a_drain_is_executed_once_or_provably_not() {
     assert!(answered > 0 && refused > 0);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_drain_is_two_steps_on_the_wire() {
     let place = Place::new();
@@ -469,6 +480,7 @@ fn a_drain_is_two_steps_on_the_wire() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn calls_that_wait_for_their_turn_end_when_the_other_side_goes_away() {
     let place = Place::new();

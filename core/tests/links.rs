@@ -1,5 +1,7 @@
 //! Links: the same program on both sides. Exactly one of a pair serves, whoever survives goes on, and a call
 //! is executed at most once unless it says that it may be repeated.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
@@ -7,16 +9,18 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use common::events::readable;
 use common::{Place, Process, SOON, child_role, until};
 use hostlane::{
-    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, Link, LinkEvent, LinkOptions, ListenOptions,
-    Listener, Message, Peer, Progress, Secret, Sent, Wait,
+    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, Link, LinkEvent, LinkOptions, LinkResult,
+    ListenOptions, Listener, Message, Peer, Progress, Secret, Sent, Wait,
 };
 
 type Answer = std::result::Result<Bytes, (u32, Bytes)>;
 
 /// Not a test by itself: what this binary does as a child process.
+#[cfg(unix)]
 #[test]
 fn child() {
     let Some((role, address)) = child_role() else { return };
@@ -84,6 +88,7 @@ impl Drop for Serving<'_> {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn the_first_serves_the_second_connects_and_calls_go_both_ways() {
     let place = Place::new();
@@ -154,6 +159,7 @@ fn handlers_call_back_while_another_thread_serves() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn the_survivor_of_two_processes_serves_and_the_next_joins() {
     let place = Place::new();
@@ -186,6 +192,7 @@ fn the_survivor_of_two_processes_serves_and_the_next_joins() {
     assert_eq!(link.request(b"hello", SOON).unwrap().payload(), &name(&partner));
 }
 
+#[cfg(unix)]
 #[test]
 fn the_survivor_takes_over_within_moments() {
     let mut took: Vec<Duration> = (0..5)
@@ -289,6 +296,7 @@ fn of_two_that_start_at_the_same_moment_exactly_one_serves() {
     println!("{rounds} pairs, the slowest in {slowest:?}");
 }
 
+#[cfg(unix)]
 #[test]
 fn of_two_processes_that_start_at_the_same_moment_exactly_one_serves() {
     let rounds = if std::env::var_os("HOSTLANE_LONG").is_some() { 100 } else { 8 };
@@ -317,6 +325,7 @@ fn of_two_processes_that_start_at_the_same_moment_exactly_one_serves() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn an_address_that_cannot_be_had_ends_the_link_after_its_retries() {
     let place = Place::new();
@@ -347,6 +356,7 @@ fn an_address_that_cannot_be_had_ends_the_link_after_its_retries() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn what_another_attempt_would_not_change_is_told_at_once() {
     let place = Place::new();
@@ -542,6 +552,7 @@ fn closing_wakes_whoever_waits_and_frees_the_address() {
 }
 
 /// What an event loop does: it polls, and processes.
+#[cfg(unix)]
 fn process(link: &Link, events: &mut Vec<LinkEvent>, limit: Duration) -> hostlane::Result<()> {
     if readable(link, limit) {
         while link.process(events)? == Progress::More {}
@@ -549,6 +560,7 @@ fn process(link: &Link, events: &mut Vec<LinkEvent>, limit: Duration) -> hostlan
     Ok(())
 }
 
+#[cfg(unix)]
 #[test]
 fn an_event_loop_drives_links_by_their_descriptors_alone() {
     let place = Place::new();
@@ -622,6 +634,7 @@ fn an_event_loop_drives_links_by_their_descriptors_alone() {
     assert_eq!(process(a, &mut gone, Duration::ZERO).unwrap_err().code(), Code::Closed);
 }
 
+#[cfg(unix)]
 #[test]
 fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
     let place = Place::new();
@@ -642,6 +655,90 @@ fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
     };
     assert_eq!(error.code(), Code::PeerClosed);
     assert!(matches!(events[..], [LinkEvent::Up { .. }, LinkEvent::Down(_)]), "{events:?}");
+}
+
+#[test]
+fn an_event_loop_may_leave_events_where_they_are() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    let turns = |link: &Link| while link.turn().unwrap() == Progress::More {};
+    until("both are up", || {
+        [&a, &b].into_iter().for_each(turns);
+        a.peer().is_ok() && b.peer().is_ok()
+    });
+    (0..100u8).for_each(|n| b.send(vec![n], CallOptions::new()).unwrap());
+    turns(&b);
+    turns(&a);
+    assert!(matches!(a.next(Wait::none()).unwrap(), LinkEvent::Up { serving: true }));
+    for n in 0..100u8 {
+        let LinkEvent::Message(message) = a.next(Wait::none()).unwrap() else { panic!() };
+        assert_eq!(message.payload(), &[n][..]);
+    }
+    assert_eq!(a.next(Wait::none()).unwrap_err().code(), Code::Timeout);
+    b.close();
+    assert_eq!(b.turn().unwrap_err().code(), Code::Closed);
+}
+
+/// Turns a link until it has the result of something started.
+fn result(link: &Link) -> (u64, LinkResult) {
+    let mut results = Vec::new();
+    until("a result", || {
+        let _ = link.turn();
+        link.take_results(&mut results, 1);
+        !results.is_empty()
+    });
+    results.remove(0)
+}
+
+#[test]
+fn an_event_loop_takes_results_and_gives_up() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    let soon = || Some(Instant::now() + SOON);
+    // Before there is a connection, and while threads wait for calls of their own.
+    let parked = a.start(b"parked", CallOptions::new(), soon()).unwrap();
+    a.give_up(parked);
+    let (ticket, LinkResult::Call(Err(error))) = result(&a) else { panic!() };
+    assert_eq!((ticket, error.code(), error.sent()), (parked, Code::Cancelled, Sent::No));
+    let forever = a.start(b"parked", CallOptions::new(), None).unwrap();
+    a.give_up(forever);
+    assert!(matches!(result(&a), (ticket, LinkResult::Call(Err(_))) if ticket == forever));
+
+    let open = b.start(b"open", CallOptions::new().idempotency_key("k"), soon()).unwrap();
+    let mut events = Vec::new();
+    until("the request came", || {
+        let _ = (a.turn().unwrap(), b.turn().unwrap());
+        a.take_events(&mut events, 1).unwrap();
+        events.len() == 2
+    });
+    let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
+    let watched = a.watch(&request).unwrap();
+    b.give_up(open);
+    let (ticket, LinkResult::Call(Err(error))) = result(&b) else { panic!() };
+    assert_eq!((ticket, error.code(), error.sent()), (open, Code::Cancelled, Sent::Maybe));
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
+    assert_eq!(a.reply(&request, b"late").unwrap_err().code(), Code::CallEnded);
+    let late = a.watch(&request).unwrap();
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == late));
+
+    // The end comes after all results, and ends watches too.
+    let last = b.start(b"last", CallOptions::new(), None).unwrap();
+    until("the request came", || {
+        let _ = (a.turn().unwrap(), b.turn().unwrap());
+        a.take_events(&mut events, 9).unwrap();
+        events.len() == 2
+    });
+    let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
+    let watched = a.watch(&request).unwrap();
+    a.close();
+    assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
+    b.close();
+    let (ticket, LinkResult::Call(Err(error))) = result(&b) else { panic!() };
+    assert_eq!((ticket, error.code()), (last, Code::Closed));
+    assert_eq!(
+        b.take_events(&mut events, 9).map(drop).and_then(|()| b.take_events(&mut events, 9)).unwrap_err().code(),
+        Code::Closed
+    );
 }
 
 #[test]
@@ -714,6 +811,7 @@ fn the_end_is_found_although_messages_wait_that_nobody_takes() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn links_work_over_every_carrier_that_can_be_served_and_connected_to() {
     let secret = || Secret::new("shared").unwrap();

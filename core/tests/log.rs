@@ -1,7 +1,10 @@
 //! What a program gets to see of what happens: nothing it did not ask for, and everything it did.
+// Some of what is used here is for the tests that need more of the system than a pipe.
+#![cfg_attr(windows, allow(unused_imports, dead_code))]
 
 mod common;
 
+#[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -190,6 +193,7 @@ fn a_queue_of_level_0() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn links_that_come_and_go() {
     let (_turn, place) = (Turn::of(Level::Debug), Place::new());
@@ -244,6 +248,20 @@ fn the_oldest_go_first_and_are_counted() {
     assert!(events.windows(2).all(|pair| pair[0].unix_micros <= pair[1].unix_micros));
     assert_eq!(log::drain(&mut events), 0);
     assert_eq!(events.len(), limits::LOG_EVENTS);
+}
+
+#[test]
+fn a_part_of_what_is_kept() {
+    let (_turn, place) = (Turn::of(Level::Info), Place::new());
+    drop(pair(&place));
+    let mut events = Vec::new();
+    until("all came, in parts", || {
+        let before = events.len();
+        assert_eq!(log::drain_at_most(&mut events, 1), 0);
+        assert!(events.len() <= before + 1);
+        events.len() == 4
+    });
+    assert_eq!(names(&events), ["connected", "connected", "ended", "ended"]);
 }
 
 #[test]

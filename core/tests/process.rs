@@ -1,4 +1,5 @@
 //! The other process is killed, stopped, forked, or out of descriptors.
+#![cfg(unix)]
 
 mod common;
 
@@ -116,7 +117,7 @@ fn a_peer_that_was_stopped_for_a_while_goes_on() {
 fn a_server_out_of_descriptors_keeps_serving_and_recovers() {
     let place = Place::new();
     let address = place.address("a.sock");
-    let exe = std::env::current_exe().unwrap();
+    let exe = common::program();
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 24; exec \"$0\" --exact child --nocapture --test-threads=1"]).arg(exe);
     command.env("HOSTLANE_CHILD", "echo").env("HOSTLANE_ADDRESS", &address).stdout(std::process::Stdio::piped());

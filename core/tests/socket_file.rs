@@ -1,4 +1,5 @@
 //! Binding: exactly one server, no foreign file harmed, nobody else let in.
+#![cfg(unix)]
 
 mod common;
 
@@ -56,7 +57,7 @@ fn the_socket_is_closed_to_others_and_gone_after_close() {
 #[test]
 fn no_instant_has_a_wider_mode_whatever_the_umask() {
     let place = Place::new();
-    let exe = std::env::current_exe().unwrap();
+    let exe = common::program();
     let script = "umask 000; exec \"$0\" --exact child --nocapture";
     let server = Command::new("sh")
         .args(["-c", script])
@@ -192,7 +193,7 @@ fn names_live_in_a_private_directory() {
     let place = Place::new();
     let runtime = place.path("run");
     std::fs::create_dir(&runtime).unwrap();
-    let exe = std::env::current_exe().unwrap();
+    let exe = common::program();
     let server = Command::new(&exe)
         .args(["--exact", "child", "--nocapture"])
         .env("HOSTLANE_CHILD", "serve")

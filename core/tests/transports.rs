@@ -1,4 +1,5 @@
 //! Addresses that are no socket file: TCP on the loopback, and names inside one process.
+#![cfg(unix)]
 
 mod common;
 

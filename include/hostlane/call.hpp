@@ -32,7 +32,7 @@ struct call_options {
 namespace detail {
 inline hostlane_call_options_t raw(const call_options &options) noexcept {
     hostlane_call_options_t raw;
-    hostlane_call_options_init(&raw);
+    hostlane_call_options_init(&raw, sizeof(raw));
     raw.channel = options.channel;
     raw.deadline_ms = options.deadline.count();
     if (options.idempotency_key.size() != 0) {

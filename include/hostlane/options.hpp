@@ -89,7 +89,7 @@ template <typename Raw> void fill(Raw &raw, const common_options &options) noexc
 class raw_connect_options {
 public:
     explicit raw_connect_options(const connect_options &options) {
-        hostlane_connect_options_init(&raw_);
+        hostlane_connect_options_init(&raw_, sizeof(raw_));
         fill(raw_, options);
         for (const auto &word : options.command) {
             words_.push_back({word.data(), word.size()});
@@ -111,7 +111,7 @@ private:
 
 inline hostlane_listen_options_t raw(const listen_options &options) noexcept {
     hostlane_listen_options_t raw;
-    hostlane_listen_options_init(&raw);
+    hostlane_listen_options_init(&raw, sizeof(raw));
     fill(raw, options);
     raw.backlog = options.backlog;
     return raw;

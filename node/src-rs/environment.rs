@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -10,9 +11,11 @@ use hostlane_bridge::{
 };
 use napi::bindgen_prelude::{Env, Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
+use rustix::event::epoll;
 
 use crate::exchange::{self, Exchange, Received, kind};
 use crate::ids::IdMap;
+use crate::link::NativeLink;
 use crate::objects::{Objects, Of};
 use crate::submissions::Submissions;
 use crate::wait::{Waiter, Wake};
@@ -32,12 +35,28 @@ pub(crate) struct Environment {
     done: RefCell<Vec<Completion>>,
     /// Outcomes that found no room in the call that had them.
     later: RefCell<VecDeque<(u32, Finished)>>,
+    /// How many of them are still counted in `held`.
+    ending: Cell<f64>,
     pending: RefCell<Pending>,
     pub(crate) peers: Objects<Peer>,
     pub(crate) listeners: Objects<Listener>,
     /// Requests the program has not answered.
-    pub(crate) calls: Objects<Of<Message>>,
+    pub(crate) calls: Objects<Call>,
     pub(crate) streams: Objects<Of<Stream>>,
+    pub(crate) links: Objects<NativeLink>,
+    /// Descriptors that came with messages, until they are taken.
+    pub(crate) fds: Objects<RefCell<Vec<OwnedFd>>>,
+    /// What the wait watches: the descriptors of the context and of every link.
+    pub(crate) watched: OwnedFd,
+}
+
+/// A request the program has not answered.
+pub(crate) struct Call {
+    /// The peer it came from; 0 for a link.
+    pub(crate) peer: f64,
+    /// The link it came from.
+    pub(crate) link: Option<Rc<NativeLink>>,
+    pub(crate) message: Message,
 }
 
 /// Operations under way, by either of their ids.
@@ -72,7 +91,7 @@ pub(crate) struct Many {
 }
 
 /// The end of an operation, as far as the context knows.
-enum Finished {
+pub(crate) enum Finished {
     Outcome {
         takes: Takes,
         result: Result<Outcome>,
@@ -101,7 +120,10 @@ pub fn open(
     submissions: (Float64Array, Uint8Array, Uint32Array),
 ) -> napi::Result<()> {
     let context = guard(Context::new).map_err(exception)?;
-    let fd = context.fd().try_clone_to_owned()?;
+    let watched = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+    epoll::add(&watched, context.fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN)
+        .map_err(std::io::Error::from)?;
+    let fd = watched.try_clone()?;
     let waiter = match mode.as_str() {
         "poll" => Waiter::poll(&env, fd, &wake)?,
         _ => Waiter::thread(&env, fd, &wake)?,
@@ -114,11 +136,15 @@ pub fn open(
         submissions: RefCell::new(Submissions::new(submissions.0, submissions.1, submissions.2)),
         done: RefCell::default(),
         later: RefCell::default(),
+        ending: Cell::default(),
         pending: RefCell::default(),
         peers: Objects::new(Code::InvalidHandle, "the peer was collected"),
         listeners: Objects::new(Code::InvalidHandle, "the listener was collected"),
         calls: Objects::new(Code::CallEnded, "the call was answered or let go"),
         streams: Objects::new(Code::CallEnded, "the stream was closed"),
+        links: Objects::new(Code::InvalidHandle, "the link was collected"),
+        fds: Objects::new(Code::InvalidHandle, "the descriptors were taken"),
+        watched,
     };
     let key = env.raw() as usize;
     ENVIRONMENTS.with_borrow_mut(|all| all.push((key, Rc::new(environment))));
@@ -146,6 +172,7 @@ pub fn drain(env: Env) -> napi::Result<u32> {
     let progress = guard(|| this.context.process(budget, &mut done));
     let full = done.len() == budget;
     this.complete(&mut exchange, done.drain(..))?;
+    let full = this.turn_links(&mut exchange)? || full;
     let more = full || !this.later.borrow().is_empty();
     // With more, JavaScript calls again at once. Else the wait is told to go on, before anything can fail below: the
     // descriptor is readable if there is more.
@@ -180,8 +207,9 @@ pub fn hold(env: Env, change: f64) -> napi::Result<()> {
 pub fn cancel(env: Env, js: u32) -> napi::Result<()> {
     let this = Environment::of(&env)?;
     let op = this.pending.borrow().by_js.get(js as usize).copied().unwrap_or_default();
-    if op != 0 {
-        this.context.cancel(op);
+    match op {
+        0 => this.cancel_on_link(js),
+        op => this.context.cancel(op),
     }
     Ok(())
 }
@@ -237,13 +265,13 @@ impl Environment {
                 self.hold(1.0)?;
             }
         }
-        Ok(())
+        self.hold(-self.ending.replace(0.0))
     }
 
     /// Puts the outcome of an operation. `false` if it goes on.
-    fn finish(&self, exchange: &mut Exchange, js: u32, finished: Finished) -> bool {
+    pub(crate) fn finish(&self, exchange: &mut Exchange, js: u32, finished: Finished) -> bool {
         // A batch takes two rows at least, and what came first is told first.
-        if exchange.room() < 2 || !self.later.borrow().is_empty() {
+        if exchange.room() < 2 || self.is_late() {
             self.later.borrow_mut().push_back((js, finished));
             return true;
         }
@@ -258,12 +286,31 @@ impl Environment {
         true
     }
 
+    /// Ends an operation that is under way with the next drain, for which the wait wakes.
+    pub(crate) fn finish_later(&self, js: u32, finished: Finished) {
+        self.later.borrow_mut().push_back((js, finished));
+        // Until then it keeps the process alive.
+        self.ending.set(self.ending.get() + 1.0);
+        self.nudge();
+    }
+
+    /// Has the wait wake.
+    pub(crate) fn nudge(&self) {
+        // It fails where the environment is over, which nobody waits in.
+        let _ = guard(|| self.context.timer(Instant::now()));
+    }
+
+    /// Outcomes wait for room.
+    pub(crate) fn is_late(&self) -> bool {
+        !self.later.borrow().is_empty()
+    }
+
     fn put(&self, exchange: &mut Exchange, js: u32, takes: Takes, outcome: Outcome) {
         match outcome {
             Outcome::Connected(peer) | Outcome::Accepted(peer) => {
                 exchange.plain(js, kind::PEER, self.peers.insert(peer));
             }
-            Outcome::Message(message) => self.put_message(exchange, js, takes.peer, message),
+            Outcome::Message(message) => self.put_message(exchange, js, takes.peer, message, None),
             Outcome::Reply(reply) => {
                 let received = Received { channel: takes.channel, ..Received::PLAIN };
                 exchange.payload(js, kind::PAYLOAD, reply.payload(), &received);
@@ -277,22 +324,32 @@ impl Environment {
         }
     }
 
-    fn put_message(&self, exchange: &mut Exchange, js: u32, peer: f64, mut message: Message) {
+    pub(crate) fn put_message(
+        &self,
+        exchange: &mut Exchange,
+        js: u32,
+        peer: f64,
+        mut message: Message,
+        link: Option<&Rc<NativeLink>>,
+    ) {
         let payload = message.take_payload();
         let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
-        let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(peer, message) };
+        let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(peer, message, link) };
         exchange.payload(js, kind::PAYLOAD, &payload, &received);
     }
 
-    /// Keeps a request until it is answered.
-    fn keep(&self, peer: f64, message: Message) -> Received<'static> {
+    /// Keeps a request until it is answered, and descriptors until they are taken.
+    fn keep(&self, peer: f64, message: Message, link: Option<&Rc<NativeLink>>) -> Received<'static> {
         let channel = message.channel().number();
+        let fds = message.has_fds().then(|| self.fds.insert(RefCell::new(message.take_fds())));
         if !message.is_request() {
-            return Received { channel, ..Received::PLAIN };
+            return Received { channel, fds, ..Received::PLAIN };
         }
-        let (deadline, stream) = (message.deadline(), message.stream().is_some());
-        let call = self.calls.insert(Of { peer, object: message });
-        Received { channel, call, deadline, stream, ..Received::PLAIN }
+        // A link has no streams.
+        let (deadline, stream) = (message.deadline(), link.is_none() && message.stream().is_some());
+        let peer = if link.is_some() { 0.0 } else { peer };
+        let call = self.calls.insert(Call { peer, link: link.cloned(), message });
+        Received { channel, call, deadline, stream, fds, ..Received::PLAIN }
     }
 
     /// Puts what `peer` has received, or waits on if somebody else took it: `false`.
@@ -321,10 +378,11 @@ impl Environment {
                 }
                 (Some(message), Some(_)) => {
                     let (trace, key) = (message.trace().cloned(), message.idempotency_key().cloned());
-                    let received = Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(number, message) };
+                    let received =
+                        Received { trace: trace.as_ref(), key: key.as_ref(), ..self.keep(number, message, None) };
                     exchange.placed(js, len, &received);
                 }
-                (Some(message), None) => self.put_message(exchange, js, number, message),
+                (Some(message), None) => self.put_message(exchange, js, number, message, None),
             }
         }
         Ok(true)
@@ -332,7 +390,7 @@ impl Environment {
 
     /// The wait keeps the process alive while there is something to wait for. The count may be below zero for a moment: between
     /// the end of an operation that was taken back, and JavaScript's word of it.
-    fn hold(&self, change: f64) -> napi::Result<()> {
+    pub(crate) fn hold(&self, change: f64) -> napi::Result<()> {
         let before = self.held.replace(self.held.get() + change);
         match (before > 0.0, self.held.get() > 0.0) {
             (false, true) => self.waiter.set_ref(true),
@@ -364,6 +422,17 @@ pub(crate) struct Starting<'a> {
 }
 
 impl Starting<'_> {
+    /// Starts an operation of a link, which answers whether it is under way.
+    pub(crate) fn on_link(&mut self, js: u32, operation: impl FnOnce(&mut Exchange) -> Result<bool>) {
+        match guard(|| operation(self.exchange)) {
+            Ok(true) => self.begun += 1,
+            Ok(false) => {}
+            Err(error) => {
+                self.environment.finish(self.exchange, js, Finished::new(Takes::default(), Err(error)));
+            }
+        }
+    }
+
     /// Starts the operation JavaScript calls `js`.
     pub(crate) fn one(&mut self, js: u32, takes: Takes, operation: impl FnOnce() -> Result<Started>) {
         let result = match guard(operation) {

@@ -21,6 +21,8 @@ pub(crate) mod kind {
     pub(crate) const PONG: f64 = 4.0;
     pub(crate) const BATCH: f64 = 5.0;
     pub(crate) const STREAM_END: f64 = 6.0;
+    pub(crate) const LINK_UP: f64 = 7.0;
+    pub(crate) const LINK_DOWN: f64 = 8.0;
 }
 
 /// Bits of the last number of a payload; above them the place of its `Marks`.
@@ -49,8 +51,8 @@ pub enum Value {
     Payload(Bytes),
     /// The text, the `sent` and the data of an error.
     Failure(String, &'static str, Vec<u8>),
-    /// The trace context and the idempotency key of a message.
-    Marks(Option<Bytes>, Option<Bytes>),
+    /// The trace context, the idempotency key and the number of the descriptors of a message.
+    Marks(Option<Bytes>, Option<Bytes>, Option<f64>),
 }
 
 /// A payload and what is known about it.
@@ -62,11 +64,13 @@ pub(crate) struct Received<'a> {
     pub(crate) stream: bool,
     pub(crate) trace: Option<&'a Bytes>,
     pub(crate) key: Option<&'a Bytes>,
+    /// Number of the descriptors that came along.
+    pub(crate) fds: Option<f64>,
 }
 
 impl Received<'_> {
     pub(crate) const PLAIN: Received<'static> =
-        Received { channel: 0, call: 0.0, deadline: None, stream: false, trace: None, key: None };
+        Received { channel: 0, call: 0.0, deadline: None, stream: false, trace: None, key: None, fds: None };
 }
 
 impl Exchange {
@@ -102,10 +106,19 @@ impl Exchange {
     }
 
     pub(crate) fn failed(&mut self, js: u32, error: &Error) {
+        self.error(js, kind::FAILED, error);
+    }
+
+    /// The event that the other side of a link is gone.
+    pub(crate) fn link_down(&mut self, js: u32, error: &Error) {
+        self.error(js, kind::LINK_DOWN, error);
+    }
+
+    fn error(&mut self, js: u32, kind: f64, error: &Error) {
         let Flat { number, message, sent, .. } = Flat::from(error);
         let place = self.value(Value::Failure(message, sent, error.data().to_vec()));
         let status = error.status().map_or(-1.0, f64::from);
-        self.row([f64::from(js), kind::FAILED, f64::from(number), place, status, 0.0, 0.0, 0.0]);
+        self.row([f64::from(js), kind, f64::from(number), place, status, 0.0, 0.0, 0.0]);
     }
 
     /// An outcome that is one number at most.
@@ -137,12 +150,12 @@ impl Exchange {
     }
 
     fn payload_row(&mut self, js: u32, kind: f64, len: usize, at: f64, mut flags: f64, received: &Received<'_>) {
-        let &Received { channel, call, deadline, stream, trace, key } = received;
+        let &Received { channel, call, deadline, stream, trace, key, fds } = received;
         if stream {
             flags += flag::STREAM;
         }
-        if trace.is_some() || key.is_some() {
-            flags += flag::MARKS + flag::PLACE * self.value(Value::Marks(trace.cloned(), key.cloned()));
+        if trace.is_some() || key.is_some() || fds.is_some() {
+            flags += flag::MARKS + flag::PLACE * self.value(Value::Marks(trace.cloned(), key.cloned(), fds));
         }
         let left =
             deadline.map_or(f64::INFINITY, |at| at.saturating_duration_since(Instant::now()).as_secs_f64() * 1e3);
@@ -199,13 +212,16 @@ impl ToNapiValue for Value {
                 // SAFETY: as above.
                 unsafe { ToNapiValue::to_napi_value(env, failure) }
             }
-            Value::Marks(trace, key) => {
+            Value::Marks(trace, key, fds) => {
                 let mut marks = Object::new(&environment)?;
                 if let Some(trace) = trace {
                     marks.set("trace", &buffer(&trace)?)?;
                 }
                 if let Some(key) = key {
                     marks.set("idempotencyKey", &buffer(&key)?)?;
+                }
+                if let Some(fds) = fds {
+                    marks.set("fds", fds)?;
                 }
                 // SAFETY: as above.
                 unsafe { ToNapiValue::to_napi_value(env, marks) }

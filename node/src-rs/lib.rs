@@ -15,9 +15,12 @@
 
 mod environment;
 mod exchange;
+mod fds;
 mod ids;
 mod info;
+mod link;
 mod listener;
+mod log;
 mod objects;
 mod operations;
 mod options;

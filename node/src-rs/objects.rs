@@ -42,6 +42,13 @@ impl<T> Objects<T> {
     }
 }
 
+impl<T> Objects<T> {
+    /// All of them, with their numbers.
+    pub(crate) fn all(&self) -> Vec<(f64, Rc<T>)> {
+        self.all.borrow().iter().map(|(&id, object)| (double(id), Rc::clone(object))).collect()
+    }
+}
+
 /// Of the peer with a number: what has to leave in order with everything else sent to it.
 pub(crate) struct Of<T> {
     pub(crate) peer: f64,

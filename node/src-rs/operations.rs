@@ -33,7 +33,7 @@ pub fn call_stream(env: Env, call: f64) -> Result<Option<f64>> {
     let this = Environment::of(&env)?;
     Ok(this.value(|| {
         let call = this.calls.get(call)?;
-        let stream = call.object.stream().ok_or_else(|| Error::new(Code::CallEnded, "the call opened no stream"))?;
+        let stream = call.message.stream().ok_or_else(|| Error::new(Code::CallEnded, "the call opened no stream"))?;
         Ok(this.streams.insert(Of { peer: call.peer, object: stream }))
     }))
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use hostlane_bridge::{Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret};
+use hostlane_bridge::{
+    Channel, Code, ConnectOptions, Error, Level, LinkOptions, ListenOptions, Policy, Result, Secret, limits,
+};
 use napi_derive::napi;
 
 /// Options of connect and listen; what is missing has the default of the core.
@@ -30,8 +32,18 @@ pub struct NativeOptions {
     pub handshake_timeout_ms: Option<f64>,
     /// The largest payload in bytes.
     pub max_message: Option<u32>,
+    /// Whether messages may carry descriptors.
+    pub fds: Option<bool>,
     /// Connections the kernel keeps waiting; listeners only.
     pub backlog: Option<u16>,
+    /// Whether a link goes on after the other side was lost; links only, as what follows.
+    pub reconnect: Option<bool>,
+    /// Attempts in a row that may fail.
+    pub retries: Option<u32>,
+    /// Milliseconds of the first pause.
+    pub delay_ms: Option<f64>,
+    /// Milliseconds of the longest pause.
+    pub max_delay_ms: Option<f64>,
 }
 
 /// What a send on one channel does without credit.
@@ -100,6 +112,9 @@ macro_rules! common {
         if let Some(bytes) = $given.max_message {
             options = options.max_message(bytes as usize);
         }
+        if let Some(agreed) = $given.fds {
+            options = options.fds(agreed);
+        }
         options
     }};
 }
@@ -111,6 +126,23 @@ impl NativeOptions {
             Some(words) => options.command(words),
             None => options,
         })
+    }
+
+    pub(crate) fn link(&self) -> Result<LinkOptions> {
+        let mut options = LinkOptions::new().connection(self.connect()?, self.listen()?);
+        if let Some(again) = self.reconnect {
+            options = options.reconnect(again);
+        }
+        if let Some(attempts) = self.retries {
+            options = options.retries(attempts);
+        }
+        if self.delay_ms.is_some() || self.max_delay_ms.is_some() {
+            let pause = |ms: f64| duration(ms).unwrap_or(Duration::MAX);
+            let first = self.delay_ms.map_or(limits::LINK_DELAY, pause);
+            let most = self.max_delay_ms.map_or(limits::LINK_MAX_DELAY.max(first), pause);
+            options = options.delay(first, most);
+        }
+        Ok(options)
     }
 
     pub(crate) fn listen(&self) -> Result<ListenOptions> {

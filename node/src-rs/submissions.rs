@@ -8,6 +8,7 @@ use napi_derive::napi;
 
 use crate::environment::{Environment, Many, Starting, Takes};
 use crate::exchange::ROW;
+use crate::fds::duplicates;
 use crate::options::deadline;
 
 /// What the verbs are (`Verb` in native.ts, which says what the numbers of a row are).
@@ -26,12 +27,16 @@ mod verb {
     pub(super) const REPLY: u32 = 11;
     pub(super) const FAIL: u32 = 12;
     pub(super) const STREAM_SEND: u32 = 13;
+    pub(super) const LINK_EVENTS: u32 = 14;
+    pub(super) const LINK_REQUEST: u32 = 15;
+    pub(super) const LINK_SEND: u32 = 16;
 }
 
 /// Where JavaScript puts what it starts.
 pub(crate) struct Submissions {
     ops: Float64Array,
     out: Uint8Array,
+    /// Lengths of batched messages, and numbers of descriptors.
     lengths: Uint32Array,
 }
 
@@ -103,6 +108,13 @@ impl<'a> Source<'a> {
         bytes
     }
 
+    /// The next of the numbers of descriptors.
+    fn numbers(&mut self, count: f64) -> &'a [u32] {
+        let (numbers, rest) = self.lengths.split_at((count as usize).min(self.lengths.len()));
+        self.lengths = rest;
+        numbers
+    }
+
     /// Many payloads that are one behind the other.
     fn payloads(&mut self, count: f64, len: f64) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (lengths, rest) = self.lengths.split_at((count as usize).min(self.lengths.len()));
@@ -137,7 +149,14 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
         verb::PING => starting.one(js, Takes::default(), || context.ping(&*this.peers.get(target)?, until())),
         verb::DRAIN => starting.one(js, Takes::default(), || context.drain(&*this.peers.get(target)?, until())),
         verb::CALL_ENDED => {
-            starting.one(js, Takes::default(), || context.call_ended(&this.calls.get(target)?.object, until()));
+            let call = this.calls.get(target);
+            match call.as_ref().map(|call| call.link.as_ref()) {
+                Ok(Some(link)) => starting.on_link(js, |_| {
+                    link.await_end(js, target);
+                    Ok(true)
+                }),
+                _ => starting.one(js, Takes::default(), || context.call_ended(&call?.message, until())),
+            }
         }
         verb::STREAM_RECV => {
             starting.one(js, Takes::default(), || context.stream_recv(&this.streams.get(target)?.object, until()));
@@ -152,9 +171,10 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
         }
         verb::SEND => {
             let options = options(source, marks);
+            let fds = source.numbers(extra);
             let data = source.bytes(len);
             starting.one(js, Takes::default(), || {
-                let options = options.channel(Channel::new(channel as u16)?);
+                let options = options.channel(Channel::new(channel as u16)?).fds(duplicates(fds)?);
                 context.send_with(&*this.peers.get(target)?, data, options, until())
             });
         }
@@ -166,10 +186,11 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
         }
         verb::REQUEST => {
             let options = options(source, marks);
+            let fds = source.numbers(extra);
             let data = source.bytes(len);
             let takes = Takes { peer: target, channel: channel as u16, many: None };
             starting.one(js, takes, || {
-                let options = options.channel(Channel::new(channel as u16)?);
+                let options = options.channel(Channel::new(channel as u16)?).fds(duplicates(fds)?);
                 context.request_with(&*this.peers.get(target)?, data, options, until())
             });
         }
@@ -177,14 +198,57 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
             let data = source.bytes(len);
             starting.one(js, Takes::default(), || {
                 let call = this.calls.get(target)?;
-                answered(this, target, context.reply(&call.object, data, until()))
+                let started = match &call.link {
+                    Some(link) => Environment::answered_on_link(link.link.reply(&call.message, data)),
+                    None => context.reply(&call.message, data, until()),
+                };
+                answered(this, target, started)
             });
         }
         verb::FAIL => {
             let data = source.bytes(len);
             starting.one(js, Takes::default(), || {
                 let call = this.calls.get(target)?;
-                answered(this, target, context.fail(&call.object, extra as u32, data, until()))
+                let started = match &call.link {
+                    Some(link) => Environment::answered_on_link(link.link.fail(&call.message, extra as u32, data)),
+                    None => context.fail(&call.message, extra as u32, data, until()),
+                };
+                answered(this, target, started)
+            });
+        }
+        verb::LINK_EVENTS => starting.on_link(js, |exchange| {
+            let link = this.links.get(target)?;
+            let most = extra as usize;
+            // Without room it gets its turn with the next drain, like one that has to wait.
+            let room = exchange.room() >= 2 && !this.is_late();
+            if room && this.put_events(exchange, js, target, &link, most)? {
+                return Ok(false);
+            }
+            link.await_events(js, most);
+            if !room {
+                this.nudge();
+            }
+            Ok(true)
+        }),
+        verb::LINK_REQUEST => {
+            let options = options(source, marks);
+            let data = source.bytes(len);
+            starting.on_link(js, |_| {
+                let mut options = options.channel(Channel::new(channel as u16)?);
+                let until = until();
+                if let Some(at) = until {
+                    options = options.deadline(at);
+                }
+                this.links.get(target)?.request(js, channel as u16, data, options, until)?;
+                Ok(true)
+            });
+        }
+        verb::LINK_SEND => {
+            let options = options(source, marks);
+            let data = source.bytes(len);
+            starting.one(js, Takes::default(), || {
+                let options = options.channel(Channel::new(channel as u16)?);
+                Environment::answered_on_link(this.links.get(target)?.link.send(data, options))
             });
         }
         other => starting.one(js, Takes::default(), || Err(Error::new(Code::Internal, format!("no verb {other}")))),

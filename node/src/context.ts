@@ -1,11 +1,12 @@
 import { Aborts } from './aborts';
 import { inherited } from './deadline';
 import { HostlaneError } from './errors';
+import type { LinkEvent } from './link';
 import { Message } from './message';
 import { Flag, Kind, MORE, PLACE, ROW, Verb, load, waitMode } from './native';
 import type { Failure, Native, NativeOptions, Outcomes, ReceivedMarks } from './native';
-import { channelOf, timeoutOf } from './options';
-import type { Marks, Payload, WaitOptions } from './options';
+import { channelOf, descriptorsOf, timeoutOf } from './options';
+import type { Descriptor, Marks, Payload, WaitOptions } from './options';
 import { Outgoing } from './outgoing';
 import { Owner } from './owner';
 
@@ -59,6 +60,8 @@ export interface Start {
   /** It gets no more time than is left of the call being served. */
   readonly inherits?: boolean;
   readonly sink?: Sink;
+  /** Descriptors that go along. */
+  readonly fds?: readonly Descriptor[] | undefined;
 }
 
 /** Lets the calls of messages go that were collected. */
@@ -115,6 +118,11 @@ export class Context {
       const own = timeoutOf(options);
       const timeoutMs = start.inherits === true ? inherited(own) : own;
       const channel = start.channel === undefined ? -1 : channelOf(start.channel);
+      const fds = start.fds === undefined || start.fds.length === 0 ? undefined : descriptorsOf(start.fds);
+      if (fds !== undefined) {
+        this.flush();
+        this.#outgoing.putNumbers(fds);
+      }
       const outgoing = this.#room();
       const mark = outgoing.mark;
       let length = 0;
@@ -145,8 +153,8 @@ export class Context {
         signal,
         sink: start.sink,
       });
-      outgoing.add(verb, op, start.target, channel, length, timeoutMs, start.extra ?? 0, marks);
-      if (large === undefined) {
+      outgoing.add(verb, op, start.target, channel, length, timeoutMs, fds?.length ?? start.extra ?? 0, marks);
+      if (large === undefined && fds === undefined) {
         this.#schedule();
       } else {
         this.flush(large);
@@ -204,6 +212,7 @@ export class Context {
         sink: undefined,
       });
       this.#settleAll(this.native.connect(op, address, given, timeoutMs));
+      this.heard?.();
     });
   }
 
@@ -211,6 +220,7 @@ export class Context {
   value<T>(call: (native: Native) => T | null): T {
     this.flush();
     const value = call(this.native);
+    this.heard?.();
     if (value === null) {
       throw this.#failure(0);
     }
@@ -234,7 +244,11 @@ export class Context {
       this.#outgoing.clear();
     }
     this.#settleAll(outcomes);
+    this.heard?.();
   }
+
+  /** Something happened: the log may have more. */
+  heard: (() => void) | undefined;
 
   /** Makes the operations of `owner`, those under way included, keep the process alive or not. */
   setReferenced(owner: Owner, referenced: boolean): void {
@@ -285,6 +299,7 @@ export class Context {
 
   #wake(): void {
     this.#settleAll(MORE);
+    this.heard?.();
   }
 
   /** Settles the outcomes there are, and those there may be behind them. */
@@ -323,11 +338,11 @@ export class Context {
         operation.resolve(operation.as === As.Bytes ? this.#payload(at) : this.#message(operation, at));
         return;
       case Kind.Batch: {
-        const messages: Message[] = [];
+        const items: (Message | LinkEvent)[] = [];
         for (let row = 1; row <= rows; row += 1) {
-          messages.push(this.#message(operation, at + row * ROW));
+          items.push(this.#item(operation, at + row * ROW));
         }
-        operation.resolve(messages);
+        operation.resolve(items);
         return;
       }
       case Kind.Peer:
@@ -351,6 +366,18 @@ export class Context {
     }
   }
 
+  /** A message, or what else a link tells. */
+  #item(operation: Operation, at: number): Message | LinkEvent {
+    switch (this.#number(at + 1)) {
+      case Kind.LinkUp:
+        return { type: 'up', serving: this.#number(at + 2) === 1 };
+      case Kind.LinkDown:
+        return { type: 'down', error: this.#failure(at) };
+      default:
+        return this.#message(operation, at);
+    }
+  }
+
   #message({ owner, as }: Operation, at: number): Message {
     const call = this.#number(at + 3);
     const left = this.#number(at + 6);
@@ -358,10 +385,10 @@ export class Context {
     const marks = (flags & Flag.Marks) !== 0 ? (this.native.take(Math.floor(flags / PLACE)) as ReceivedMarks) : undefined;
     const until = left === Infinity ? Infinity : performance.now() + left;
     const data = this.#payload(at);
-    if (owner.peer === undefined) {
-      throw new TypeError('a message came to what is no peer');
+    if (owner.origin === undefined) {
+      throw new TypeError('a message came to what has none');
     }
-    const message = new Message(owner.peer, this.#number(at + 2), data, call, until, (flags & Flag.Stream) !== 0, marks);
+    const message = new Message(owner.origin, this.#number(at + 2), data, call, until, (flags & Flag.Stream) !== 0, marks);
     if (call !== 0 && as === As.Message) {
       collected.register(message, call);
     }

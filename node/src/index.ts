@@ -2,19 +2,28 @@
 export { ERRORS, HostlaneError } from './errors';
 export type { ErrorCode, ErrorKind, ErrorNumber, ErrorRow, Sent } from './errors';
 export type { ChannelStats, Credentials, Depth, ListenerStats, PeerInfo, PeerStats, Refusal } from './info';
+export { Link } from './link';
+export type { LinkEvent, LinkEvents } from './link';
 export { Listener, listen } from './listener';
 export type { ListenerEvents } from './listener';
+export * as log from './log';
+export type { LogEvent, LogLevel } from './log';
 export { Message } from './message';
 export { Channel } from './options';
 export type {
   CallOptions,
   CommonOptions,
   ConnectOptions,
+  Descriptor,
+  Descriptors,
+  LinkOptions,
+  LinkSendOptions,
   ListenOptions,
   Marks,
   Payload,
   Policy,
   ReceiveOptions,
+  RequestOptions,
   SendBatchOptions,
   SendOptions,
   WaitOptions,

@@ -77,6 +77,7 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
   close(): Promise<void> {
     context().flush();
     context().native.listenerClose(this.#id);
+    context().heard?.();
     if (!this.#closed) {
       this.#closed = true;
       process.nextTick(() => this.emit('close'));

@@ -5,7 +5,7 @@ import type { ReceivedMarks } from './native';
 import { unsigned } from './options';
 import type { Payload, WaitOptions } from './options';
 import { Owner } from './owner';
-import type { Peer } from './peer';
+import type { Origin } from './owner';
 import { Stream } from './stream';
 
 /** The signal of a message, and whether the message was answered: then nobody has to be told. */
@@ -13,6 +13,11 @@ interface Watch {
   readonly controller: AbortController;
   answered: boolean;
 }
+
+/** Closes the descriptors of messages that were collected. */
+const collected = new FinalizationRegistry<number>((fds) => {
+  context().native.fdsRelease(fds);
+});
 
 /** Waiting for a caller to leave keeps no process alive. */
 const watching = new Owner();
@@ -26,7 +31,7 @@ watching.referenced = false;
  * `ERR_HOSTLANE_CALL_ABANDONED`. On wire level 0, which has no ids, nothing is a request: a call is answered by a message.
  */
 export class Message {
-  readonly #peer: Peer;
+  readonly #origin: Origin;
   /** The channel it came on. */
   readonly channel: number;
   /** The payload. */
@@ -37,13 +42,14 @@ export class Message {
   readonly #until: number;
   readonly #opensStream: boolean;
   readonly #marks: ReceivedMarks | undefined;
+  #fds: number | undefined;
   #answered = false;
   #watch: Watch | undefined;
   #stream: Stream | undefined;
 
   /** @internal */
   constructor(
-    peer: Peer,
+    origin: Origin,
     channel: number,
     data: Buffer,
     call: number,
@@ -51,13 +57,17 @@ export class Message {
     opensStream: boolean,
     marks: ReceivedMarks | undefined,
   ) {
-    this.#peer = peer;
+    this.#origin = origin;
     this.channel = channel;
     this.data = data;
     this.#call = call;
     this.#until = until;
     this.#opensStream = opensStream;
     this.#marks = marks;
+    this.#fds = marks?.fds;
+    if (this.#fds !== undefined) {
+      collected.register(this, this.#fds, this);
+    }
   }
 
   /** Whether somebody waits for an answer. */
@@ -81,6 +91,20 @@ export class Message {
   }
 
   /**
+   * Hands over the descriptors that came along, once, in the order they were sent; whoever takes them has to close them. What nobody
+   * takes is closed when the message is collected.
+   */
+  takeFds(): number[] {
+    const fds = this.#fds;
+    if (fds === undefined) {
+      return [];
+    }
+    this.#fds = undefined;
+    collected.unregister(this);
+    return context().native.fdsTake(fds);
+  }
+
+  /**
    * Aborts when an answer is no longer wanted: the caller left, ran out of time, or lost the connection. Never after an answer was
    * given, and never for a one-way message.
    */
@@ -91,9 +115,10 @@ export class Message {
 
   /** The stream this request opened: items both ways until it is answered. */
   get stream(): Stream | undefined {
-    if (this.#opensStream) {
+    const { peer } = this.#origin;
+    if (this.#opensStream && peer !== undefined) {
       this.#stream ??= Stream.serving(
-        this.#peer,
+        peer,
         context().value((native) => native.callStream(this.#call)),
       );
     }
@@ -106,7 +131,7 @@ export class Message {
    */
   reply(data: Payload, options: WaitOptions = {}): Promise<void> {
     if (this.#call === 0) {
-      return this.#peer.send(data, { ...options, channel: this.channel });
+      return this.#origin.send(data, { ...options, channel: this.channel });
     }
     return this.#answer(Verb.Reply, data, options, 0);
   }
@@ -115,7 +140,7 @@ export class Message {
   async fail(code: number, data: Payload = '', options: WaitOptions = {}): Promise<void> {
     const status = unsigned('code', code, 0xffff_ffff);
     if (this.#call === 0) {
-      const kind = this.#peer.info().level === 0 ? 'ERR_HOSTLANE_UNSUPPORTED' : 'ERR_HOSTLANE_INVALID_ARGUMENT';
+      const kind = this.#origin.info().level === 0 ? 'ERR_HOSTLANE_UNSUPPORTED' : 'ERR_HOSTLANE_INVALID_ARGUMENT';
       throw new HostlaneError(kind, 'nobody waits for an answer to this message');
     }
     await this.#answer(Verb.Fail, data, options, status);
@@ -144,7 +169,7 @@ export class Message {
     if (this.#watch !== undefined) {
       this.#watch.answered = true;
     }
-    return context().start(this.#peer.owner, options, verb, { target: this.#call, data, extra, sink: this });
+    return context().start(this.#origin.owner, options, verb, { target: this.#call, data, extra, sink: this });
   }
 
   #startWatch(): Watch {

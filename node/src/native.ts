@@ -13,6 +13,8 @@ export const Kind = {
   Pong: 4,
   Batch: 5,
   StreamEnd: 6,
+  LinkUp: 7,
+  LinkDown: 8,
 } as const;
 
 /** What can be submitted; the addon numbers them alike. */
@@ -31,15 +33,19 @@ export const Verb = {
   Reply: 11,
   Fail: 12,
   StreamSend: 13,
+  LinkEvents: 14,
+  LinkRequest: 15,
+  LinkSend: 16,
 } as const;
 export type Verb = (typeof Verb)[keyof typeof Verb];
 
 /**
  * Numbers one submission and one outcome take in the shared rows.
  *
- * A submission is `verb, op, target, channel, length, timeout, extra, marks`: the number of the peer, listener, call or stream; the
- * bytes of the payload, which are in the shared bytes in the order of the submissions; `extra` is the most messages of RecvBatch, the
- * number of messages of SendBatch (whose lengths are in an array of their own), the code of Fail; `marks` is the length of the
+ * A submission is `verb, op, target, channel, length, timeout, extra, marks`: the number of the peer, listener, call, stream or link; the
+ * bytes of the payload, which are in the shared bytes in the order of the submissions; `extra` is the most messages of RecvBatch and
+ * LinkEvents, the number of messages of SendBatch (whose lengths are in an array of their own), the code of Fail, the number of
+ * descriptors of Send and Request (which are in that array); `marks` is the length of the
  * idempotency key and 65536 times that of the trace context, both in front of the payload.
  *
  * An outcome is `op, kind, …`, valid until the next call that gives outcomes:
@@ -51,7 +57,9 @@ export type Verb = (typeof Verb)[keyof typeof Verb];
  * | Peer | number of the new peer |
  * | Payload, StreamEnd | channel, number of the call to answer or 0, length, where it begins, milliseconds of its deadline, flags |
  * | Pong | round trip in milliseconds |
- * | Batch | how many rows of kind Payload follow |
+ * | Batch | how many rows of kind Payload, LinkUp or LinkDown follow |
+ * | LinkUp | 1 if this side listens |
+ * | LinkDown | as Failed |
  */
 export const ROW = 8;
 
@@ -77,6 +85,8 @@ export type Failure = readonly [message: string, sent: Sent, data: Buffer];
 export interface ReceivedMarks {
   readonly trace?: Buffer;
   readonly idempotencyKey?: Buffer;
+  /** Number of the descriptors, for `fdsTake`. */
+  readonly fds?: number;
 }
 
 /** Options as the addon takes them. */
@@ -91,8 +101,25 @@ export interface NativeOptions {
   allowUids?: number[];
   handshakeTimeoutMs?: number;
   maxMessage?: number;
+  fds?: boolean;
   backlog?: number;
   command?: string[];
+  reconnect?: boolean;
+  retries?: number;
+  delayMs?: number;
+  maxDelayMs?: number;
+}
+
+/** An event of the log as the addon tells of it. */
+export interface NativeLogEvent {
+  readonly time: number;
+  readonly level: 'error' | 'warn' | 'info' | 'debug';
+  readonly event: string;
+  readonly peer: string;
+  readonly address: string;
+  readonly kind?: string;
+  readonly text: string;
+  readonly lost: number;
 }
 
 /** A refused client as the addon tells of it. */
@@ -106,7 +133,7 @@ export interface NativeRefusal {
 export type Outcomes = number;
 
 /**
- * What the addon exports. Peers, listeners, calls and streams are numbers. Timeouts are in milliseconds, `Infinity` is for ever.
+ * What the addon exports. Peers, listeners, calls, streams and links are numbers. Timeouts are in milliseconds, `Infinity` is for ever.
  * Operations have ids JavaScript chooses, small and free when the outcome has come. A call that gives nothing where it should give a
  * value has its error in the first row.
  */
@@ -145,6 +172,21 @@ export interface Native {
   peerRelease(peer: number): void;
   peerInfo(peer: number): PeerInfo | null;
   peerStats(peer: number): PeerStats | null;
+
+  linkOpen(address: string, options: NativeOptions): number | null;
+  linkClose(link: number): void;
+  linkRelease(link: number): void;
+  linkServing(link: number): boolean | null;
+  linkInfo(link: number): PeerInfo | null;
+  linkStats(link: number): PeerStats | null;
+
+  /** The descriptors are the program's to close from then on. */
+  fdsTake(fds: number): number[];
+  fdsRelease(fds: number): void;
+
+  /** Keeps events of the process from a level on: 0 for none, to 4 for all. */
+  logEnable(level: number): void;
+  logDrain(): NativeLogEvent[];
 
   listen(address: string, options: NativeOptions): number | null;
   listenerClose(listener: number): void;

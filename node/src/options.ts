@@ -32,20 +32,35 @@ export interface Marks {
   readonly idempotencyKey?: Payload | undefined;
 }
 
+/** A descriptor: its number, or what has it, such as a `FileHandle`. */
+export type Descriptor = number | { readonly fd: number };
+
+/** Descriptors that go with a message. */
+export interface Descriptors {
+  /** Descriptors for the other process, at most 4, where both sides agreed to `fds`. It gets duplicates, which are made before the call returns. */
+  readonly fds?: readonly Descriptor[] | undefined;
+}
+
 /** Options of `Peer.send`. */
-export interface SendOptions extends WaitOptions, Pick<Marks, 'trace'> {
+export interface SendOptions extends WaitOptions, Pick<Marks, 'trace'>, Descriptors {
   /** The channel to send on, DATA by default. */
   readonly channel?: number | undefined;
 }
 
 /** Options of `Peer.sendBatch`. */
-export type SendBatchOptions = Omit<SendOptions, 'trace'>;
+export type SendBatchOptions = Omit<SendOptions, 'trace' | 'fds'>;
 
-/** Options of `Peer.request` and `Peer.openStream`. The other side is told `timeoutMs`. */
+/** Options of `Peer.openStream` and `Link.request`. The other side is told `timeoutMs`. */
 export interface CallOptions extends WaitOptions, Marks {
   /** The channel to call on, COMMAND by default; on level 0 it is the only one. */
   readonly channel?: number | undefined;
 }
+
+/** Options of `Peer.request`. */
+export type RequestOptions = CallOptions & Descriptors;
+
+/** Options of `Link.send`. */
+export type LinkSendOptions = Pick<SendOptions, 'channel' | 'trace'>;
 
 /** Options of `Peer.recv`. */
 export interface ReceiveOptions extends WaitOptions {
@@ -82,6 +97,8 @@ export interface CommonOptions {
   readonly handshakeTimeoutMs?: number | undefined;
   /** The largest payload in bytes that is accepted or sent, 16 MiB by default. */
   readonly maxMessage?: number | undefined;
+  /** Whether messages may carry descriptors, over Unix-domain sockets; they may not by default. */
+  readonly fds?: boolean | undefined;
 }
 
 /** Options of `connect`. */
@@ -94,6 +111,18 @@ export interface ConnectOptions extends CommonOptions, WaitOptions {
 export interface ListenOptions extends CommonOptions {
   /** Connections the operating system keeps waiting until they are accepted. */
   readonly backlog?: number | undefined;
+}
+
+/** Options of `Link.open`. A link demands wire level 1. */
+export interface LinkOptions extends Omit<CommonOptions, 'authToken' | 'fds'> {
+  /** Whether the link goes on after the other side was lost, as it does by default; without, the link ends with that error. */
+  readonly reconnect?: boolean | undefined;
+  /** Attempts in a row that may fail before the link ends; no bound by default. Waiting for the other side to join, or as a third for a place, is no attempt. */
+  readonly retries?: number | undefined;
+  /** Milliseconds of the pause before the second attempt, doubled for each further one, each shortened at random by up to half; 10 by default. */
+  readonly delayMs?: number | undefined;
+  /** The longest pause, 2000 by default. */
+  readonly maxDelayMs?: number | undefined;
 }
 
 /** @internal The milliseconds of `timeoutMs`, `Infinity` without it. */
@@ -123,7 +152,9 @@ export function channelOf(channel: number): number {
 }
 
 /** @internal The options as the addon takes them. */
-export function nativeOptions(options: CommonOptions & Pick<ListenOptions, 'backlog'> & Pick<ConnectOptions, 'command'>): NativeOptions {
+export function nativeOptions(
+  options: CommonOptions & Pick<ListenOptions, 'backlog'> & Pick<ConnectOptions, 'command'> & LinkOptions,
+): NativeOptions {
   const native: NativeOptions = {};
   if (options.channels !== undefined) {
     native.channels = options.channels.map(channelOf);
@@ -158,10 +189,40 @@ export function nativeOptions(options: CommonOptions & Pick<ListenOptions, 'back
   if (options.maxMessage !== undefined) {
     native.maxMessage = unsigned('maxMessage', options.maxMessage, 0xffff_ffff);
   }
+  if (options.fds !== undefined) {
+    native.fds = boolean('fds', options.fds);
+  }
+  if (options.reconnect !== undefined) {
+    native.reconnect = boolean('reconnect', options.reconnect);
+  }
+  if (options.retries !== undefined) {
+    native.retries = unsigned('retries', options.retries, 0xffff_ffff);
+  }
+  if (options.delayMs !== undefined) {
+    native.delayMs = nonNegative('delayMs', options.delayMs);
+  }
+  if (options.maxDelayMs !== undefined) {
+    native.maxDelayMs = nonNegative('maxDelayMs', options.maxDelayMs);
+  }
   if (options.backlog !== undefined) {
     native.backlog = unsigned('backlog', options.backlog, 0xffff);
   }
   return native;
+}
+
+/** @internal The numbers of descriptors. */
+export function descriptorsOf(fds: readonly Descriptor[]): number[] {
+  if (!Array.isArray(fds)) {
+    throw invalid('fds is no array of descriptors');
+  }
+  return (fds as readonly Descriptor[]).map((one) => unsigned('a descriptor', typeof one === 'object' ? one.fd : one, 0x7fff_ffff));
+}
+
+function boolean(name: string, value: boolean): boolean {
+  if (typeof value !== 'boolean') {
+    throw invalid(`${name} is ${String(value)}; it is true or false`);
+  }
+  return value;
 }
 
 function nonNegative(name: string, value: number): number {

@@ -88,6 +88,11 @@ export class Outgoing {
     return { count, large: undefined };
   }
 
+  /** Puts the numbers of descriptors. Nothing else is gathered then, before it is handed over. */
+  putNumbers(numbers: readonly number[]): void {
+    this.lengths.set(numbers.slice(0, LENGTHS));
+  }
+
   /** Puts what goes with a message, in front of its payload. */
   putMarks(marks: Marks): number {
     const key = this.#mark('idempotencyKey', marks.idempotencyKey);

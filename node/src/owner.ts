@@ -1,5 +1,16 @@
 import type { HostlaneError } from './errors';
+import type { PeerInfo } from './info';
+import type { Payload, WaitOptions } from './options';
 import type { Peer } from './peer';
+
+/** What messages come from: a peer or a link. */
+export interface Origin {
+  readonly owner: Owner;
+  /** The peer, for what only peers have. */
+  readonly peer: Peer | undefined;
+  send(data: Payload, options: WaitOptions & { readonly channel: number }): Promise<void>;
+  info(): PeerInfo;
+}
 
 /** Who operations belong to, and whether they keep the process alive. */
 export class Owner {
@@ -8,9 +19,9 @@ export class Owner {
   /** Whether they keep the process alive. */
   referenced = true;
 
-  /** What arrives is of `peer`; `failed` is called with every failure of an operation. */
+  /** What arrives is of `origin`; `failed` is called with every failure of an operation. */
   constructor(
-    readonly peer?: Peer,
+    readonly origin?: Origin,
     readonly failed?: (error: HostlaneError) => void,
   ) {}
 }

@@ -7,7 +7,16 @@ import { iterate } from './iterate';
 import type { Message } from './message';
 import { Verb } from './native';
 import { Channel, channelOf, invalid, nativeOptions } from './options';
-import type { CallOptions, ConnectOptions, Payload, ReceiveOptions, SendBatchOptions, SendOptions, WaitOptions } from './options';
+import type {
+  CallOptions,
+  ConnectOptions,
+  Payload,
+  ReceiveOptions,
+  RequestOptions,
+  SendBatchOptions,
+  SendOptions,
+  WaitOptions,
+} from './options';
 import { Owner } from './owner';
 import { Server } from './serve';
 import type { Handler, ServeOptions } from './serve';
@@ -41,6 +50,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   readonly #id: number;
   /** @internal */
   readonly owner: Owner;
+
   #level: number | undefined;
   /** Taken by an iteration before anybody asked for them; whoever receives next gets them first. */
   readonly #ahead: Message[] = [];
@@ -58,6 +68,11 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   /** @internal */
+  get peer(): this {
+    return this;
+  }
+
+  /** @internal */
   static of(id: number): Peer {
     return new Peer(id);
   }
@@ -68,8 +83,9 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * it, the connection is closed.
    */
   send(data: Payload, options: SendOptions = {}): Promise<void> {
-    const { channel = Channel.DATA, trace } = options;
-    return this.#start(options, Verb.Send, { target: this.#id, channel, data, marks: trace === undefined ? undefined : { trace } });
+    const { channel = Channel.DATA, trace, fds } = options;
+    const marks = trace === undefined ? undefined : { trace };
+    return this.#start(options, Verb.Send, { target: this.#id, channel, data, marks, fds });
   }
 
   /**
@@ -124,11 +140,11 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * On wire level 0, which has no ids, calls are made one after the other, and one that is given up closes the connection, so that its
    * late answer cannot be taken for the answer of the next one.
    */
-  request(data: Payload, options: CallOptions = {}): Promise<Message> {
-    const { channel = Channel.COMMAND, trace, idempotencyKey } = options;
+  request(data: Payload, options: RequestOptions = {}): Promise<Message> {
+    const { channel = Channel.COMMAND, trace, idempotencyKey, fds } = options;
     const target = this.#id;
     const marks = trace === undefined && idempotencyKey === undefined ? undefined : { trace, idempotencyKey };
-    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, marks });
+    return this.#start(options, Verb.Request, { target, channel, data, inherits: true, marks, fds });
   }
 
   /** Opens a stream: a call with many messages both ways. Never waits. Throws `ERR_HOSTLANE_UNSUPPORTED` on wire level 0, and what `request` fails with. An abort of `signal` gives the stream up. */
@@ -162,6 +178,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     context().flush();
     this.#ahead.length = 0;
     context().native.peerClose(this.#id);
+    context().heard?.();
     this.#end(undefined);
     return Promise.resolve();
   }

@@ -1,5 +1,6 @@
 import { within } from './deadline';
 import { HostlaneError } from './errors';
+import type { ErrorKind } from './errors';
 import type { Message } from './message';
 import type { Payload, WaitOptions } from './options';
 import type { Peer } from './peer';
@@ -32,11 +33,12 @@ export class Server {
   constructor(
     readonly handler: Handler,
     readonly options: ServeOptions,
+    readonly ends: readonly ErrorKind[] = ['peer_closed', 'closed'],
   ) {
     this.#most = Math.max(1, options.concurrency ?? CONCURRENCY);
   }
 
-  /** Resolves when the connection was ended by either side and every handler is done; rejects when it was lost. */
+  /** Resolves when it was ended by an error that is one of `ends` and every handler is done; rejects when it was lost. */
   async serve(take: (most: number) => Promise<Message[]>): Promise<void> {
     try {
       for (;;) {
@@ -52,7 +54,7 @@ export class Server {
       while (this.#running > 0) {
         await this.#oneDone();
       }
-      if (!(error instanceof HostlaneError) || (error.kind !== 'peer_closed' && error.kind !== 'closed')) {
+      if (!(error instanceof HostlaneError) || !this.ends.includes(error.kind)) {
         throw error;
       }
     }

@@ -128,3 +128,23 @@ test('the README shows the examples as they are', () => {
     assert.ok(readme.includes('```js\n' + shown + '```'), file);
   }
 });
+
+test('two links greet each other, and the survivor a third', async (t) => {
+  const at = address(t);
+  const start = (name) => {
+    const child = spawn(process.execPath, [join(root, 'examples/node/link.mjs'), at, name]);
+    t.after(() => child.kill('SIGKILL'));
+    const told = { text: '' };
+    child.stdout.setEncoding('utf8').on('data', (text) => (told.text += text));
+    const until = async (text) => {
+      while (!told.text.includes(text)) await once(child.stdout, 'data');
+    };
+    return { child, until };
+  };
+  const [a, b] = [start('a'), start('b')];
+  await Promise.all([a.until('b got: hello from a'), b.until('a got: hello from b')]);
+  a.child.kill('SIGKILL');
+  await b.until('down: ');
+  const c = start('c');
+  await Promise.all([b.until('c got: hello from b'), c.until('b got: hello from c')]);
+});

@@ -10,12 +10,16 @@ from hostlane._native import (
     Message,
     NativeCall,
     NativeContext,
+    NativeLink,
     NativeListener,
     NativePeer,
     NativeStream,
     __version__,
     connect,
     listen,
+    log_drain,
+    log_enable,
+    open_link,
     panic,
 )
 
@@ -26,7 +30,15 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
 
-    from hostlane.types import ConnectOptions, Info, ListenOptions, Stats
+    from hostlane.types import (
+        CallOptions,
+        ConnectOptions,
+        Info,
+        LinkOptions,
+        ListenOptions,
+        SendOptions,
+        Stats,
+    )
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -35,18 +47,24 @@ __all__ = [
     "Message",
     "NativeCall",
     "NativeContext",
+    "NativeLink",
     "NativeListener",
     "NativePeer",
     "NativeStream",
     "Options",
     "PeerOps",
     "StreamOps",
+    "Told",
     "With",
     "__version__",
     "connect",
     "listen",
+    "log_drain",
+    "log_enable",
+    "open_link",
     "options",
     "panic",
+    "told",
     "with_",
 ]
 
@@ -54,8 +72,12 @@ With: TypeAlias = "tuple[bytes | None, bytes | None, list[FileDescriptorLike] | 
 """What goes with a message: idempotency key, trace, descriptors."""
 
 
+Told: TypeAlias = "tuple[int, With]"
+"""The channel of a message, and what goes with it."""
+
+
 class Options(TypedDict):
-    """What connect and listen can be told; ``None`` leaves the default of the core."""
+    """What connections and links can be told; ``None`` leaves the default of the core."""
 
     channels: Sequence[int] | None
     auth_token: str | None
@@ -68,20 +90,26 @@ class Options(TypedDict):
     keepalive: float | None
     policies: Sequence[tuple[int, str]] | None
     fds: bool | None
+    spin: float | None
     backlog: int | None
     command: Sequence[str | PathLike[str]] | None
+    reconnect: bool | None
+    retries: int | None
+    delay: float | None
+    max_delay: float | None
 
 
 _SEQUENCES = ("channels", "allow_uids", "command")
 
 
-def options(given: ConnectOptions | ListenOptions) -> Options:
-    """Completes the options a program gave."""
+def options(known: frozenset[str], given: ConnectOptions | ListenOptions | LinkOptions) -> Options:
+    """Completes the options a program gave; ``known`` are those there are for what it does."""
+    for name in given:
+        if name not in known:
+            message = f"{name!r} is no option"
+            raise TypeError(message)
     told: dict[str, Any] = dict(given)
-    every: dict[str, Any] = {name: told.pop(name, None) for name in Options.__annotations__}
-    for name in told:
-        message = f"{name!r} is no option"
-        raise TypeError(message)
+    every: dict[str, Any] = {name: told.get(name) for name in Options.__annotations__}
     for name in _SEQUENCES:
         if every[name] is not None:
             every[name] = list(every[name])
@@ -99,6 +127,17 @@ def with_(
     if idempotency_key is None and trace is None and fds is None:
         return None
     return idempotency_key, trace, None if fds is None else list(fds)
+
+
+def told(options: CallOptions | SendOptions, known: frozenset[str], channel: int) -> Told:
+    """What the options of a message say, on ``channel`` unless they name one."""
+    for name in options:
+        if name not in known:
+            message = f"{name!r} is no option"
+            raise TypeError(message)
+    key: bytes | None = options.get("idempotency_key")  # type: ignore[assignment]
+    with__ = with_(key, options.get("trace"), options.get("fds"))
+    return options.get("channel", channel), with__
 
 
 class PeerOps(Protocol):
@@ -130,6 +169,7 @@ class PeerOps(Protocol):
     ) -> StreamOps: ...
     def cork(self) -> None: ...
     def uncork(self) -> None: ...
+    def attach(self) -> None: ...
     def ping(self, timeout: float | None, /) -> float: ...
     def drain(self, timeout: float | None, /) -> None: ...
     def close(self) -> None: ...

@@ -86,6 +86,9 @@ class ServedPeer:
     def uncork(self) -> None:
         self.native.uncork()
 
+    def attach(self) -> None:
+        self.native.attach()
+
     def ping(self, timeout: float | None, /) -> float:
         server = self._server
         seconds: float = server.wait(server.context.ping(server, self.native, timeout))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hostlane.errors import CallEndedError, Error, RemoteError, TimeoutError, UnsupportedError
 
@@ -57,12 +57,18 @@ def describe(message: Message | AioMessage, error: Exception) -> None:
     _log.error("the handler failed on %r", message, exc_info=error)
 
 
-def run(handler: Handler, message: Message, peer: Peer) -> None:
+Source = TypeVar("Source")
+"""What a message came from, as its handler gets it."""
+
+
+def run(
+    handler: Callable[[Message, Source], ReadableBuffer | None], message: Message, source: Source
+) -> None:
     """Has one message answered, on this thread."""
     token = deadline.set(message.deadline)
     try:
         try:
-            answer = handler(message, peer)
+            answer = handler(message, source)
             if answer is not None:
                 message.reply(answer)
         except CallEndedError:

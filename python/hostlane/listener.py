@@ -10,7 +10,7 @@ from hostlane import _core
 from hostlane._server import Server
 from hostlane.errors import ClosedError
 from hostlane.peer import Peer
-from hostlane.types import ListenerStats, Refusal
+from hostlane.types import ListenerStats, ListenOptions, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from hostlane._core import NativeListener
     from hostlane._serving import Handler
-    from hostlane.types import ListenOptions
 
 __all__ = ["Listener", "listen"]
 
@@ -40,7 +39,8 @@ def listen(address: str, **options: Unpack[ListenOptions]) -> Listener:
             that or ``allow_uids``.
         InvalidArgumentError: An option is out of its range.
     """
-    return Listener(_core.listen(address, _core.options(options)))
+    known = ListenOptions.__optional_keys__
+    return Listener(_core.listen(address, _core.options(known, options)))
 
 
 class Listener:

@@ -5,27 +5,42 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from hostlane import _core
 from hostlane._executing import Running
-from hostlane._serving import Handler, capped, run
+from hostlane._serving import Handler, capped, deadline, run
 from hostlane.call import Call
 from hostlane.errors import ClosedError, PeerClosedError
 from hostlane.stream import Stream
-from hostlane.types import COMMAND, DATA, DEFAULT_TIMEOUT, ConnectOptions, Info, Stats
+from hostlane.types import (
+    COMMAND,
+    DATA,
+    DEFAULT_TIMEOUT,
+    CallOptions,
+    ConnectOptions,
+    Info,
+    SendOptions,
+    Stats,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Executor
     from types import TracebackType
     from typing import Self, Unpack
 
-    from _typeshed import FileDescriptorLike, ReadableBuffer
+    from _typeshed import ReadableBuffer
 
     from hostlane._core import Message, PeerOps
 
 __all__ = ["Peer", "connect"]
+
+# A call pays for every parameter it does not name, so the rare ones are options.
+_CALL: Final[_core.Told] = (COMMAND, None)
+_CALL_OPTIONS: Final = CallOptions.__optional_keys__
+_SEND: Final[_core.Told] = (DATA, None)
+_SEND_OPTIONS: Final = SendOptions.__optional_keys__
 
 
 def connect(
@@ -49,7 +64,8 @@ def connect(
         RefusedError: The server ended the handshake; other handshake failures have own classes.
         InvalidArgumentError: An option is out of its range.
     """
-    return Peer(_core.connect(address, _core.options(options), timeout))
+    known = ConnectOptions.__optional_keys__
+    return Peer(_core.connect(address, _core.options(known, options), timeout))
 
 
 class Peer:
@@ -71,21 +87,16 @@ class Peer:
         self,
         data: ReadableBuffer,
         *,
-        channel: int = DATA,
         timeout: float | None = DEFAULT_TIMEOUT,
-        trace: bytes | None = None,
-        fds: Sequence[FileDescriptorLike] | None = None,
+        **options: Unpack[SendOptions],
     ) -> None:
         """Sends one message and returns when the kernel has all of it.
 
         Args:
             data: Any contiguous object with the buffer protocol; used without a copy.
-            channel: One of the agreed channels, see :meth:`info`.
             timeout: Seconds until giving up. When nothing was sent by then the connection goes
                 on.
-            trace: Handed to the other program as it is; 1 to 64 bytes.
-            fds: Descriptors for the other process, at most 4, if both sides agreed to ``fds``.
-                It gets duplicates.
+            **options: ``channel``, ``trace`` and ``fds``, see :class:`hostlane.SendOptions`.
 
         Raises:
             TimeoutError: The other side does not read; ``.sent`` says whether the message may
@@ -98,7 +109,8 @@ class Peer:
             ConnectionLostError: The other side is gone; ``.sent`` says whether it may have the
                 message.
         """
-        self._native.send(data, channel, timeout, _core.with_(None, trace, fds))
+        channel, with_ = _core.told(options, _SEND_OPTIONS, DATA) if options else _SEND
+        self._native.send(data, channel, timeout, with_)
 
     def send_batch(
         self,
@@ -154,10 +166,7 @@ class Peer:
         data: ReadableBuffer,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        channel: int = COMMAND,
-        idempotency_key: bytes | None = None,
-        trace: bytes | None = None,
-        fds: Sequence[FileDescriptorLike] | None = None,
+        **options: Unpack[CallOptions],
     ) -> Message:
         """Makes a call and returns its reply.
 
@@ -168,10 +177,8 @@ class Peer:
             data: Any contiguous object with the buffer protocol.
             timeout: Seconds for everything; the other side is told. A call that times out is
                 cancelled. On wire level 0, where that cannot be told, the connection ends.
-            channel: One of the agreed channels.
-            idempotency_key: Says that the call may be made again under this key of 1 to 64 bytes.
-            trace: Handed to the other program as it is; 1 to 64 bytes.
-            fds: Descriptors for the other process, as in :meth:`send`.
+            **options: ``channel``, ``idempotency_key``, ``trace`` and ``fds``, see
+                :class:`hostlane.CallOptions`.
 
         Raises:
             TimeoutError: ``.sent`` says whether the other side may have acted on the call.
@@ -184,52 +191,49 @@ class Peer:
             ClosedError: This side has closed the connection.
             ConnectionLostError: The connection ended before the reply.
         """
-        with_ = _core.with_(idempotency_key, trace, fds)
-        return self._native.request(data, channel, capped(timeout), with_)
+        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        if deadline.get() is not None:
+            timeout = capped(timeout)
+        return self._native.request(data, channel, timeout, with_)
 
     def start(
         self,
         data: ReadableBuffer,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        channel: int = COMMAND,
-        idempotency_key: bytes | None = None,
-        trace: bytes | None = None,
-        fds: Sequence[FileDescriptorLike] | None = None,
+        **options: Unpack[CallOptions],
     ) -> Call:
         """Starts a call and returns at once; any number may be in flight.
 
         Takes and raises what :meth:`request` does; what ends the call later is raised by
         :meth:`Call.result`.
         """
-        with_ = _core.with_(idempotency_key, trace, fds)
-        return Call(self._native.start(data, channel, capped(timeout), with_))
+        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        if deadline.get() is not None:
+            timeout = capped(timeout)
+        return Call(self._native.start(data, channel, timeout, with_))
 
     def open_stream(
         self,
         data: ReadableBuffer = b"",
         *,
         timeout: float | None = None,
-        channel: int = COMMAND,
-        idempotency_key: bytes | None = None,
-        trace: bytes | None = None,
-        fds: Sequence[FileDescriptorLike] | None = None,
+        **options: Unpack[CallOptions],
     ) -> Stream:
         """Opens a stream: a call with many messages in both directions. Never waits.
 
         Args:
             data: The request.
             timeout: Seconds the whole stream may take; the other side is told.
-            channel: One of the agreed channels.
-            idempotency_key: As in :meth:`request`, like what follows.
-            trace: Handed to the other program.
-            fds: Descriptors for the other process.
+            **options: As in :meth:`request`.
 
         Raises:
             UnsupportedError: On wire level 0.
         """
-        with_ = _core.with_(idempotency_key, trace, fds)
-        return Stream(self._native.open_stream(data, channel, capped(timeout), with_))
+        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        if deadline.get() is not None:
+            timeout = capped(timeout)
+        return Stream(self._native.open_stream(data, channel, timeout, with_))
 
     def serve(self, handler: Handler, *, executor: Executor | None = None) -> None:
         """Has the handler answer what arrives, until the connection ends.
@@ -249,6 +253,20 @@ class Peer:
             running.call(run, handler, message, self)
             # A call is abandoned once nobody has its message any more.
             del message
+
+    def attach(self) -> None:
+        """Has the I/O thread of the process move this connection's bytes while no call on it does.
+
+        The other side's pings are then answered, its messages collected, and its end is noticed,
+        whatever the program does meanwhile. There is one such thread per process; it runs no
+        Python. A connection with a keepalive of either side has it from the start. Attaching
+        twice is no error.
+
+        Raises:
+            WrongDriverError: The connection is one of :meth:`Listener.serve`, which does the same.
+            TooManyFilesError: The process has no descriptors left.
+        """
+        self._native.attach()
 
     def ping(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> float:
         """Returns the seconds of one round trip to the other side's library.

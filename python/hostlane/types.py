@@ -14,22 +14,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
+    from _typeshed import FileDescriptorLike
+
+    from hostlane._error import Error
+
 __all__ = [
     "COMMAND",
     "DATA",
     "DEFAULT_TIMEOUT",
     "ERROR",
     "TELEMETRY",
+    "CallOptions",
     "ChannelStats",
     "ConnectOptions",
     "Credentials",
     "Depth",
     "Info",
+    "LinkDown",
+    "LinkOptions",
+    "LinkUp",
     "ListenOptions",
     "ListenerStats",
     "Options",
     "Policy",
     "Refusal",
+    "SendOptions",
     "Stats",
 ]
 
@@ -55,6 +64,27 @@ Policy: TypeAlias = Literal["block", "error", "drop_oldest", "latest"]
 ``"block"`` waits until its timeout, ``"error"`` raises :class:`hostlane.WouldBlockError`,
 ``"drop_oldest"`` makes room among what has not left yet, ``"latest"`` keeps only the newest of it.
 """
+
+
+class SendOptions(TypedDict, total=False):
+    """What a message can be told."""
+
+    channel: int
+    """One of the agreed channels; COMMAND by default for calls, DATA for other messages."""
+
+    trace: bytes | None
+    """Handed to the other program as it is; 1 to 64 bytes."""
+
+    fds: Sequence[FileDescriptorLike] | None
+    """Descriptors for the other process, at most 4, if both sides agreed to ``fds``. It gets
+    duplicates."""
+
+
+class CallOptions(SendOptions, total=False):
+    """What a call can be told."""
+
+    idempotency_key: bytes | None
+    """Says that the call may be made again under this key of 1 to 64 bytes."""
 
 
 class Options(TypedDict, total=False):
@@ -98,6 +128,11 @@ class Options(TypedDict, total=False):
     fds: bool
     """Whether messages may carry descriptors, over Unix-domain sockets; they may not by default."""
 
+    spin: float
+    """Seconds, at most 0.01, that a blocking wait looks at the connection before it sleeps; 0 never
+    does. Saves a wake-up when the other side answers at once, and costs processor time. By default
+    as long as it was seen to pay. For processors set aside for it."""
+
 
 class ConnectOptions(Options, total=False):
     """What connecting can be told."""
@@ -111,6 +146,41 @@ class ListenOptions(Options, total=False):
 
     backlog: int
     """Connections the kernel holds while nobody accepts them."""
+
+
+class LinkOptions(Options, total=False):
+    """What a link can be told. A link demands wire level 1."""
+
+    reconnect: bool
+    """Whether the link goes on after the other side was lost; it does by default. Without, the link
+    ends with that error."""
+
+    retries: int | None
+    """Attempts in a row that may fail before the link ends; by default there is no bound. Waiting
+    for the other side to join, or as a third for a place, is no attempt."""
+
+    delay: float
+    """Seconds before the second attempt, doubled for each further one; 0.01 by default. Each pause
+    is shortened at random by up to a half."""
+
+    max_delay: float
+    """The longest pause in seconds; 2 by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The other side of a link is there."""
+
+    serving: bool
+    """Whether this side is the one that listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The other side of a link is gone; the link goes on trying, unless told otherwise."""
+
+    error: Error
+    """Why."""
 
 
 @dataclass(frozen=True, slots=True)

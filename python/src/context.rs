@@ -47,7 +47,7 @@ impl AnyMessage<'_> {
         }
     }
 
-    fn answering(&self) -> &CoreMessage {
+    pub(crate) fn answering(&self) -> &CoreMessage {
         match self {
             AnyMessage::Aio(message) => message.get().answering(),
             AnyMessage::Sync(message) => message.get().answering(),

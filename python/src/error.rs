@@ -6,6 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::log;
+
 /// `hostlane.errors.BY_CODE`.
 static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
@@ -43,10 +45,12 @@ impl<T> OrRaise<T> for Result<T> {
     }
 }
 
-/// Runs the body of one entry point. A panic in it arrives as `hostlane.InternalError`: PyO3's own
-/// `PanicException` is no `Exception`, and would pass every `except Exception`.
+/// Runs the body of one entry point, and hands over the log there is then. A panic in it arrives as
+/// `hostlane.InternalError`: PyO3's own `PanicException` is no `Exception`, and would pass every `except Exception`.
 pub(crate) fn entry<T>(py: Python<'_>, body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    guard(|| Ok(body())).or_raise(py)?
+    let result = guard(|| Ok(body())).or_raise(py);
+    log::flush(py);
+    result?
 }
 
 /// Panics, so that a test can prove what becomes of a panic.

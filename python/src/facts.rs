@@ -119,3 +119,11 @@ pub(crate) fn refusal<'py>(py: Python<'py>, refusal: &Refusal) -> PyResult<Objec
         }
     )
 }
+
+pub(crate) fn link_up(py: Python<'_>, serves: bool) -> PyResult<Object<'_>> {
+    dataclass!(py, LinkUp { serving: serves })
+}
+
+pub(crate) fn link_down(py: Python<'_>, error: PyErr) -> PyResult<Object<'_>> {
+    dataclass!(py, LinkDown { error: error.into_value(py) })
+}

@@ -8,7 +8,9 @@ mod context;
 mod data;
 mod error;
 mod facts;
+mod link;
 mod listener;
+mod log;
 mod look;
 mod message;
 mod options;
@@ -28,7 +30,11 @@ mod _native {
     #[pymodule_export]
     use crate::error::panic;
     #[pymodule_export]
+    use crate::link::{NativeLink, open_link};
+    #[pymodule_export]
     use crate::listener::{NativeListener, listen};
+    #[pymodule_export]
+    use crate::log::{log_drain, log_enable};
     #[pymodule_export]
     use crate::message::{AioMessage, Message};
     #[pymodule_export]

@@ -55,12 +55,18 @@ impl Body {
         })
     }
 
-    /// The deadline on the clock of `time.monotonic`.
+    /// The deadline on the clock of `time.monotonic`, which is that of `Instant` with a beginning of its own.
     fn deadline(&self, py: Python<'_>) -> PyResult<Option<f64>> {
-        let Some(remaining) = self.remaining() else { return Ok(None) };
-        static CLOCK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let now: f64 = CLOCK.import(py, "time", "monotonic")?.call0()?.extract()?;
-        Ok(Some(now + remaining))
+        let Some(deadline) = self.inner.deadline() else { return Ok(None) };
+        static SAME_MOMENT: PyOnceLock<(Instant, f64)> = PyOnceLock::new();
+        let &(instant, seconds) = SAME_MOMENT.get_or_try_init(py, || {
+            let seconds = py.import("time")?.call_method0("monotonic")?.extract()?;
+            Ok::<_, PyErr>((Instant::now(), seconds))
+        })?;
+        Ok(Some(match deadline.checked_duration_since(instant) {
+            Some(later) => seconds + later.as_secs_f64(),
+            None => seconds - (instant - deadline).as_secs_f64(),
+        }))
     }
 
     fn stream(&self) -> Option<NativeStream> {

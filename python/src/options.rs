@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hostlane_bridge::{
-    CallOptions, Channel, Code, ConnectOptions, Error, Level, ListenOptions, Policy, Result, Secret,
+    CallOptions, Channel, Code, ConnectOptions, Error, Level, LinkOptions, ListenOptions, Policy, Result, Secret, Spin,
+    limits,
 };
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -59,8 +60,13 @@ pub(crate) struct Options {
     keepalive: Option<f64>,
     policies: Option<Vec<(Number<u16>, String)>>,
     fds: Option<bool>,
+    spin: Option<f64>,
     backlog: Option<Number<u16>>,
     command: Option<Vec<PathBuf>>,
+    reconnect: Option<bool>,
+    retries: Option<Number<u32>>,
+    delay: Option<f64>,
+    max_delay: Option<f64>,
 }
 
 /// Sets what `$options` names on `$builder`: the two builders have the same setters and no type in
@@ -103,6 +109,9 @@ macro_rules! apply {
         if let Some(agreed) = $options.fds {
             builder = builder.fds(agreed);
         }
+        if let Some(seconds) = $options.spin {
+            builder = builder.spin(spin(seconds)?);
+        }
         builder
     }};
 }
@@ -125,9 +134,35 @@ impl Options {
     }
 }
 
+impl Options {
+    pub(crate) fn link(&self) -> Result<LinkOptions> {
+        let mut options = LinkOptions::new().connection(self.connect()?, self.listen()?);
+        if let Some(again) = self.reconnect {
+            options = options.reconnect(again);
+        }
+        if let Some(attempts) = self.retries {
+            options = options.retries(attempts.get("retries")?);
+        }
+        if self.delay.is_some() || self.max_delay.is_some() {
+            let first = self.delay.map_or(Ok(limits::LINK_DELAY), |seconds| span("delay", seconds))?;
+            let most = self.max_delay.map_or(Ok(limits::LINK_MAX_DELAY.max(first)), |s| span("max_delay", s))?;
+            options = options.delay(first, most);
+        }
+        Ok(options)
+    }
+}
+
+/// Seconds, of which none is `Off`.
+fn spin(seconds: f64) -> Result<Spin> {
+    match span("spin", seconds)?.as_micros() {
+        0 => Ok(Spin::Off),
+        micros => Ok(Spin::Micros(u32::try_from(micros).unwrap_or(u32::MAX))),
+    }
+}
+
 fn span(what: &str, seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| Error::new(Code::InvalidArgument, format!("{what} is a finite number of seconds above zero")))
+        .map_err(|_| Error::new(Code::InvalidArgument, format!("{what} is a finite number of seconds, not below zero")))
 }
 
 fn level(number: Number<u8>) -> Result<Level> {

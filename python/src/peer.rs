@@ -190,6 +190,11 @@ impl NativePeer {
         })
     }
 
+    /// Has the I/O thread of the process attend to the connection while no caller does.
+    fn attach(&self, py: Python<'_>) -> PyResult<()> {
+        entry(py, || py.detach(|| self.peer.attach()).or_raise(py))
+    }
+
     /// The name of this connection.
     #[getter]
     fn peer_id(&self, py: Python<'_>) -> PyResult<String> {

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import hostlane
 import pytest
+from loops import KINDS, Loop
 from script import Script
 
 
@@ -19,6 +20,12 @@ class Pair(NamedTuple):
 
     client: hostlane.Peer
     server: hostlane.Peer
+
+
+@pytest.fixture(params=KINDS, ids=["asyncio", "trio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Loop:
+    kind: Loop = request.param
+    return kind
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pytest
 import trio
 
 if TYPE_CHECKING:
@@ -136,6 +138,18 @@ class Trio:
     async def group(self) -> AsyncIterator[TrioGroup]:
         async with trio.open_nursery() as nursery:
             yield TrioGroup(nursery)
+
+
+KINDS: list[Any] = [
+    Asyncio(),
+    Trio(),
+    pytest.param(
+        Uvloop(),
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
+        ),
+    ),
+]
 
 
 async def until(loop: Loop, condition: Callable[[], bool]) -> None:

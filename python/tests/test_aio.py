@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import importlib.util
 import logging
 import os
 import pickle
@@ -19,28 +18,11 @@ import hostlane
 import pytest
 from forked import in_child
 from hostlane import aio
-from loops import Asyncio, Loop, Trio, Uvloop, until
+from loops import Loop, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from concurrent.futures import ThreadPoolExecutor
-
-LOOPS: list[Any] = [
-    Asyncio(),
-    Trio(),
-    pytest.param(
-        Uvloop(),
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
-        ),
-    ),
-]
-
-
-@pytest.fixture(params=LOOPS, ids=["asyncio", "trio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> Loop:
-    kind: Loop = request.param
-    return kind
 
 
 @pytest.fixture

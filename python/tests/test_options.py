@@ -181,3 +181,27 @@ def test_options_out_of_range(address: str, options: dict[str, Any]) -> None:
 def test_an_option_that_is_none(address: str) -> None:
     with pytest.raises(TypeError, match="colour"):
         hostlane.listen(address, colour="red")  # type: ignore[call-arg]
+
+
+def test_spinning(join: Callable[..., Pair]) -> None:
+    for spin in (0, 50e-6, 0.01):
+        pair = join({"spin": spin}, {"spin": spin})
+        with pair.client, pair.server:
+            pair.client.send(b"x")
+            assert pair.server.recv(timeout=5).data == b"x"
+    for spin in (0.02, -1, float("nan")):
+        with pytest.raises(hostlane.InvalidArgumentError):
+            join({"spin": spin})
+    with pytest.raises(TypeError):
+        join({"spin": "fast"})
+
+
+def test_an_attached_peer_answers_while_its_program_does_something_else(pair: Pair) -> None:
+    with pytest.raises(hostlane.TimeoutError):
+        pair.client.ping(timeout=0.05)
+    pair.server.attach()
+    pair.server.attach()
+    assert pair.client.ping(timeout=5) > 0
+    pair.server.close()
+    with pytest.raises(hostlane.ClosedError):
+        pair.server.attach()

@@ -108,3 +108,34 @@ def test_the_agent_measures(
         sums = json.loads(run(AGENT, f"{kind}stream", address + "2", size, "0.2").stdout)
         assert sums["bytes"] == sums["messages"] * int(size) > 0
         assert sums["seconds"] >= 0.2
+
+
+def test_two_links_greet_each_other_and_the_survivor_a_third(address: str) -> None:
+    def start(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, ECHO.with_stem("link"), address, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def lines(program: subprocess.Popen[str]) -> list[str]:
+        assert program.stdout is not None
+        return [program.stdout.readline().rstrip() for _ in range(2)]
+
+    a, b = start("a"), start("b")
+    try:
+        greetings = [lines(a), lines(b)]
+        assert {role for role, _ in greetings} == {"serving", "connected"}
+        assert [text for _, text in greetings] == ["b got: hello from a", "a got: hello from b"]
+        a.kill()
+        c = start("c")
+        try:
+            assert lines(c) == ["connected", "b got: hello from c"]
+        finally:
+            c.communicate(timeout=LIMIT)
+        assert c.returncode == 0
+    finally:
+        for one in (a, b):
+            one.kill()
+            one.communicate()

@@ -26,6 +26,12 @@ def other():
     except hostlane.Error: pass
 threading.Thread(target=other, daemon=True).start()
 while peer.stats().pending_operations == 0: pass"""
+LINK = "link = hostlane.Link.open(sys.argv[3])"
+LINK_FOLLOWER = f"""{LINK}
+other = threading.Thread(target=link.next, daemon=True)
+other.start()
+stat = f"/proc/self/task/{{other.native_id}}/stat"
+while open(stat).read().rpartition(")")[2].split()[0] != "S": pass"""
 WAITS = {
     "connect": ("", "hostlane.connect(sys.argv[2], timeout=None)"),
     "accept": ("listener = hostlane.listen(sys.argv[3])", "listener.accept()"),
@@ -41,6 +47,10 @@ WAITS = {
     "send": (PEER, "while True: peer.send(bytes(1 << 20), timeout=None)"),
     "result": (f"{PEER}; call = peer.start(b'', timeout=None)", "call.result()"),
     "recv-batch": (PEER, "peer.recv_batch()"),
+    "link-next": (LINK, "link.next()"),
+    "link-request": (LINK, "link.request(b'', timeout=None)"),
+    "link-serve": (LINK, "link.serve(lambda message, link: None)"),
+    "link-request-beside-another": (LINK_FOLLOWER, "link.request(b'', timeout=None)"),
     "peer-serve": (PEER, "peer.serve(lambda message, peer: None)"),
     "listener-serve": (
         "listener = hostlane.listen(sys.argv[3])",

@@ -96,11 +96,11 @@ TEST(requests_in_a_batch_are_answered) {
     hostlane_call_t calls[2];
     hostlane_call_options_t options;
     size_t n = 0;
-    hostlane_call_options_init(&options);
+    hostlane_call_options_init(&options, sizeof(options));
     options.deadline_ms = LONG;
     CHECK_OK(hostlane_call_start(lane.client, "first", 5, &options, &calls[0], NULL));
     CHECK_OK(hostlane_call_start(lane.client, "second", 6, NULL, &calls[1], NULL));
-    hostlane_call_options_init(&options);
+    hostlane_call_options_init(&options, sizeof(options));
     options.trace = "t";
     options.trace_len = 1;
     CHECK_OK(hostlane_send_with(lane.client, "traced", 6, &options, LONG, NULL));

@@ -6,7 +6,7 @@
 
 static hostlane_call_options_t call_options(void) {
     hostlane_call_options_t options;
-    hostlane_call_options_init(&options);
+    hostlane_call_options_init(&options, sizeof(options));
     return options;
 }
 
@@ -249,8 +249,8 @@ TEST(key_trace_and_channel_go_along) {
 TEST(descriptors_go_along) {
     hostlane_listen_options_t server;
     hostlane_connect_options_t client;
-    hostlane_listen_options_init(&server);
-    hostlane_connect_options_init(&client);
+    hostlane_listen_options_init(&server, sizeof(server));
+    hostlane_connect_options_init(&client, sizeof(client));
     server.fds = client.fds = 1;
     lane lane = lane_open_with(&server, &client);
     int ends[2];
@@ -327,7 +327,7 @@ TEST(calls_nest) {
 
 TEST(level_0_has_plain_calls_and_nothing_more) {
     hostlane_connect_options_t client;
-    hostlane_connect_options_init(&client);
+    hostlane_connect_options_init(&client, sizeof(client));
     client.level = HOSTLANE_LEVEL_ZERO;
     lane lane = lane_open_with(NULL, &client);
     hostlane_info_t info;

@@ -14,8 +14,8 @@ static lane lane_with_policy(int32_t policy) {
     const hostlane_policy_t policies[] = {{policy, 300}};
     hostlane_listen_options_t server;
     hostlane_connect_options_t client;
-    hostlane_listen_options_init(&server);
-    hostlane_connect_options_init(&client);
+    hostlane_listen_options_init(&server, sizeof(server));
+    hostlane_connect_options_init(&client, sizeof(client));
     server.channels = client.channels = channels;
     server.channels_len = client.channels_len = 3;
     client.policies = policies;
@@ -133,7 +133,7 @@ TEST(wrong_options_are_refused) {
     } wrong[] = {{3, 0, 0, 0, NULL},  {0, -1, 0, 0, NULL},    {0, 49, 0, 0, NULL},    {0, 0, 16385, 0, NULL},
                  {0, 0, 0, -2, NULL}, {0, 0, 0, 10001, NULL}, {0, 0, 0, 0, &strange}, {0, 0, 0, 0, &stranger}};
     for (size_t at = 0; at < sizeof(wrong) / sizeof(wrong[0]); ++at) {
-        hostlane_listen_options_init(&options);
+        hostlane_listen_options_init(&options, sizeof(options));
         options.level = wrong[at].level;
         options.keepalive_ms = wrong[at].keepalive_ms;
         options.max_calls = wrong[at].max_calls;
@@ -142,7 +142,7 @@ TEST(wrong_options_are_refused) {
         options.policies_len = wrong[at].policy != NULL;
         CHECK_STATUS(hostlane_listen(path, strlen(path), &options, &listener, NULL), HOSTLANE_E_INVALID_ARGUMENT);
     }
-    hostlane_listen_options_init(&options);
+    hostlane_listen_options_init(&options, sizeof(options));
     options.secret = "";
     CHECK_STATUS(hostlane_listen(path, strlen(path), &options, &listener, NULL), HOSTLANE_E_INVALID_ARGUMENT);
 }
@@ -165,7 +165,7 @@ TEST(a_stopped_process_is_noticed) {
         _exit(1);
     }
     hostlane_listen_options_t options;
-    hostlane_listen_options_init(&options);
+    hostlane_listen_options_init(&options, sizeof(options));
     options.keepalive_ms = 400; /* a slow machine answers within two of it */
     hostlane_listener_t listener = lane_listen("stopped", &options);
     hostlane_peer_t peer;
@@ -226,8 +226,8 @@ TEST(drain_lets_calls_in_flight_finish_and_nothing_new_begin) {
 TEST(both_sides_prove_the_secret) {
     hostlane_listen_options_t server;
     hostlane_connect_options_t client;
-    hostlane_listen_options_init(&server);
-    hostlane_connect_options_init(&client);
+    hostlane_listen_options_init(&server, sizeof(server));
+    hostlane_connect_options_init(&client, sizeof(client));
     server.secret = "the right one";
     server.secret_len = 13;
     client.secret = "the right one";
@@ -252,8 +252,8 @@ TEST(both_sides_prove_the_secret) {
 TEST(levels_must_meet) {
     hostlane_listen_options_t server;
     hostlane_connect_options_t client;
-    hostlane_listen_options_init(&server);
-    hostlane_connect_options_init(&client);
+    hostlane_listen_options_init(&server, sizeof(server));
+    hostlane_connect_options_init(&client, sizeof(client));
     server.level = HOSTLANE_LEVEL_ONE;
     client.level = HOSTLANE_LEVEL_ZERO;
     lane_connecting stranger;
@@ -269,7 +269,7 @@ TEST(a_child_is_started_by_its_words) {
     const hostlane_bytes_t words[] = {{"/bin/sh", 7}, {"-c", 2}, {"exit 0", 6}};
     hostlane_connect_options_t options;
     hostlane_peer_t peer;
-    hostlane_connect_options_init(&options);
+    hostlane_connect_options_init(&options, sizeof(options));
     options.command = words;
     options.command_len = 3;
     /* It ends without a word of the protocol. */

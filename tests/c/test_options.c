@@ -17,14 +17,14 @@ static hostlane_status_t listen_with(const hostlane_listen_options_t *options) {
 static hostlane_listen_options_t listening(void) {
     hostlane_listen_options_t options;
     memset(&options, 0xA5, sizeof(options));
-    hostlane_listen_options_init(&options);
+    hostlane_listen_options_init(&options, sizeof(options));
     return options;
 }
 
 static hostlane_connect_options_t connecting(void) {
     hostlane_connect_options_t options;
     memset(&options, 0xA5, sizeof(options));
-    hostlane_connect_options_init(&options);
+    hostlane_connect_options_init(&options, sizeof(options));
     return options;
 }
 
@@ -34,8 +34,58 @@ TEST(init_sets_size_and_defaults) {
     CHECK(options.channels == NULL && options.auth_token == NULL && options.allow_uids == NULL);
     CHECK_EQ(connecting().size, sizeof(hostlane_connect_options_t));
     CHECK_OK(listen_with(&options));
-    hostlane_connect_options_init(NULL);
-    hostlane_listen_options_init(NULL);
+    hostlane_connect_options_init(NULL, 64);
+    hostlane_listen_options_init(NULL, 64);
+}
+
+/* A program that was built with the header of an older version. */
+typedef struct {
+    size_t size;
+    const uint16_t *channels;
+    size_t channels_len;
+    int64_t handshake_timeout_ms;
+    const char *auth_token;
+    size_t auth_token_len;
+    uint64_t max_message;
+    const uint32_t *allow_uids;
+    size_t allow_uids_len;
+    uint32_t backlog;
+} older_listen_options;
+
+TEST(init_writes_no_more_than_the_program_has) {
+    struct {
+        older_listen_options options;
+        uint8_t behind[sizeof(hostlane_listen_options_t)];
+    } older;
+    memset(&older, 0xA5, sizeof(older));
+    hostlane_listen_options_init((hostlane_listen_options_t *)(void *)&older.options, sizeof(older.options));
+    CHECK_EQ(older.options.size, sizeof(older.options));
+    CHECK(older.options.channels == NULL && older.options.backlog == 0);
+    for (size_t at = 0; at < sizeof(older.behind); ++at) {
+        CHECK_EQ(older.behind[at], 0xA5);
+    }
+    CHECK_OK(listen_with((const hostlane_listen_options_t *)(const void *)&older.options));
+
+    /* A newer program: what this library does not know is filled too. */
+    struct {
+        hostlane_listen_options_t known;
+        uint64_t added[4];
+    } newer;
+    memset(&newer, 0xA5, sizeof(newer));
+    hostlane_listen_options_init(&newer.known, sizeof(newer));
+    CHECK_EQ(newer.known.size, sizeof(newer));
+    CHECK_EQ(newer.added[3], 0);
+    CHECK_OK(listen_with(&newer.known));
+
+    /* The size of a pointer, or of nothing that ever was, is told at the first use. */
+    hostlane_listen_options_t wrong;
+    hostlane_listen_options_init(&wrong, sizeof(&wrong));
+    CHECK_STATUS(listen_with(&wrong), HOSTLANE_E_INVALID_ARGUMENT);
+    hostlane_listen_options_init(&wrong, 1 << 20);
+    CHECK_STATUS(listen_with(&wrong), HOSTLANE_E_INVALID_ARGUMENT);
+    size_t untouched = 7;
+    hostlane_listen_options_init((hostlane_listen_options_t *)(void *)&untouched, 4);
+    CHECK_EQ(untouched, 7);
 }
 
 TEST(a_struct_that_was_not_filled_is_refused) {

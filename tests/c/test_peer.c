@@ -40,8 +40,8 @@ TEST(messages_cross_in_both_directions) {
 TEST(a_payload_at_the_limit_crosses_and_one_over_is_refused) {
     hostlane_listen_options_t server;
     hostlane_connect_options_t client;
-    hostlane_listen_options_init(&server);
-    hostlane_connect_options_init(&client);
+    hostlane_listen_options_init(&server, sizeof(server));
+    hostlane_connect_options_init(&client, sizeof(client));
     server.max_message = LIMIT;
     client.max_message = LIMIT;
     lane lane = lane_open_with(&server, &client);

@@ -196,7 +196,7 @@ TEST(a_call_is_failed_with_data) {
     hostlane_event_t asked;
     hostlane_event_t failing;
     hostlane_call_options_t options;
-    hostlane_call_options_init(&options);
+    hostlane_call_options_init(&options, sizeof(options));
     options.idempotency_key = "k";
     options.idempotency_key_len = 1;
     options.trace = "t";

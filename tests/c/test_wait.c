@@ -102,7 +102,7 @@ TEST(the_largest_timeouts_are_for_ever) {
 
 TEST(a_request_that_timed_out_ends_a_connection_of_level_0) {
     hostlane_connect_options_t client;
-    hostlane_connect_options_init(&client);
+    hostlane_connect_options_init(&client, sizeof(client));
     client.level = HOSTLANE_LEVEL_ZERO;
     lane lane = lane_open_with(NULL, &client);
     hostlane_message_t *message = NULL;

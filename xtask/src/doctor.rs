@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::lang::Lang;
 use crate::process;
+use crate::suites::portable;
 use crate::workspace::Workspace;
 
 /// Programs that some tests need besides the toolchains.
@@ -13,15 +14,18 @@ const TOOLS: [(&str, &str); 3] = [
     ("git", "apt-get install git"),
 ];
 
-/// Prints the list; true when nothing is missing.
+/// Prints the list; true when nothing is missing but what `test --full` alone needs.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     println!("checkout  {}", workspace.root().display());
     let mut complete = true;
-    let mut tell = |name: &str, missing: &[String]| {
+    let show = |name: &str, missing: &[String]| {
         println!("{name:10} {}", if missing.is_empty() { "ready" } else { "cannot be built or run here" });
         for what in missing {
             println!("           {what}");
         }
+    };
+    let mut tell = |name: &str, missing: &[String]| {
+        show(name, missing);
         complete &= missing.is_empty();
     };
     for lang in Lang::ALL {
@@ -30,6 +34,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     for (program, install) in TOOLS {
         let missing = if process::find(program).is_some() { None } else { Some(format!("install it: {install}")) };
         tell(program, &Vec::from_iter(missing));
+    }
+    println!("for `cargo xtask test --full`:");
+    for (name, missing) in portable::lacking() {
+        show(name, &missing);
     }
     Ok(complete)
 }

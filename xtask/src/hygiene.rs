@@ -30,6 +30,9 @@ const REGISTRY_HOSTS: [(&str, &str); 10] = [
 /// More than any source file here needs.
 const LARGEST: u64 = 1 << 20;
 
+/// Names tests as `file::name`.
+const CASES: &str = "docs/edge-cases.md";
+
 /// Checks every file that is tracked or would be.
 pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
     let mut paths = Vec::new();
@@ -55,6 +58,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
     verdict.add("no binary file", binaries);
     verdict.add("no file over 1 MiB", large);
     verdict.add("package metadata", metadata_findings(workspace)?);
+    let cases = workspace.read(CASES)?;
+    verdict.add(format!("every test that {CASES} names"), missing_tests(&cases, |file| workspace.read(file).ok()));
     Ok(verdict.print())
 }
 
@@ -80,6 +85,19 @@ fn stands_alone(line: &str, word: &str) -> bool {
         from = at + word.len();
     }
     false
+}
+
+/// The tests that `page` names and that are not in their files.
+fn missing_tests(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let named = page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::"));
+    named
+        .filter(|(file, name)| {
+            let text = read(file).unwrap_or_default();
+            // As Rust, C, Python and Node write the name of a test.
+            !["fn {}(", "TEST({})", "def {}(", "test('{}'"].iter().any(|form| text.contains(&form.replace("{}", name)))
+        })
+        .map(|(file, name)| format!("{file}: no test is called {name}"))
+        .collect()
 }
 
 /// What is wrong with what the packages say of themselves.
@@ -134,6 +152,16 @@ mod tests {
                 assert_eq!(findings("f", &text, words), [format!("f:2: {head}{tail}")]);
             }
         }
+    }
+
+    #[test]
+    fn a_test_that_is_gone_is_missed() {
+        let page = "| `a.rs::here`, `a.rs::gone`, `code` and `b.mjs::by its title` |";
+        let read = |file: &str| match file {
+            "a.rs" => Some("fn here() {}".to_owned()),
+            _ => Some("test('by its title', async".to_owned()),
+        };
+        assert_eq!(missing_tests(page, read), ["a.rs: no test is called gone"]);
     }
 
     #[test]

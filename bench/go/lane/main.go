@@ -1,10 +1,9 @@
 // Command lane is hostlane: calls for round trips, messages on ChannelData for what is
-// one-way.
+// one-way, gathered like those of raw-batched, and a server that is Serve.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -12,27 +11,63 @@ import (
 	hostlane "github.com/hostlane/hostlane/go"
 )
 
-type client struct{ peer *hostlane.Peer }
+// gathered is how many bytes of one-way messages leave together.
+const gathered = 64 << 10
+
+type client struct {
+	peer *hostlane.Peer
+	// waiting are the one-way messages that wait to leave, copied to room.
+	waiting [][]byte
+	room    []byte
+}
 
 func connect(addr string) (frame.Client, error) {
 	peer, err := hostlane.Dial(context.Background(), addr)
 	if err != nil {
 		return nil, err
 	}
-	return client{peer}, nil
+	return &client{peer: peer, room: make([]byte, 0, gathered)}, nil
 }
 
-func (c client) Call(request []byte) ([]byte, error) {
+func (c *client) Call(request []byte) ([]byte, error) {
 	reply, err := c.peer.Request(context.Background(), request)
 	return reply.Data, err
 }
 
-func (c client) Send(message []byte) error {
-	return c.peer.Send(context.Background(), hostlane.ChannelData, message)
+func (c *client) Send(message []byte) error {
+	if len(message) > gathered {
+		if err := c.flush(); err != nil {
+			return err
+		}
+		return c.peer.Send(context.Background(), hostlane.ChannelData, message)
+	}
+	if len(c.room)+len(message) > gathered {
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	start := len(c.room)
+	c.room = append(c.room, message...)
+	c.waiting = append(c.waiting, c.room[start:])
+	return nil
 }
 
-func (c client) Finish(message []byte) ([]byte, error) { return c.Call(message) }
-func (c client) Close() error                          { return c.peer.Close() }
+func (c *client) flush() error {
+	_, err := c.peer.SendBatch(context.Background(), hostlane.ChannelData, c.waiting)
+	c.waiting, c.room = c.waiting[:0], c.room[:0]
+	return err
+}
+
+// Finish goes on the channel of the messages, which keeps their order.
+func (c *client) Finish(message []byte) ([]byte, error) {
+	if err := c.flush(); err != nil {
+		return nil, err
+	}
+	reply, err := c.peer.Request(context.Background(), message, hostlane.OnChannel(hostlane.ChannelData))
+	return reply.Data, err
+}
+
+func (c *client) Close() error { return c.peer.Close() }
 
 func serve(addr string) error {
 	listener, err := hostlane.Listen(addr)
@@ -47,6 +82,7 @@ func serve(addr string) error {
 			return err
 		}
 		go func() {
+			defer peer.Close()
 			if err := answer(peer); err != nil {
 				fmt.Fprintln(os.Stderr, "error:", err)
 			}
@@ -55,27 +91,23 @@ func serve(addr string) error {
 }
 
 func answer(peer *hostlane.Peer) error {
-	defer peer.Close()
 	var service frame.Service
-	for {
-		message, err := peer.Recv(context.Background())
-		if errors.Is(err, hostlane.ErrPeerClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	err := peer.Serve(ctx, func(ctx context.Context, message hostlane.Message) {
 		reply, err := service.Handle(message.Data)
+		if err == nil && reply != nil {
+			err = message.Reply(ctx, reply)
+		}
 		if err != nil {
-			return err
+			stop(err)
 		}
-		if reply == nil {
-			continue
-		}
-		if err := message.Reply(context.Background(), reply); err != nil {
-			return err
-		}
+		message.Release()
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
+	return err
 }
 
 func main() { frame.Main(serve, connect) }

@@ -140,6 +140,10 @@ impl CallOptions {
         self.with.deadline
     }
 
+    pub(crate) fn has_fds(&self) -> bool {
+        self.with.has_fds()
+    }
+
     pub(crate) fn is_idempotent(&self) -> bool {
         self.with.more().is_some_and(|more| more.idempotency.is_some())
     }

@@ -21,9 +21,9 @@ pub struct Info {
     /// The other side's id, if it told one. On level 0 only the connecting side does.
     pub peer_instance: Option<String>,
     /// Who the kernel says the other side is; never from the wire. `None` where it cannot tell: TCP, and
-    /// `stdio:` over pipes. Of a `spawn:` the child, as it was started.
+    /// `stdio:` over pipes. Of a `spawn:` the child, as it was started. Of a Windows pipe the process alone.
     pub credentials: Option<Credentials>,
-    /// What moves the bytes: `"unix"`, `"tcp"`, `"inproc"`, `"fd"`, `"stdio"` or `"spawn"`.
+    /// What moves the bytes: `"unix"`, `"tcp"`, `"inproc"`, `"fd"`, `"stdio"`, `"spawn"` or `"pipe"`.
     pub carrier: &'static str,
     /// The address connected to, or the listener's.
     pub address: String,
@@ -41,8 +41,8 @@ pub struct Info {
 pub struct Credentials {
     /// Process id.
     pub pid: i32,
-    /// User id.
+    /// User id. [`u32::MAX`] on Windows, which has none: a pipe lets its owner in alone.
     pub uid: u32,
-    /// Group id.
+    /// Group id. [`u32::MAX`] on Windows.
     pub gid: u32,
 }

@@ -145,7 +145,8 @@ macro_rules! common_setters {
 
         /// User ids the other side may have, judged by the kernel's word; anybody else gets
         /// `permission_denied`. Default: for a per-user name this user and root, elsewhere whoever
-        /// the socket's file mode lets in. TCP knows no users, so `tcp:` refuses the option.
+        /// the socket's file mode lets in. TCP knows no users, so `tcp:` refuses the option; so does Windows,
+        /// where a pipe lets its owner in alone.
         pub fn allow_uids(mut self, uids: &[u32]) -> Self {
             self.common.allow_uids = Some(uids.to_vec());
             self

@@ -19,9 +19,9 @@ pub struct Stats {
     /// Frames that wait for the carrier, bounded by [`SEND_QUEUE`](crate::limits::SEND_QUEUE) plus
     /// one message.
     pub send_queue: Depth,
-    /// Calls put on the wire by this side.
+    /// Calls put on the wire by this side; not those that wait for a place at the other side.
     pub calls: u64,
-    /// Calls of this side that have no answer yet. Level 1 only, as the next four.
+    /// Those of them that have no answer yet. Level 1 only, as the next four.
     pub open_calls: usize,
     /// Calls of the other side that arrived.
     pub calls_served: u64,

@@ -2,11 +2,8 @@
 //! under its own total deadline, and only finished ones reach the application.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-use rustix::io::Errno;
 
 use crate::addr::Address;
 use crate::api::info::Credentials;
@@ -23,6 +20,7 @@ use crate::limits;
 use crate::os::carrier::Carrier;
 use crate::os::listen::ListenSocket;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
+use crate::os::{AsFd, Errno};
 use crate::os::{fork, trust};
 use crate::proto::OpId;
 use crate::proto::conn::{Conn, Role};

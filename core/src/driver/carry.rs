@@ -2,13 +2,11 @@
 
 use std::cell::Cell;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
-
-use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::os::carrier::Carrier;
+use crate::os::{self, BorrowedDescriptor, Errno};
 use crate::proto::conn::Conn;
 
 /// Reads in one turn, so that one busy connection cannot starve the others.
@@ -86,7 +84,7 @@ pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
             return;
         }
         let mut slices = Vec::with_capacity(8);
-        let fds: Vec<_> = conn.slices(&mut slices).iter().map(AsFd::as_fd).collect();
+        let fds: Vec<_> = conn.slices(&mut slices).iter().map(os::borrow).collect();
         match write(carrier, &slices, &fds) {
             Ok(0) => return,
             Ok(n) => conn.transmitted(n),
@@ -96,7 +94,7 @@ pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
 }
 
 /// Bytes the carrier took at once; 0 when it is full.
-pub(crate) fn write(carrier: &Carrier, slices: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> Result<usize, Error> {
+pub(crate) fn write(carrier: &Carrier, slices: &[IoSlice<'_>], fds: &[BorrowedDescriptor<'_>]) -> Result<usize, Error> {
     loop {
         match carrier.write(slices, fds) {
             Ok(n) => return Ok(n),

@@ -1,11 +1,9 @@
 //! The context: many connections and listeners behind one pollable descriptor, for event loops.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::io::Errno;
 
 use crate::addr::Address;
 use crate::api::call::CallOptions;
@@ -22,6 +20,7 @@ use crate::error::{Code, Result};
 use crate::os::dial::Dial;
 use crate::os::poller::{self, READ};
 use crate::os::trust;
+use crate::os::{BorrowedFd, Errno};
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
 use crate::proto::level1::With;
@@ -117,7 +116,20 @@ impl Context {
     }
 
     /// The descriptor to poll for readability. It lives as long as the context; only poll it.
+    #[cfg(target_os = "linux")]
     pub fn fd(&self) -> BorrowedFd<'_> {
+        self.hub().fd()
+    }
+
+    /// What Windows has instead of a descriptor: an event object that is signalled whenever [`process`](Context::process)
+    /// has something to do. It lives as long as the context; only wait for it.
+    #[cfg(windows)]
+    pub fn handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.hub().fd().into()
+    }
+
+    /// What [`wait_one`](poller::wait_one) waits for, to read.
+    pub(crate) fn readiness(&self) -> BorrowedFd<'_> {
         self.hub().fd()
     }
 
@@ -153,7 +165,9 @@ impl Context {
             if wait.deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(crate::driver::turn::given_up(Code::Timeout));
             }
-            if poller::wait_one(self.fd(), READ, wait.deadline) == Err(Errno::INTR) && wait.interrupted().is_break() {
+            if poller::wait_one(self.readiness(), READ, wait.deadline) == Err(Errno::INTR)
+                && wait.interrupted().is_break()
+            {
                 return Err(crate::driver::turn::given_up(Code::Interrupted));
             }
         }
@@ -361,7 +375,8 @@ impl Context {
     }
 }
 
-impl AsFd for Context {
+#[cfg(target_os = "linux")]
+impl std::os::fd::AsFd for Context {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd()
     }

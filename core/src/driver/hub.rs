@@ -4,7 +4,6 @@
 //! a member.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use crate::log::Scope;
 use crate::os::dial::Dial;
 use crate::os::fork;
 use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
+use crate::os::{AsFd, BorrowedFd};
 use crate::proto::ids::IdMap;
 use crate::proto::{self, OpId};
 

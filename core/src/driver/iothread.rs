@@ -5,16 +5,14 @@
 //! the only host of a context of its own: it sleeps on that context's descriptor and lets it move bytes. It
 //! runs nothing but this crate's code, never a program's, and takes no signals.
 //!
-//! It attends to a lane in one of two ways. When *crowded*, with more callers than take turns well, it does
-//! all of it. When *attached*, it does it while no caller leads, and after a moment without, so that callers
-//! who come again and again are not accompanied by its wake-ups.
+//! It attends to a lane in one of three ways. When *crowded*, with more callers than take turns well, it does
+//! all of it. While callers are *relieved*, who waited long at the descriptor when others came, it does what
+//! those leave, at once. When *attached*, it does it while no caller leads, and after a moment without, so that
+//! callers who come again and again are not accompanied by its wake-ups.
 
-use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
 
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Lane;
@@ -24,6 +22,7 @@ use crate::limits;
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::quiet_thread;
+use crate::os::{BorrowedFd, Errno};
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);
@@ -81,6 +80,8 @@ pub(crate) struct Share {
     attached: bool,
     /// The last time there was a crowd, until its end was noticed.
     crowd: Option<Instant>,
+    /// Callers who wait and need not attend to the descriptor.
+    relieved: usize,
     /// The last time a caller left the descriptor of an attached lane.
     led: Option<Instant>,
     /// How long after that it looks again.
@@ -106,7 +107,7 @@ pub(crate) enum Attendant {
 
 impl Share {
     pub(crate) fn of(lane: Weak<Lane>) -> Share {
-        Share { lane, seat: None, attached: false, crowd: None, led: None, patience: LEADER_LINGER }
+        Share { lane, seat: None, attached: false, crowd: None, relieved: 0, led: None, patience: LEADER_LINGER }
     }
 
     fn sit(&mut self) -> Result<()> {
@@ -122,6 +123,22 @@ impl Share {
         self.sit()?;
         self.attached = true;
         Ok(())
+    }
+
+    /// A caller need not attend to the descriptor while it waits. `false` if there is no thread to do it instead.
+    pub(crate) fn relieve(&mut self) -> bool {
+        let can = self.sit().is_ok();
+        self.relieved += usize::from(can);
+        can
+    }
+
+    /// One that was relieved waits no more. Its lane may have been left meanwhile.
+    pub(crate) fn dismiss(&mut self) {
+        self.relieved = self.relieved.saturating_sub(1);
+    }
+
+    pub(crate) fn relieves(&self) -> bool {
+        self.relieved > 0
     }
 
     /// A caller is about to sleep beside `others`. Whether there is a crowd, so that it need not attend to
@@ -154,7 +171,7 @@ impl Share {
         let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
         let crowd = self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER);
         match self.attached {
-            _ if crowd => Attendant::Thread,
+            _ if crowd || self.relieved > 0 => Attendant::Thread,
             true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
             _ => Attendant::Caller,
         }

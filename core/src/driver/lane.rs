@@ -1,6 +1,5 @@
 //! One open connection: a carrier, its protocol state, and who drives it.
 
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use crate::driver::spin::Spinner;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
+use crate::os::AsFd;
 use crate::os::carrier::Carrier;
 use crate::os::poller::{Interest, READ, WRITE};
 use crate::os::{fork, random, trust};

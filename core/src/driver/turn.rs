@@ -9,11 +9,8 @@
 
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
 
 use crate::api::options::Spin;
 use crate::api::wait::Wait;
@@ -25,11 +22,16 @@ use crate::limits;
 use crate::log;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
+use crate::os::{AsFd, BorrowedFd, Errno};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
 /// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
 const BELL_LESS: Duration = Duration::from_millis(5);
+
+/// Who slept at the descriptor for so long goes on sleeping elsewhere when another caller comes: it would be woken for
+/// that one's answers. Those who came a moment ago most likely wait for answers of their own.
+const RELIEVED_AFTER: Duration = Duration::from_micros(200);
 
 /// Between two looks of a spin, so that others find the lock free: about as long as a look.
 const PAUSES: u32 = 8;
@@ -43,6 +45,8 @@ pub(crate) struct Turn<T> {
     waiting: IdMap<Waiter<T>>,
     /// How many of them sleep.
     asleep: usize,
+    /// Who sleeps at the descriptor to read, what it polls for in all, and since when.
+    reader: Option<(OpId, Interest, Instant)>,
     spinner: Spinner,
     share: Share,
 }
@@ -52,6 +56,8 @@ struct Waiter<T> {
     result: Option<Result<T>>,
     /// Set while its thread sleeps.
     asleep: Option<Sleep>,
+    /// It leaves the descriptor to others until its end.
+    relieved: bool,
 }
 
 /// Where a thread sleeps, and what wakes it.
@@ -81,7 +87,7 @@ impl<T> Turn<T> {
     /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
     pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
         let attended = Interest::empty();
-        Turn { last_op: 0, attended, waiting: IdMap::default(), asleep: 0, spinner, share }
+        Turn { last_op: 0, attended, waiting: IdMap::default(), asleep: 0, reader: None, spinner, share }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -96,7 +102,7 @@ impl<T> Turn<T> {
 
     /// From now on `op` is waited for.
     pub(crate) fn expect(&mut self, op: OpId) {
-        self.waiting.insert(op, Waiter { result: None, asleep: None });
+        self.waiting.insert(op, Waiter { result: None, asleep: None, relieved: false });
     }
 
     /// `op` ended.
@@ -114,7 +120,9 @@ impl<T> Turn<T> {
 
     /// Nobody waits for `op` any more.
     pub(crate) fn forget(&mut self, op: OpId) {
-        self.waiting.remove(&op);
+        if self.waiting.remove(&op).is_some_and(|waiter| waiter.relieved) {
+            self.share.dismiss();
+        }
     }
 
     /// Sees to it that the descriptor is polled for all of `interest` as long as anybody waits: wakes
@@ -124,7 +132,8 @@ impl<T> Turn<T> {
         if self.asleep == 0 || (interest - self.attended).is_empty() {
             return;
         }
-        let asleep = self.waiting.iter().filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
+        let able = self.waiting.iter().filter(|(_, waiter)| !waiter.relieved);
+        let asleep = able.filter_map(|(op, waiter)| Some((op, waiter.asleep.as_ref()?)));
         if let Some((_, sleep)) = asleep.max_by_key(|&(op, sleep)| (matches!(sleep, Sleep::Elsewhere(_)), op)) {
             sleep.wake();
         }
@@ -158,9 +167,42 @@ impl<T> Turn<T> {
     /// The end of `op`, once it has come.
     pub(crate) fn take(&mut self, op: OpId) -> Option<Result<T>> {
         match self.waiting.entry(op) {
-            Entry::Occupied(waiter) if waiter.get().result.is_some() => waiter.remove().result,
+            Entry::Occupied(waiter) if waiter.get().result.is_some() => {
+                let waiter = waiter.remove();
+                if waiter.relieved {
+                    self.share.dismiss();
+                }
+                waiter.result
+            }
             _ => None,
         }
+    }
+
+    /// A caller is about to wait: who has slept long at the descriptor is relieved.
+    fn relieve(&mut self, now: Instant) {
+        let Some((reader, claimed, since)) = self.reader else { return };
+        if now.saturating_duration_since(since) < RELIEVED_AFTER || !self.share.relieve() {
+            return;
+        }
+        self.reader = None;
+        self.attended.remove(claimed);
+        if let Some(waiter) = self.waiting.get_mut(&reader) {
+            waiter.relieved = true;
+            waiter.asleep.iter().for_each(Sleep::wake);
+        }
+    }
+
+    /// `op` is not waited for at the moment.
+    fn unrelieve(&mut self, op: OpId) {
+        if let Some(waiter) = self.waiting.get_mut(&op)
+            && std::mem::take(&mut waiter.relieved)
+        {
+            self.share.dismiss();
+        }
+    }
+
+    fn is_relieved(&self, op: OpId) -> bool {
+        self.waiting.get(&op).is_some_and(|waiter| waiter.relieved)
     }
 
     /// Whether anybody can be woken to attend to the descriptor.
@@ -168,14 +210,18 @@ impl<T> Turn<T> {
         self.asleep > 0 || self.share.concerned()
     }
 
-    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>) {
+    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
+            if claimed.contains(READ) && sleep.is_some() {
+                self.reader = Some((op, claimed, now));
+            }
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
         }
     }
 
     fn wake_up(&mut self, op: OpId) {
+        self.reader.take_if(|(reader, ..)| *reader == op);
         if let Some(waiter) = self.waiting.get_mut(&op) {
             self.asleep -= usize::from(waiter.asleep.take().is_some());
         }
@@ -267,8 +313,9 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
 
 /// Ends a wait before its operation: that is given up, or kept for another wait.
 fn out_of_time<S: Shared>(state: &mut S, op: OpId, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
-    if !wait.keep {
-        state.give_up(op, code);
+    match wait.keep {
+        true => state.turn().unrelieve(op),
+        false => state.give_up(op, code),
     }
     let result = state.turn().take(op);
     state.attend();
@@ -305,6 +352,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     let mut looked = false;
     // The last spin found nothing, and no sleep followed yet.
     let mut spun = false;
+    let mut new = true;
     loop {
         if let Some(result) = state.turn().take(op) {
             state.attend();
@@ -324,12 +372,21 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let others = state.turn().asleep;
         let crowded = (others >= limits::MAX_LEADING_CALLERS || state.turn().share.concerned())
             && state.turn().share.crowded(others, now);
+        if !crowded && std::mem::take(&mut new) {
+            state.turn().relieve(now);
+        }
+        // Somebody else attends to the descriptor.
+        let crowded = crowded || state.turn().is_relieved(op);
         let (fd, interest) = match state.descriptor() {
             Some((fd, interest)) if !crowded => (Some(fd), interest - state.turn().attended),
             _ => (None, Interest::empty()),
         };
         expected.claimed = interest;
         state.turn().attended |= interest;
+        if state.turn().share.relieves() && !interest.is_empty() {
+            // The I/O thread is not to be woken for what this caller reads.
+            state.attend();
+        }
         if interest == READ
             && !spun
             && let Some(permit) = state.turn().spinner.start()
@@ -350,7 +407,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let timeout = if interest.is_empty() { None } else { state.next_timeout() };
         let until = wait.deadline.into_iter().chain(timeout).min();
         let asleep = place.prepare(fd.is_some(), now, until);
-        state.turn().fall_asleep(op, asleep);
+        state.turn().fall_asleep(op, asleep, interest, now);
         if crowded {
             state.attend();
         }
@@ -361,6 +418,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         state = lock(shared);
         state.turn().wake_up(op);
         place.woke();
+        let interest = if state.turn().is_relieved(op) { Interest::empty() } else { interest };
+        expected.claimed = interest;
         if !interest.is_empty() {
             // Still at the descriptor: nobody else has to be woken for what this finds.
             let woken = Instant::now();

@@ -76,8 +76,8 @@ impl Error {
     }
 
     /// An operating-system error, translated to the code it has here.
-    pub(crate) fn os(doing: impl fmt::Display, errno: rustix::io::Errno) -> Error {
-        use rustix::io::Errno;
+    pub(crate) fn os(doing: impl fmt::Display, errno: crate::os::Errno) -> Error {
+        use crate::os::Errno;
         let code = match errno {
             Errno::CONNREFUSED => Code::ConnectionRefused,
             Errno::NOENT | Errno::NOTDIR => Code::NotFound,

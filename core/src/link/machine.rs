@@ -8,14 +8,14 @@
 //! any -- attempts ran out, not to reconnect, closed --> Ended
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::LinkEvent;
 use super::options::LinkOptions;
+use super::{LinkEvent, LinkResult};
 use crate::addr::Address;
 use crate::api::call::CallOptions;
 use crate::api::listener::Listener;
@@ -27,6 +27,7 @@ use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::log::{self, Event, Level};
 use crate::os::random;
+use crate::os::thread_bell::ThreadBell;
 use crate::proto::ids::IdMap;
 
 /// Names a call started on a link.
@@ -49,6 +50,8 @@ enum What {
     Call(Ticket, Arc<Peer>),
     /// The end of a call that still waits for a connection.
     Deadline(Ticket),
+    /// The end of a request of the other side.
+    Watch(Ticket),
 }
 
 struct Call {
@@ -57,6 +60,10 @@ struct Call {
     deadline: Option<Instant>,
     /// Its operation, while it is on a connection or has a deadline to wait for.
     op: Option<u64>,
+    /// A thread waits for it.
+    awaited: bool,
+    /// Nobody wants it any more: it is not repeated.
+    given_up: bool,
 }
 
 pub(super) struct Machine {
@@ -68,13 +75,18 @@ pub(super) struct Machine {
     failures: u32,
     ops: IdMap<What>,
     calls: IdMap<Call>,
-    results: IdMap<Result<Message>>,
+    /// Of calls that threads wait for.
+    awaited: IdMap<Result<Message>>,
+    /// Of the others, and of watches, in the order in which they were started.
+    results: BTreeMap<Ticket, LinkResult>,
     last_ticket: Ticket,
     events: VecDeque<LinkEvent>,
     /// Enough messages wait in `events`; more wait with the connection.
     held: bool,
     /// Some thread waits for the context.
     pub(super) driven: bool,
+    /// Who waits for that thread.
+    pub(super) followers: Vec<Arc<ThreadBell>>,
 }
 
 impl Machine {
@@ -87,12 +99,19 @@ impl Machine {
             failures: 0,
             ops: IdMap::default(),
             calls: IdMap::default(),
-            results: IdMap::default(),
+            awaited: IdMap::default(),
+            results: BTreeMap::new(),
             last_ticket: 0,
             events: VecDeque::new(),
             held: false,
             driven: false,
+            followers: Vec::new(),
         }
+    }
+
+    /// Somebody gave up driving, or something ended.
+    pub(super) fn tell_followers(&mut self) {
+        self.followers.drain(..).for_each(|bell| bell.ring());
     }
 
     pub(super) fn peer(&self) -> Option<Arc<Peer>> {
@@ -136,6 +155,10 @@ impl Machine {
             self.receive(context, peer, limits::LINK_EVENTS);
         }
         event.map(Ok).or_else(|| self.ended().cloned().map(Err))
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     fn messages(&self) -> usize {
@@ -285,6 +308,7 @@ impl Machine {
             (What::Accept, result) => self.accepted(context, result, now),
             (What::Recv(peer), result) => self.received(context, peer, result),
             (What::Call(ticket, peer), result) => self.called(context, ticket, &peer, result),
+            (What::Watch(ticket), _) => drop(self.results.insert(ticket, LinkResult::CallEnded)),
             (What::Deadline(ticket), _) => {
                 if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
                     self.finish(ticket, Err(turn::given_up(Code::Timeout)));
@@ -315,6 +339,7 @@ impl Machine {
         payload: Bytes,
         options: CallOptions,
         deadline: Option<Instant>,
+        awaited: bool,
     ) -> Result<Ticket> {
         if let Phase::Ended(error) = &self.phase {
             return Err(error.clone());
@@ -322,14 +347,18 @@ impl Machine {
         if self.calls.len() >= limits::MAX_CALLS {
             return Err(Error::new(Code::QueueFull, format!("{} calls are open on this link", limits::MAX_CALLS)));
         }
-        self.last_ticket += 1;
-        let ticket = self.last_ticket;
-        self.calls.insert(ticket, Call { payload, options, deadline, op: None });
+        let ticket = self.new_ticket();
+        self.calls.insert(ticket, Call { payload, options, deadline, op: None, awaited, given_up: false });
         match self.peer() {
             Some(peer) => self.send_call(context, ticket, &peer, Instant::now()),
             None => self.park(context, ticket),
         }
         Ok(ticket)
+    }
+
+    fn new_ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     fn send_call(&mut self, context: &Context, ticket: Ticket, peer: &Arc<Peer>, now: Instant) {
@@ -380,7 +409,7 @@ impl Machine {
                 | Code::Draining
                 | Code::Closed
         );
-        let again = error.sent() == Sent::No || call.options.is_idempotent();
+        let again = !call.given_up && (error.sent() == Sent::No || call.options.is_idempotent());
         if !(lost && again && self.options.reconnect) {
             return self.finish(ticket, Err(error));
         }
@@ -392,8 +421,10 @@ impl Machine {
     }
 
     fn finish(&mut self, ticket: Ticket, result: Result<Message>) {
-        if self.calls.remove(&ticket).is_some() {
-            self.results.insert(ticket, result);
+        match self.calls.remove(&ticket) {
+            Some(call) if call.awaited => drop(self.awaited.insert(ticket, result)),
+            Some(_) => drop(self.results.insert(ticket, LinkResult::Call(result))),
+            None => {}
         }
     }
 
@@ -401,16 +432,54 @@ impl Machine {
         self.results.contains_key(&ticket)
     }
 
+    pub(super) fn take_awaited(&mut self, ticket: Ticket) -> Option<Result<Message>> {
+        self.awaited.remove(&ticket)
+    }
+
     pub(super) fn take_result(&mut self, ticket: Ticket) -> Option<Result<Message>> {
-        self.results.remove(&ticket)
+        match self.results.remove(&ticket)? {
+            LinkResult::Call(result) => Some(result),
+            ended @ LinkResult::CallEnded => {
+                self.results.insert(ticket, ended);
+                None
+            }
+        }
+    }
+
+    pub(super) fn take_any_result(&mut self) -> Option<(Ticket, LinkResult)> {
+        self.results.pop_first()
     }
 
     pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
         self.results.remove(&ticket);
+        self.awaited.remove(&ticket);
         if let Some(Call { op: Some(op), .. }) = self.calls.remove(&ticket) {
             self.ops.remove(&op);
             context.cancel(op);
         }
+    }
+
+    /// A call on a connection ends when that says so, any other at once.
+    pub(super) fn give_up(&mut self, context: &Context, ticket: Ticket) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        call.given_up = true;
+        let op = call.op;
+        op.inspect(|op| context.cancel(*op));
+        if op.is_none_or(|op| matches!(self.ops.get(&op), Some(What::Deadline(_)))) {
+            op.inspect(|op| drop(self.ops.remove(op)));
+            self.finish(ticket, Err(turn::given_up(Code::Cancelled)));
+        }
+    }
+
+    /// Tells under the number that is returned when no answer to `message` is wanted any more.
+    pub(super) fn watch(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
+        let started = context.call_ended(message, None)?;
+        let ticket = self.new_ticket();
+        match started {
+            Started::Pending(op) if self.ended().is_none() => drop(self.ops.insert(op, What::Watch(ticket))),
+            _ => drop(self.results.insert(ticket, LinkResult::CallEnded)),
+        }
+        Ok(ticket)
     }
 
     // --- the end -----------------------------------------------------------------------------------
@@ -431,6 +500,11 @@ impl Machine {
         let open: Vec<Ticket> = self.calls.keys().copied().collect();
         for ticket in open {
             self.finish(ticket, Err(error.clone()));
+        }
+        for (_, what) in self.ops.drain() {
+            if let What::Watch(ticket) = what {
+                self.results.insert(ticket, LinkResult::CallEnded);
+            }
         }
     }
 }

@@ -7,12 +7,10 @@ mod machine;
 mod options;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use rustix::io::Errno;
 
 use self::machine::{Machine, Ticket};
 pub use self::options::LinkOptions;
@@ -27,7 +25,12 @@ use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::{self, Scope};
+#[cfg(target_os = "linux")]
+use crate::os::BorrowedFd;
+use crate::os::Errno;
+use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
+use crate::os::thread_bell::{Mine, ThreadBell};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;
@@ -48,10 +51,9 @@ pub struct Link(Arc<Handle>);
 struct Handle(Arc<Shared>);
 
 struct Shared {
+    stamp: Stamp,
     context: Context,
     state: Mutex<Machine>,
-    /// Somebody gave up driving, or something ended.
-    changed: Condvar,
 }
 
 /// What a link tells.
@@ -68,6 +70,16 @@ pub enum LinkEvent {
     Down(Error),
     /// A message or request came. Answer requests with [`Link::reply`] or [`Link::fail`].
     Message(Message),
+}
+
+/// What came of something started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkResult {
+    /// Of [`Link::start`]: the reply.
+    Call(Result<Message>),
+    /// Of [`Link::watch`].
+    CallEnded,
 }
 
 impl Drop for Handle {
@@ -89,7 +101,7 @@ impl Link {
         if let Some(error) = machine.ended() {
             return Err(error.clone());
         }
-        let shared = Shared { context, state: Mutex::new(machine), changed: Condvar::new() };
+        let shared = Shared { stamp: Stamp::now(), context, state: Mutex::new(machine) };
         Ok(Link(Arc::new(Handle(Arc::new(shared)))))
     }
 
@@ -106,7 +118,7 @@ impl Link {
         self.request_with(payload, CallOptions::new(), wait)
     }
 
-    /// Calls the other side with what `options` say.
+    /// Calls the other side with what `options` say. `unsupported` for descriptors.
     pub fn request_with<'a>(
         &self,
         payload: impl Payload,
@@ -114,20 +126,26 @@ impl Link {
         wait: impl Into<Wait<'a>>,
     ) -> Result<Message> {
         let wait = wait.into();
-        let ticket = self.start(payload, options, wait.deadline)?;
-        let result = self.wait_for(wait, |machine| machine.take_result(ticket));
+        let ticket = self.begin(payload.into_bytes(), options, wait.deadline, true)?;
+        let result = self.wait_for(wait, |machine| machine.take_awaited(ticket));
         if result.is_err() {
             self.cancel(ticket);
         }
         result
     }
 
-    /// Starts a call; its result comes out of [`take_result`](Link::take_result) under the number that is returned, once.
-    /// For event loops: the descriptor becomes readable when there is one.
+    /// Starts a call; its result comes out of [`take_result`](Link::take_result) or [`take_results`](Link::take_results)
+    /// under the number that is returned, once. For event loops: the descriptor becomes readable when there is one.
     pub fn start(&self, payload: impl Payload, options: CallOptions, deadline: Option<Instant>) -> Result<u64> {
-        let payload = payload.into_bytes();
+        self.begin(payload.into_bytes(), options, deadline, false)
+    }
+
+    fn begin(&self, payload: Bytes, options: CallOptions, deadline: Option<Instant>, awaited: bool) -> Result<Ticket> {
+        if options.has_fds() {
+            return Err(Error::new(Code::Unsupported, "a call that may be repeated carries no descriptors"));
+        }
         self.locked(|machine, context| {
-            let ticket = machine.request(context, payload, options, deadline)?;
+            let ticket = machine.request(context, payload, options, deadline, awaited)?;
             if machine.has_result(ticket) {
                 context.nudge();
             }
@@ -137,12 +155,47 @@ impl Link {
 
     /// The result of a started call; `None` while there is none.
     pub fn take_result(&self, ticket: u64) -> Option<Result<Message>> {
-        lock(&self.shared().state).take_result(ticket)
+        self.shared().state().ok()?.take_result(ticket)
     }
 
-    /// Gives a started call up. Without effect when it has ended.
+    /// Appends at most `most` results of what was started by [`start`](Link::start) and [`watch`](Link::watch), in the
+    /// order in which it was started.
+    pub fn take_results(&self, results: &mut Vec<(u64, LinkResult)>, most: usize) {
+        if let Ok(mut state) = self.shared().state() {
+            results.extend(std::iter::from_fn(|| state.take_any_result()).take(most));
+        }
+    }
+
+    /// Gives a started call up: it has no result. Without effect when it has ended.
     pub fn cancel(&self, ticket: Ticket) {
-        self.locked(|machine, context| machine.cancel(context, ticket));
+        // A forked child has nothing to give up.
+        let _ = self.locked(|machine, context| {
+            machine.cancel(context, ticket);
+            Ok(())
+        });
+    }
+
+    /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
+    pub fn give_up(&self, ticket: u64) {
+        let _ = self.locked(|machine, context| {
+            machine.give_up(context, ticket);
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+            Ok(())
+        });
+    }
+
+    /// Watches a request of the other side: [`take_results`](Link::take_results) tells under the number that is returned
+    /// when no answer is wanted any more. Errors as of [`Message::wait_cancelled`].
+    pub fn watch(&self, message: &Message) -> Result<u64> {
+        self.locked(|machine, context| {
+            let ticket = machine.watch(context, message)?;
+            if machine.has_result(ticket) {
+                context.nudge();
+            }
+            Ok(ticket)
+        })
     }
 
     /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
@@ -188,26 +241,36 @@ impl Link {
     }
 
     /// The connection to the other side, for what a link has no method of its own for: identity, counters. It is driven by
-    /// the link. `connection_lost` while there is none.
+    /// the link. `connection_lost` while there is none; the error that ended the link.
     pub fn peer(&self) -> Result<Arc<Peer>> {
-        lock(&self.shared().state).peer().ok_or_else(|| Error::new(Code::ConnectionLost, "the other side is not there"))
+        let state = self.shared().state()?;
+        let none = || Error::new(Code::ConnectionLost, "the other side is not there");
+        state.peer().ok_or_else(|| state.ended().cloned().unwrap_or_else(none))
     }
 
     /// Whether this side is the one that listens; `None` while there is no decision.
     pub fn is_serving(&self) -> Option<bool> {
-        lock(&self.shared().state).serving()
+        self.shared().state().ok()?.serving()
     }
 
     /// The descriptor to poll for readability before [`process`](Link::process). It lives as long as the link.
+    #[cfg(target_os = "linux")]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.shared().context.fd()
+    }
+
+    /// What Windows has instead of a descriptor: the event object to wait for before [`process`](Link::process). It lives as
+    /// long as the link.
+    #[cfg(windows)]
+    pub fn handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.shared().context.handle()
     }
 
     /// Moves the link on without waiting, and appends its events. Errors as of [`next`](Link::next), after the last event.
     pub fn process(&self, events: &mut Vec<LinkEvent>) -> Result<Progress> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         let progress = shared.turn(&mut state)?;
         let before = events.len();
         while let Some(event) = state.take_event(&shared.context) {
@@ -217,8 +280,35 @@ impl Link {
                 Err(_) => break,
             }
         }
-        shared.changed.notify_all();
+        state.tell_followers();
         Ok(progress)
+    }
+
+    /// Moves the link on without waiting, and leaves its events to [`next`](Link::next) with
+    /// [`Wait::none`], so that what nobody takes holds the other side back. Once and for all the error that ended the
+    /// link: its descriptor need not be polled any more.
+    pub fn turn(&self) -> Result<Progress> {
+        let _scope = Scope::enter();
+        let shared = self.shared();
+        let mut state = shared.state()?;
+        let progress = shared.turn(&mut state)?;
+        state.tell_followers();
+        state.ended().map_or(Ok(progress), |error| Err(error.clone()))
+    }
+
+    /// Appends at most `most` events that are here already; whether there are more. Unlike [`next`](Link::next) it moves
+    /// nothing on. Errors as of that, after the last event.
+    pub fn take_events(&self, events: &mut Vec<LinkEvent>, most: usize) -> Result<bool> {
+        self.locked(|machine, context| {
+            for taken in 0..most {
+                match machine.take_event(context) {
+                    Some(Ok(event)) => events.push(event),
+                    Some(Err(error)) if taken == 0 => return Err(error),
+                    _ => break,
+                }
+            }
+            Ok(machine.has_events())
+        })
     }
 
     /// Ends the link: calls fail with `closed`, the address is free. Idempotent.
@@ -230,13 +320,13 @@ impl Link {
         &self.0.0
     }
 
-    fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> T) -> T {
+    fn locked<T>(&self, change: impl FnOnce(&mut Machine, &Context) -> Result<T>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         let result = change(&mut state, &shared.context);
         shared.settle(&state);
-        shared.changed.notify_all();
+        state.tell_followers();
         result
     }
 
@@ -244,7 +334,7 @@ impl Link {
     fn wait_for<T>(&self, mut wait: Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
-        let mut state = lock(&shared.state);
+        let mut state = shared.state()?;
         loop {
             if let Some(result) = ready(&mut state) {
                 return result;
@@ -253,7 +343,15 @@ impl Link {
                 return Err(turn::given_up(Code::Timeout));
             }
             if state.driven {
-                state = shared.follow(state, wait.deadline);
+                let interrupted;
+                (state, interrupted) = shared.follow(state, wait.deadline)?;
+                if interrupted {
+                    drop(state);
+                    if wait.interrupted().is_break() {
+                        return Err(turn::given_up(Code::Interrupted));
+                    }
+                    state = lock(&shared.state);
+                }
                 continue;
             }
             if shared.turn(&mut state)? == Progress::More {
@@ -265,10 +363,10 @@ impl Link {
             state.driven = true;
             drop(state);
             log::flush();
-            let slept = poller::wait_one(shared.context.fd(), READ, wait.deadline);
+            let slept = poller::wait_one(shared.context.readiness(), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
-            shared.changed.notify_all();
+            state.tell_followers();
             if slept == Err(Errno::INTR) {
                 drop(state);
                 if wait.interrupted().is_break() {
@@ -281,6 +379,12 @@ impl Link {
 }
 
 impl Shared {
+    /// `forked` in a child, before a lock is met that another thread of the parent may have held.
+    fn state(&self) -> Result<MutexGuard<'_, Machine>> {
+        self.stamp.check()?;
+        Ok(lock(&self.state))
+    }
+
     /// Takes what the context has finished and decides what follows.
     fn turn(&self, state: &mut Machine) -> Result<Progress> {
         let mut done = Vec::new();
@@ -304,27 +408,38 @@ impl Shared {
         }
     }
 
-    /// Waits until whoever drives the link has something new.
-    fn follow<'a>(&self, state: MutexGuard<'a, Machine>, deadline: Option<Instant>) -> MutexGuard<'a, Machine> {
-        match deadline {
-            None => self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                let waited = self.changed.wait_timeout(state, left);
-                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
-            }
-        }
+    /// Waits until whoever drives the link has something new; whether a signal handler ran meanwhile. `too_many_files` where
+    /// this thread has nothing to be woken by.
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, Machine>,
+        deadline: Option<Instant>,
+    ) -> Result<(MutexGuard<'a, Machine>, bool)> {
+        let Some(bell) = Mine::<ThreadBell>::take() else {
+            return Err(Error::new(Code::TooManyFiles, "no descriptor is left to wait for the link with"));
+        };
+        bell.clear();
+        state.followers.push(Arc::clone(&bell));
+        drop(state);
+        log::flush();
+        let slept = poller::wait_one(bell.as_fd(), READ, deadline);
+        state = lock(&self.state);
+        state.followers.retain(|other| !Arc::ptr_eq(other, &bell));
+        Ok((state, slept == Err(Errno::INTR)))
     }
 
     fn close(&self) {
         let _scope = Scope::enter();
-        lock(&self.state).end(Error::new(Code::Closed, "closed by this side"));
+        // In a forked child everything is the parent's.
+        let Ok(mut state) = self.state() else { return };
+        state.end(Error::new(Code::Closed, "closed by this side"));
         self.context.close();
-        self.changed.notify_all();
+        state.tell_followers();
     }
 }
 
-impl AsFd for Link {
+#[cfg(target_os = "linux")]
+impl std::os::fd::AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd()
     }

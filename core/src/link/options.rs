@@ -79,9 +79,8 @@ impl LinkOptions {
             return Err(Error::new(Code::InvalidArgument, "the delay must not be zero, nor above the largest"));
         }
         match address {
-            Address::Name(_) | Address::Path(_) | Address::Abstract(_) | Address::Tcp(_) | Address::Inproc(_) => {
-                Ok(self)
-            }
+            Address::Name(_) | Address::Path(_) | Address::Abstract(_) | Address::Pipe(_) => Ok(self),
+            Address::Tcp(_) | Address::Inproc(_) => Ok(self),
             other => Err(Error::new(Code::Unsupported, format!("{other} has a fixed server, a link has none"))),
         }
     }

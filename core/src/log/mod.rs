@@ -174,8 +174,14 @@ pub fn level() -> Level {
 /// Moves the kept events to the end of `out`, oldest first. Returns how many were dropped since the last time, because
 /// there were more than [`LOG_EVENTS`](crate::limits::LOG_EVENTS): the oldest go first.
 pub fn drain(out: &mut Vec<LogEvent>) -> u64 {
+    drain_at_most(out, usize::MAX)
+}
+
+/// [`drain`] that moves the oldest `most` events alone.
+pub fn drain_at_most(out: &mut Vec<LogEvent>, most: usize) -> u64 {
     let mut queue = lock(QUEUE.get());
-    out.extend(queue.events.drain(..));
+    let count = queue.events.len().min(most);
+    out.extend(queue.events.drain(..count));
     std::mem::take(&mut queue.dropped)
 }
 

@@ -1,16 +1,12 @@
 //! `inproc:`: listeners of this process, by name.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, Kind};
-use crate::os::fork;
 use crate::os::poller::Bell;
+use crate::os::{AsFd, BorrowedFd, Errno, fork};
 
 /// Taken before a backlog's lock.
 static NAMES: Mutex<BTreeMap<String, Arc<Backlog>>> = Mutex::new(BTreeMap::new());
@@ -99,14 +95,8 @@ pub(crate) fn connect(name: &str) -> Result<Carrier> {
     if waiting.len() >= backlog.limit {
         return Err(Error::new(Code::QueueFull, format!("inproc:{name}: {} connections wait there", waiting.len())));
     }
-    let (mine, theirs) = pair()?;
-    waiting.push_back(Carrier::socket(Kind::Inproc, theirs));
+    let (mine, theirs) = Carrier::pair(Kind::Inproc)?;
+    waiting.push_back(theirs);
     backlog.bell.ring();
-    Ok(Carrier::socket(Kind::Inproc, mine))
-}
-
-/// Two connected sockets, closed in programs this process executes.
-pub(crate) fn pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(|e| Error::os("making a pair of sockets", e))
+    Ok(mine)
 }

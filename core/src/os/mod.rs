@@ -2,31 +2,38 @@
 //!
 //! Transports have one door: an address goes into [`dial`] or [`listen`] and comes out as a
 //! [`carrier`]. What an address form needs beyond that stays behind it, each form in its own file.
+//!
+//! Each system has a folder with the same doors: `linux` and `windows`. What is beside them is the same on both.
+//! Something that can be waited for is a descriptor on Linux and a pair of event objects on Windows; nobody outside
+//! does more with a [`BorrowedFd`] than hand it to [`poller`].
 
-pub(crate) mod carrier;
-mod child;
-pub(crate) mod cpu;
-mod credentials;
-pub(crate) mod dial;
-pub(crate) mod fork;
-mod inherited;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as system;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as system;
+
+#[cfg(not(any(target_os = "linux", windows)))]
+compile_error!("hostlane runs on Linux and on Windows");
+
 mod inproc;
-pub(crate) mod listen;
-mod only;
 pub(crate) mod per_process;
-pub(crate) mod poller;
-pub(crate) mod quiet_thread;
 pub(crate) mod random;
-#[cfg(feature = "tokio")]
-pub(crate) mod reactor;
-pub(crate) mod rundir;
-mod signals;
-mod socket_file;
-mod stdio;
-mod systemd;
 pub(crate) mod thread_bell;
 pub(crate) mod trust;
-mod unix;
 
-/// A descriptor that can be passed to another process.
-pub(crate) type Descriptor = std::os::fd::OwnedFd;
+pub(crate) use system::{AsFd, BorrowedDescriptor, BorrowedFd, Descriptor, Errno, borrow};
+pub(crate) use system::{carrier, cpu, dial, fork, listen, poller, quiet_thread};
+
+#[cfg(feature = "schema")]
+pub(crate) use system::open_unfollowed;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::rundir;
+
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+pub(crate) use linux::reactor;

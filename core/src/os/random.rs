@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::os::fork;
+use crate::os::{fork, system};
 
 static INSTANCE: Mutex<Option<(fork::Stamp, String)>> = Mutex::new(None);
 
@@ -23,14 +23,13 @@ pub(crate) fn instance() -> Result<String> {
 /// 32 random hex digits.
 pub(crate) fn hex_id() -> Result<String> {
     let mut bytes = [0u8; 16];
-    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::os("reading random bytes", e))?;
+    system::fill_random(&mut bytes).map_err(|e| Error::os("reading random bytes", e))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// A number that differs from time to time; nothing depends on its quality.
 pub(crate) fn byte() -> u8 {
     let mut byte = [0u8];
-    let _ = rustix::rand::getrandom(&mut byte[..], rustix::rand::GetRandomFlags::empty());
+    let _ = system::fill_random(&mut byte);
     byte[0]
 }

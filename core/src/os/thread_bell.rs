@@ -7,14 +7,13 @@
 //! round trip, while the alarm stays set over many waits.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::LocalKey;
 use std::time::Instant;
 
-use crate::os::fork;
 use crate::os::poller::{Alarm, Bell};
+use crate::os::{AsFd, BorrowedFd, fork};
 
 /// Rung by anybody, polled by its thread.
 #[derive(Debug)]
@@ -171,7 +170,7 @@ impl<T: Own> Drop for Mine<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::ops::ControlFlow;
     use std::sync::mpsc;

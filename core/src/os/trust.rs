@@ -1,17 +1,16 @@
-//! Who has to prove what, by the form of an address.
-
-use std::net::SocketAddr;
+//! Which users an endpoint accepts, by the form of its address.
 
 use crate::addr::Address;
 use crate::api::info::Credentials;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
+use crate::os::system;
 
 /// The users an endpoint accepts at the other end. `None`: anybody who gets there.
 pub(crate) fn allowed_uids(address: &Address, options: &Common) -> Option<Vec<u32>> {
     match (&options.allow_uids, address) {
         (Some(uids), _) => Some(uids.clone()),
-        (None, Address::Name(_)) => Some(vec![rustix::process::geteuid().as_raw(), 0]),
+        (None, Address::Name(_)) => system::own_uids(),
         (None, _) => None,
     }
 }
@@ -25,48 +24,4 @@ pub(crate) fn check(credentials: Option<Credentials>, allowed: Option<&[u32]>) -
         Some(who) => denied(format!("the process at the other end has the user id {}, which is not allowed", who.uid)),
         None => denied("nobody can tell which user is at the other end, and not every user is allowed".to_owned()),
     }
-}
-
-/// An abstract socket has no file mode to protect it.
-pub(crate) fn abstract_name(options: &Common) -> Result<()> {
-    if options.auth_token.is_some() {
-        return clear_token();
-    }
-    if options.allow_uids.is_some() || options.secret.is_some() {
-        return Ok(());
-    }
-    required(
-        "an abstract socket has no file mode to protect it: say which users are allowed (allow_uids), or give a secret",
-    )
-}
-
-/// Any user of this host reaches a loopback address, and the kernel does not tell which one did.
-pub(crate) fn tcp(address: &SocketAddr, options: &Common) -> Result<()> {
-    let invalid = |why: String| Err(Error::new(Code::InvalidArgument, why));
-    if !address.ip().is_loopback() {
-        return invalid(format!(
-            "{address} is no loopback address: leaving this host takes allow_remote and TLS, and this build has neither"
-        ));
-    }
-    if options.auth_token.is_some() {
-        return clear_token();
-    }
-    if options.allow_uids.is_some() {
-        return invalid("TCP does not tell which user is at the other end, so allow_uids cannot be kept".to_owned());
-    }
-    if options.secret.is_none() {
-        return required("any user of this host can reach a TCP port: both sides need the same secret");
-    }
-    Ok(())
-}
-
-fn clear_token() -> Result<()> {
-    Err(Error::new(
-        Code::InvalidArgument,
-        "an auth_token crosses the wire in clear, so it is accepted on path and name addresses only; give a secret",
-    ))
-}
-
-fn required(why: &str) -> Result<()> {
-    Err(Error::new(Code::AuthenticationRequired, why))
 }

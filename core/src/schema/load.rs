@@ -1,12 +1,11 @@
 //! Finding the schema files of a directory: which names count, and what is refused.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::limits::{MAX_SCHEMA_FILE, MAX_SCHEMAS};
+use crate::os;
 use crate::{Channel, Code, Error, Result};
 
 const SUFFIX: &str = ".schema.json";
@@ -43,14 +42,9 @@ fn read(directory: &Path, name: String) -> Result<SchemaFile> {
     let Some(channel) = channel_of(&name) else {
         return Err(bad(&name, "the name stands for no channel"));
     };
-    // NOFOLLOW and the check of the open file leave no moment in which a link could be put in
-    // place; NONBLOCK keeps a FIFO of that name from holding us.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(directory.join(&name), flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(rustix::io::Errno::LOOP) => return Err(bad(&name, "a symbolic link")),
-        Err(error) => return Err(io_error(&name, &error.into())),
-    };
+    // That and the check of the open file leave no moment in which a link could be put in place.
+    let opened = os::open_unfollowed(&directory.join(&name)).map_err(|error| io_error(&name, &error))?;
+    let Some(file) = opened else { return Err(bad(&name, "a symbolic link")) };
     let kind = file.metadata().map_err(|error| io_error(&name, &error))?.file_type();
     if !kind.is_file() {
         return Err(bad(&name, "not a regular file"));

@@ -184,6 +184,7 @@ fn limits_are_inclusive() {
     refused(&[("data.schema.json", &schema(MAX_JSON_DEPTH + 1))]);
 }
 
+#[cfg(unix)]
 #[test]
 fn links_and_special_files_are_refused() {
     let real = directory(&[("elsewhere.json", "{}")]);

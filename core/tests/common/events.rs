@@ -1,15 +1,12 @@
 //! An event loop round a context, which waits only by polling its descriptor.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::{Place, SOON};
 use hostlane::{
     Completion, ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Progress, Result, Started,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use super::{Place, SOON};
 
 pub struct Events {
     pub context: Context,
@@ -19,7 +16,9 @@ pub struct Events {
 }
 
 /// Whether `fd` becomes readable within `limit`.
-pub fn readable(fd: &impl AsFd, limit: Duration) -> bool {
+#[cfg(unix)]
+pub fn readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
     poll(&mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)], Some(&timeout)).unwrap() == 1
 }
@@ -36,18 +35,38 @@ impl Events {
 
     /// The same for at most `limit`; `false` when there was nothing.
     pub fn turn_within(&mut self, limit: Duration) -> bool {
-        if !readable(&self.context, limit) {
+        if !self.wait_within(limit) {
             return false;
         }
         loop {
-            let mut out: Vec<Completion> = Vec::new();
+            let mut out = Vec::new();
             let progress = self.context.process(16, &mut out).unwrap();
-            for completion in out {
-                assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
-            }
+            self.file(out);
             if progress == Progress::Wait {
                 return true;
             }
+        }
+    }
+
+    #[cfg(unix)]
+    fn wait_within(&mut self, limit: Duration) -> bool {
+        readable(&self.context, limit)
+    }
+
+    /// No safe call waits for an event object here, so the context does, for a completion.
+    #[cfg(windows)]
+    fn wait_within(&mut self, limit: Duration) -> bool {
+        match self.context.next(limit) {
+            Ok(completion) => self.file(vec![completion]),
+            Err(error) if error.code() == hostlane::Code::Timeout => return false,
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    fn file(&mut self, completions: Vec<Completion>) {
+        for completion in completions {
+            assert!(self.done.insert(completion.op, completion.result).is_none(), "completed twice");
         }
     }
 

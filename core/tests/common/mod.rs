@@ -1,20 +1,23 @@
 //! What the integration tests share: private addresses, raw peers, and children of this process.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(unix)]
 pub mod bytes;
 pub mod events;
+#[cfg(unix)]
+mod raw;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hostlane::{ConnectOptions, Level, ListenOptions, Listener, Peer};
+#[cfg(unix)]
+pub use raw::Raw;
 
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// A directory of its own, and addresses in it.
+/// A directory of its own, and addresses in it: on Windows pipes, which have its name before theirs.
 pub struct Place(pub tempfile::TempDir);
 
 impl Place {
@@ -27,7 +30,11 @@ impl Place {
     }
 
     pub fn address(&self, name: &str) -> String {
-        self.path(name).display().to_string()
+        if cfg!(unix) {
+            return self.path(name).display().to_string();
+        }
+        let folder = self.0.path().file_name().unwrap().display();
+        format!("pipe:{folder}-{name}")
     }
 }
 
@@ -99,48 +106,10 @@ pub fn frame(channel: u16, payload: &[u8]) -> Vec<u8> {
 pub const HELLO: &[u8] = br#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4]}"#;
 pub const WELCOME: &[u8] = br#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"peer_id":"raw-1"}"#;
 
-/// A peer made of nothing but bytes.
-pub struct Raw(pub UnixStream);
-
-impl Raw {
-    pub fn connect(address: &str) -> Raw {
-        let stream = UnixStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        Raw(stream)
-    }
-
-    /// Connects and shakes hands as a stock client does.
-    pub fn shaken(address: &str) -> Raw {
-        let mut raw = Raw::connect(address);
-        raw.write(&frame(0, HELLO));
-        assert_eq!(raw.frame().expect("a response").0, 0);
-        raw
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
-    }
-
-    /// The next frame, or `None` at the end of the stream.
-    pub fn frame(&mut self) -> Option<(u16, Vec<u8>)> {
-        let mut header = [0; 8];
-        match self.0.read_exact(&mut header) {
-            Ok(()) => {}
-            Err(_) => return None,
-        }
-        assert_eq!(&header[..2], b"IP");
-        let len = u32::from_le_bytes(header[2..6].try_into().unwrap()) as usize;
-        let mut payload = vec![0; len];
-        self.0.read_exact(&mut payload).unwrap();
-        Some((u16::from_le_bytes(header[6..].try_into().unwrap()), payload))
-    }
-
-    /// Asserts that the other side closes.
-    pub fn closed(&mut self) {
-        if let Some((channel, payload)) = self.frame() {
-            panic!("frame on {channel} instead of the end: {}", String::from_utf8_lossy(&payload));
-        }
-    }
+/// What starts this test binary again: itself, or under an emulator the script that its runner made.
+pub fn program() -> PathBuf {
+    let emulated = std::env::var_os("HOSTLANE_TEST_PROGRAM").map(PathBuf::from);
+    emulated.unwrap_or_else(|| std::env::current_exe().unwrap())
 }
 
 /// A child process running one of this test binary's children, named by `HOSTLANE_CHILD`.
@@ -148,7 +117,7 @@ pub struct Process(pub Child);
 
 impl Process {
     pub fn start(role: &str, address: &str) -> Process {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = Command::new(program());
         command.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
         command.env("HOSTLANE_CHILD", role).env("HOSTLANE_ADDRESS", address).stdout(Stdio::piped());
         Process(command.spawn().unwrap())
@@ -182,7 +151,7 @@ pub fn alone(test: &str) -> bool {
     if std::env::var_os("HOSTLANE_ALONE").is_some() {
         return true;
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(program());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("HOSTLANE_ALONE", "1");
     assert!(command.status().unwrap().success());
     false

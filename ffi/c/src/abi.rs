@@ -14,8 +14,9 @@ pub const HOSTLANE_FOREVER: i64 = -1;
 /// Do not wait: take only what is there now.
 pub const HOSTLANE_NO_WAIT: i64 = 0;
 
-/// The number of this binary interface. It changes when a program built with an older header could not run safely.
-pub const HOSTLANE_ABI_VERSION: u32 = 2;
+/// The number of this binary interface. It changes when a program built with an older header could not run safely: when a
+/// function changes, or a struct that the library writes. Options, which the program writes, tell their size themselves.
+pub const HOSTLANE_ABI_VERSION: u32 = 3;
 /// The version of the library this header belongs to: HOSTLANE_VERSION_MAJOR.HOSTLANE_VERSION_MINOR.HOSTLANE_VERSION_PATCH.
 pub const HOSTLANE_VERSION_MAJOR: u32 = 0;
 /// See HOSTLANE_VERSION_MAJOR.

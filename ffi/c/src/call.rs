@@ -62,11 +62,11 @@ unsafe impl Versioned for hostlane_call_options_t {
     const FIRST: usize = offset_of!(Self, channel) + size_of::<u16>();
 }
 
-/// Sets every member to its default, and `size`. NULL does nothing.
+/// Sets every member to its default and `size` to `size`, which is sizeof(hostlane_call_options_t). NULL does nothing.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hostlane_call_options_init(options: *mut hostlane_call_options_t) {
-    // SAFETY: null or writable, by the contract of the header; all bits zero is a value of the struct.
-    unsafe { options::init(options) };
+pub unsafe extern "C" fn hostlane_call_options_init(options: *mut hostlane_call_options_t, size: usize) {
+    // SAFETY: null or `size` writable bytes, by the contract of the header.
+    unsafe { options::init(options, size) };
 }
 
 /// # Safety
@@ -134,7 +134,7 @@ unsafe fn has_deadline(options: *const hostlane_call_options_t) -> bool {
 ///
 /// # Safety
 /// As for [`options`].
-unsafe fn options_until(raw: *const hostlane_call_options_t, timeout_ms: i64) -> Result<CallOptions> {
+pub(crate) unsafe fn options_until(raw: *const hostlane_call_options_t, timeout_ms: i64) -> Result<CallOptions> {
     // SAFETY: the same promise.
     let (built, told) = unsafe { (options(raw)?, has_deadline(raw)) };
     Ok(match args::deadline(timeout_ms) {

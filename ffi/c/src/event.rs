@@ -1,10 +1,11 @@
 //! What a context hands out.
 
-use hostlane_bridge::{Bytes, Code, Completion, Error, Message, Outcome, Started};
+use hostlane_bridge::{Bytes, Code, Completion, Error, LinkEvent, LinkResult, Message, Outcome, Started};
 
 use crate::abi::hostlane_status_t;
 use crate::args;
 use crate::error::hostlane_error_t;
+use crate::link::HOSTLANE_LINK_SERVING;
 use crate::message::{self, hostlane_message_t};
 use crate::objects;
 use crate::peer::hostlane_peer_t;
@@ -40,8 +41,12 @@ pub const HOSTLANE_EVENT_STREAM_END: i32 = 11;
 pub const HOSTLANE_EVENT_CALL_ENDED: i32 = 12;
 /// The time of a timer has come.
 pub const HOSTLANE_EVENT_TIMER: i32 = 13;
+/// The other side of a link is there: HOSTLANE_LINK_SERVING in `flags`, or not.
+pub const HOSTLANE_EVENT_LINK_UP: i32 = 14;
+/// The other side of a link is gone: `status`, `error`.
+pub const HOSTLANE_EVENT_LINK_DOWN: i32 = 15;
 
-/// One operation of a context, finished or pending. Members that do not belong to the kind are zero.
+/// One operation of a context, finished or pending, or one event of a link. Members that do not belong to the kind are zero.
 #[repr(C)]
 pub struct hostlane_event_t {
     /// The number of the operation; 0 when it finished in the call that started it.
@@ -67,7 +72,7 @@ pub struct hostlane_event_t {
     pub call_id: u64,
     /// hostlane_message_timeout_ms() of a received message.
     pub timeout_ms: i64,
-    /// hostlane_message_flags() of a received message.
+    /// hostlane_message_flags() of a received message; of HOSTLANE_EVENT_LINK_UP whether this side serves.
     pub flags: u32,
     /// The channel of the message.
     pub channel: u16,
@@ -113,6 +118,34 @@ impl hostlane_event_t {
         match completion.result {
             Ok(outcome) => finished(completion.op, outcome, room),
             Err(error) => failed(completion.op, &error),
+        }
+    }
+
+    /// What happened to a link.
+    pub(crate) fn of_link(event: LinkEvent, room: &mut Room<'_>) -> hostlane_event_t {
+        match event {
+            LinkEvent::Up { serving } => hostlane_event_t {
+                kind: HOSTLANE_EVENT_LINK_UP,
+                flags: if serving { HOSTLANE_LINK_SERVING } else { 0 },
+                ..NONE
+            },
+            LinkEvent::Down(error) => hostlane_event_t { kind: HOSTLANE_EVENT_LINK_DOWN, ..failed(0, &error) },
+            LinkEvent::Message(message) => {
+                received(hostlane_event_t { kind: HOSTLANE_EVENT_MESSAGE, ..NONE }, message, room)
+            }
+            _ => failed(0, &unknown()),
+        }
+    }
+
+    /// What came of something started on a link.
+    pub(crate) fn of_result(op: u64, result: LinkResult, room: &mut Room<'_>) -> hostlane_event_t {
+        match result {
+            LinkResult::Call(Ok(reply)) => {
+                received(hostlane_event_t { op, kind: HOSTLANE_EVENT_REPLY, ..NONE }, reply, room)
+            }
+            LinkResult::Call(Err(error)) => failed(op, &error),
+            LinkResult::CallEnded => hostlane_event_t { op, kind: HOSTLANE_EVENT_CALL_ENDED, ..NONE },
+            _ => failed(op, &unknown()),
         }
     }
 

@@ -26,6 +26,10 @@ pub struct hostlane_info_t {
     pub level: u32,
     /// Largest payload that this side sends and accepts, in bytes.
     pub max_message: u64,
+    /// Calls of this side that the other side serves at a time.
+    pub max_calls: u64,
+    /// The other side asks for a sign of life when it hears nothing for so long, in milliseconds. 0: it does not.
+    pub peer_keepalive_ms: i64,
     /// The name the listening side gave to the connecting one, such as "peer-7"; the same on both.
     pub peer_id: [c_char; 136],
     /// Random id of this endpoint: 32 hexadecimal digits.
@@ -66,9 +70,9 @@ pub struct hostlane_stats_t {
     pub messages_received: u64,
     /// Their payload bytes.
     pub bytes_received: u64,
-    /// Calls that this side put on the wire.
+    /// Calls that this side put on the wire; not those that wait for a place at the other side.
     pub calls: u64,
-    /// Calls of this side that have no answer yet. Wire level 1 only, as the next four.
+    /// Those of them that have no answer yet. Wire level 1 only, as the next four.
     pub open_calls: u64,
     /// Calls of the other side that arrived.
     pub calls_served: u64,
@@ -193,12 +197,7 @@ pub unsafe extern "C" fn hostlane_stats_on(
     peer.call(err, |peer| {
         // SAFETY: the contract of the header for `stats`.
         let out = unsafe { Out::new(stats, "stats") }?;
-        let all = peer.stats()?;
-        let one = all.channels.iter().find(|entry| entry.channel.number() == channel);
-        out.set(flat_channel(one.ok_or_else(|| {
-            let text = format!("channel {channel} is not one of this connection");
-            Error::new(Code::InvalidChannel, text)
-        })?));
+        out.set(stats_on(&peer.stats()?, channel)?);
         Ok(())
     })
 }
@@ -219,7 +218,7 @@ pub unsafe extern "C" fn hostlane_listener_stats(
     })
 }
 
-fn flat_info(info: &Info) -> Result<hostlane_info_t> {
+pub(crate) fn flat_info(info: &Info) -> Result<hostlane_info_t> {
     let mut channels = [0; 256];
     for (slot, channel) in channels.iter_mut().zip(&info.channels) {
         *slot = channel.number();
@@ -230,6 +229,8 @@ fn flat_info(info: &Info) -> Result<hostlane_info_t> {
         gid: info.credentials.map_or(u32::MAX, |who| who.gid),
         level: info.level.into(),
         max_message: info.max_message as u64,
+        max_calls: info.max_calls as u64,
+        peer_keepalive_ms: info.peer_keepalive.map_or(0, |every| i64::try_from(every.as_millis()).unwrap_or(i64::MAX)),
         peer_id: terminated(&info.peer_id)?,
         instance: terminated(&info.instance)?,
         peer_instance: terminated(info.peer_instance.as_deref().unwrap_or_default())?,
@@ -253,7 +254,7 @@ fn terminated<const N: usize>(text: &str) -> Result<[c_char; N]> {
     Ok(array)
 }
 
-fn flat_stats(stats: &Stats) -> hostlane_stats_t {
+pub(crate) fn flat_stats(stats: &Stats) -> hostlane_stats_t {
     let sum = |counter: fn(&ChannelStats) -> u64| stats.channels.iter().map(counter).sum();
     hostlane_stats_t {
         messages_sent: sum(|channel| channel.messages_sent),
@@ -270,6 +271,12 @@ fn flat_stats(stats: &Stats) -> hostlane_stats_t {
         receive_queue: flat_depth(stats.receive_queue),
         send_queue: flat_depth(stats.send_queue),
     }
+}
+
+pub(crate) fn stats_on(stats: &Stats, channel: u16) -> Result<hostlane_channel_stats_t> {
+    let one = stats.channels.iter().find(|entry| entry.channel.number() == channel);
+    one.map(flat_channel)
+        .ok_or_else(|| Error::new(Code::InvalidChannel, format!("channel {channel} is not one of this connection")))
 }
 
 fn flat_depth(depth: Depth) -> hostlane_depth_t {

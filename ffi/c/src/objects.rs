@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use hostlane_bridge::handle::Table;
-use hostlane_bridge::{Call, Code, Context, Error, Peer, Result, Stream};
+use hostlane_bridge::{Call, Code, Context, Error, Link, Peer, Result, Stream};
 
 use crate::abi::hostlane_status_t;
 use crate::args::call;
 use crate::call::hostlane_call_t;
 use crate::context::hostlane_context_t;
 use crate::error::hostlane_error_t;
+use crate::link::hostlane_link_t;
 use crate::listener::{Listening, hostlane_listener_t};
 use crate::peer::hostlane_peer_t;
 use crate::status::HOSTLANE_E_PANIC;
@@ -103,6 +104,7 @@ macro_rules! object {
 object!(Peer, hostlane_peer_t, PEERS, Peer::close);
 object!(Listening, hostlane_listener_t, LISTENERS, |listening: &Listening| listening.listener.close());
 object!(Context, hostlane_context_t, CONTEXTS, Context::close);
+object!(Link, hostlane_link_t, LINKS, Link::close);
 object!(Stream, hostlane_stream_t, STREAMS, Stream::close);
 // A call is only ever taken, and then dropping it gives it up.
 object!(Call, hostlane_call_t, CALLS, |_| ());

@@ -153,22 +153,24 @@ pub struct hostlane_listen_options_t {
     /// Number of `policies`.
     pub policies_len: usize,
     /// How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
-    /// up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+    /// up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
     pub spin_us: i64,
 }
 
-/// Sets every member to its default, and `size`. NULL does nothing.
+/// Sets every member to its default and `size` to `size`, which is sizeof(hostlane_connect_options_t): no more than that is
+/// written, whichever header the program was built with. NULL does nothing.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hostlane_connect_options_init(options: *mut hostlane_connect_options_t) {
-    // SAFETY: null or writable, by the contract of the header; all bits zero is a value of the struct.
-    unsafe { init(options) };
+pub unsafe extern "C" fn hostlane_connect_options_init(options: *mut hostlane_connect_options_t, size: usize) {
+    // SAFETY: null or `size` writable bytes, by the contract of the header.
+    unsafe { init(options, size) };
 }
 
-/// Sets every member to its default, and `size`. NULL does nothing.
+/// Sets every member to its default and `size` to `size`, which is sizeof(hostlane_listen_options_t): no more than that is
+/// written, whichever header the program was built with. NULL does nothing.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hostlane_listen_options_init(options: *mut hostlane_listen_options_t) {
-    // SAFETY: as above.
-    unsafe { init(options) };
+pub unsafe extern "C" fn hostlane_listen_options_init(options: *mut hostlane_listen_options_t, size: usize) {
+    // SAFETY: null or `size` writable bytes, by the contract of the header.
+    unsafe { init(options, size) };
 }
 
 /// A struct that starts with its size. Only plain C structs whose all-zero value is right for every member.
@@ -190,15 +192,20 @@ unsafe impl Versioned for hostlane_listen_options_t {
     const FIRST: usize = offset_of!(Self, backlog) + size_of::<u32>();
 }
 
+/// Fills as much as the program has, which may be less or more than this library knows.
+///
 /// # Safety
-/// Null or writable.
-pub(crate) unsafe fn init<T: Versioned>(target: *mut T) {
-    if !target.is_null() {
-        // SAFETY: writable by the promise of the caller; zero and a leading size make a `T` by that of the trait.
-        unsafe {
-            target.write_bytes(0, 1);
-            target.cast::<usize>().write(size_of::<T>());
-        }
+/// Null, or `size` writable bytes.
+pub(crate) unsafe fn init<T: Versioned>(target: *mut T, size: usize) {
+    if target.is_null() || size < size_of::<usize>() {
+        return;
+    }
+    // What is no struct of any version is marked as such.
+    let size = if size > LARGEST { 0 } else { size };
+    // SAFETY: writable by the promise of the caller, with room for the size as just checked.
+    unsafe {
+        target.cast::<u8>().write_bytes(0, size);
+        target.cast::<usize>().write_unaligned(size);
     }
 }
 
@@ -215,7 +222,7 @@ pub(crate) unsafe fn read<T: Versioned>(source: *const T) -> Result<T> {
     if !(T::FIRST..=LARGEST).contains(&size) {
         return Err(Error::new(
             Code::InvalidArgument,
-            format!("size is {size}: fill the struct with its _init function first"),
+            format!("size is {size}: fill the struct with its _init function and its sizeof first"),
         ));
     }
     let mut value = MaybeUninit::<T>::zeroed();

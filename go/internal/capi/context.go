@@ -56,7 +56,7 @@ static hostlane_status_t hostlane_go_start(hostlane_context_t c, const uint64_t 
 	hostlane_call_options_t options;
 	hostlane_status_t status;
 	if (with == NULL && s->channel != 0 && s->kind == HOSTLANE_SUBMIT_REQUEST) {
-		hostlane_call_options_init(&options);
+		hostlane_call_options_init(&options, sizeof(options));
 		options.channel = (uint16_t)s->channel;
 		with = &options;
 	}

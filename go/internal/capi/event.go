@@ -28,12 +28,25 @@ type Event struct {
 	Received
 	// RTT is the answer of Ping.
 	RTT time.Duration
+	// Link tells what happened to a link, and Serving, with LinkUp, that this side is the
+	// one that listens.
+	Link    LinkState
+	Serving bool
 	// Ended tells that StreamRecv found the end of the stream; Data is nil then if
 	// there is no reply.
 	Ended bool
 
 	pending bool
 }
+
+// LinkState is what an event tells about a link.
+type LinkState int8
+
+// What happened to a link. An event of LinkDown has a Failure.
+const (
+	LinkUp   LinkState = 1
+	LinkDown LinkState = 2
+)
 
 // Pending reports whether the operation goes on and completes through Process.
 func (e *Event) Pending() bool { return e.pending }
@@ -96,6 +109,10 @@ func taken(raw *C.hostlane_event_t, room []byte) Event {
 	switch raw.kind {
 	case C.HOSTLANE_EVENT_FAILED:
 		ev.Failure = describe(raw.status, raw.error)
+	case C.HOSTLANE_EVENT_LINK_UP:
+		ev.Link, ev.Serving = LinkUp, raw.flags == C.HOSTLANE_LINK_SERVING
+	case C.HOSTLANE_EVENT_LINK_DOWN:
+		ev.Link, ev.Failure = LinkDown, describe(raw.status, raw.error)
 	case C.HOSTLANE_EVENT_MESSAGE, C.HOSTLANE_EVENT_REPLY:
 		ev.Received = received(raw, room)
 	case C.HOSTLANE_EVENT_ITEM:

@@ -311,9 +311,10 @@
 #define HOSTLANE_NO_WAIT 0
 
 /**
- * The number of this binary interface. It changes when a program built with an older header could not run safely.
+ * The number of this binary interface. It changes when a program built with an older header could not run safely: when a
+ * function changes, or a struct that the library writes. Options, which the program writes, tell their size themselves.
  */
-#define HOSTLANE_ABI_VERSION 2
+#define HOSTLANE_ABI_VERSION 3
 
 /**
  * The version of the library this header belongs to: HOSTLANE_VERSION_MAJOR.HOSTLANE_VERSION_MINOR.HOSTLANE_VERSION_PATCH.
@@ -420,6 +421,51 @@
  * The time of a timer has come.
  */
 #define HOSTLANE_EVENT_TIMER 13
+
+/**
+ * The other side of a link is there: HOSTLANE_LINK_SERVING in `flags`, or not.
+ */
+#define HOSTLANE_EVENT_LINK_UP 14
+
+/**
+ * The other side of a link is gone: `status`, `error`.
+ */
+#define HOSTLANE_EVENT_LINK_DOWN 15
+
+/**
+ * The `retries` of a link that ends at the first attempt that fails.
+ */
+#define HOSTLANE_NO_RETRY -1
+
+/**
+ * In the `flags` of HOSTLANE_EVENT_LINK_UP: this side is the one that listens.
+ */
+#define HOSTLANE_LINK_SERVING 32
+
+/**
+ * Nothing is kept, as at the beginning. Of no event.
+ */
+#define HOSTLANE_LOG_OFF 0
+
+/**
+ * Something the program needs has stopped.
+ */
+#define HOSTLANE_LOG_ERROR 1
+
+/**
+ * Something was refused, lost or is about to be.
+ */
+#define HOSTLANE_LOG_WARN 2
+
+/**
+ * The ordinary course of a connection.
+ */
+#define HOSTLANE_LOG_INFO 3
+
+/**
+ * Every attempt.
+ */
+#define HOSTLANE_LOG_DEBUG 4
 
 /**
  * Somebody waits for an answer.
@@ -684,7 +730,7 @@ typedef struct {
 } hostlane_context_t;
 
 /**
- * One operation of a context, finished or pending. Members that do not belong to the kind are zero.
+ * One operation of a context, finished or pending, or one event of a link. Members that do not belong to the kind are zero.
  */
 typedef struct {
     /**
@@ -733,7 +779,7 @@ typedef struct {
      */
     int64_t timeout_ms;
     /**
-     * hostlane_message_flags() of a received message.
+     * hostlane_message_flags() of a received message; of HOSTLANE_EVENT_LINK_UP whether this side serves.
      */
     uint32_t flags;
     /**
@@ -957,6 +1003,14 @@ typedef struct {
      */
     uint64_t max_message;
     /**
+     * Calls of this side that the other side serves at a time.
+     */
+    uint64_t max_calls;
+    /**
+     * The other side asks for a sign of life when it hears nothing for so long, in milliseconds. 0: it does not.
+     */
+    int64_t peer_keepalive_ms;
+    /**
      * The name the listening side gave to the connecting one, such as "peer-7"; the same on both.
      */
     char peer_id[136];
@@ -1025,11 +1079,11 @@ typedef struct {
      */
     uint64_t bytes_received;
     /**
-     * Calls that this side put on the wire.
+     * Calls that this side put on the wire; not those that wait for a place at the other side.
      */
     uint64_t calls;
     /**
-     * Calls of this side that have no answer yet. Wire level 1 only, as the next four.
+     * Those of them that have no answer yet. Wire level 1 only, as the next four.
      */
     uint64_t open_calls;
     /**
@@ -1233,10 +1287,67 @@ typedef struct {
     size_t policies_len;
     /**
      * How blocking waits look again and again for a moment before they sleep: HOSTLANE_SPIN_AUTO, HOSTLANE_SPIN_OFF, or
-     * up to so many microseconds before each sleep, at most 1000, for processors set aside for it.
+     * up to so many microseconds before each sleep, at most 10000, for processors set aside for it.
      */
     int64_t spin_us;
 } hostlane_listen_options_t;
+
+/**
+ * How to open a link. Fill it with hostlane_link_options_init() first, then set what differs. The pointers are read
+ * during the call that gets the options and not kept.
+ */
+typedef struct {
+    /**
+     * Size of this struct as the program knows it; set by hostlane_link_options_init().
+     */
+    size_t size;
+    /**
+     * How this side connects, where it does. NULL: the defaults.
+     */
+    const hostlane_connect_options_t *connect;
+    /**
+     * How this side listens, where it does. NULL: the defaults.
+     */
+    const hostlane_listen_options_t *listen;
+    /**
+     * Attempts in a row that may fail before the link ends. Waiting for the other side, or as a third for a place, is no
+     * attempt. 0: no bound. HOSTLANE_NO_RETRY: none.
+     */
+    int64_t retries;
+    /**
+     * The pause before the second attempt, in milliseconds, doubled for each further one; each is shortened at random by
+     * up to half. 0: 10.
+     */
+    int64_t delay_ms;
+    /**
+     * The longest pause, in milliseconds. 0: 2000, or `delay_ms` where that is more.
+     */
+    int64_t max_delay_ms;
+    /**
+     * Not 0: the link ends with its first connection, with the error that this ended with.
+     */
+    int32_t no_reconnect;
+} hostlane_link_options_t;
+
+/**
+ * Two instances of one program, joined by an address; which of them serves is no matter of the program's. The first to
+ * open listens, the second connects, a third waits for a place. When one of a pair dies, the other takes over and the
+ * next one joins. Calls go both ways, on wire level 1. A value like hostlane_peer_t; every call is safe from any thread.
+ *
+ * Nothing happens by itself: a link lives while some thread waits in hostlane_link_next() or hostlane_link_request(),
+ * or while an event loop, instead of that, polls its descriptor and calls hostlane_link_process().
+ *
+ * A call that was lost with its connection is repeated on the next one when it provably was not executed, or has an
+ * idempotency key. Otherwise it fails once, with HOSTLANE_E_CONNECTION_LOST and HOSTLANE_SENT_MAYBE.
+ *
+ * A link that has ended, because its attempts ran out or it was not to go on, gives the error it ended with for ever.
+ */
+typedef struct {
+    /**
+     * Meaningless outside the library.
+     */
+    uint64_t id;
+} hostlane_link_t;
 
 /**
  * A client that was turned away before it became a peer.
@@ -1259,6 +1370,57 @@ typedef struct {
      */
     uint32_t gid;
 } hostlane_refusal_t;
+
+/**
+ * One event of the log. Texts are UTF-8, followed by a NUL, and readable until hostlane_log_events_free(). Addresses and
+ * peer ids are in them, payloads and secrets never.
+ */
+typedef struct {
+    /**
+     * When, in microseconds since the beginning of 1970 (UTC), by the system's clock.
+     */
+    uint64_t unix_micros;
+    /**
+     * How much it matters: HOSTLANE_LOG_ERROR to HOSTLANE_LOG_DEBUG.
+     */
+    int32_t level;
+    /**
+     * Why, where there is a reason; otherwise HOSTLANE_OK.
+     */
+    hostlane_status_t status;
+    /**
+     * What happened, such as "connected"; the same name in every language.
+     */
+    const char *event;
+    /**
+     * The peer id of the connection; empty where there is none yet.
+     */
+    const char *peer;
+    /**
+     * Length of `peer`, in bytes.
+     */
+    size_t peer_len;
+    /**
+     * The address connected to, or the listener's.
+     */
+    const char *address;
+    /**
+     * Length of `address`, in bytes.
+     */
+    size_t address_len;
+    /**
+     * The details, for people.
+     */
+    const char *text;
+    /**
+     * Length of `text`, in bytes.
+     */
+    size_t text_len;
+    /**
+     * What the texts point into; freed by hostlane_log_events_free().
+     */
+    void *memory;
+} hostlane_log_event_t;
 
 /**
  * One operation of hostlane_context_submit(). Members that its kind does not name are ignored.
@@ -1404,9 +1566,9 @@ hostlane_status_t hostlane_cork(hostlane_peer_t peer, hostlane_error_t **err);
 hostlane_status_t hostlane_uncork(hostlane_peer_t peer, hostlane_error_t **err);
 
 /**
- * Sets every member to its default, and `size`. NULL does nothing.
+ * Sets every member to its default and `size` to `size`, which is sizeof(hostlane_call_options_t). NULL does nothing.
  */
-void hostlane_call_options_init(hostlane_call_options_t *options);
+void hostlane_call_options_init(hostlane_call_options_t *options, size_t size);
 
 /**
  * Calls the other side with `len` bytes and waits for its reply. On success the caller owns `*reply`. The other side is
@@ -1813,6 +1975,201 @@ hostlane_status_t hostlane_listener_stats(hostlane_listener_t listener,
                                           hostlane_error_t **err);
 
 /**
+ * Sets every member to its default and `size` to `size`, which is sizeof(hostlane_link_options_t). NULL does nothing.
+ */
+void hostlane_link_options_init(hostlane_link_options_t *options, size_t size);
+
+/**
+ * Opens a link at `addr`, an address that can be listened at and connected to; `options` may be NULL. The first attempt
+ * is under way when it returns. On success the caller owns `*link` and ends it with hostlane_link_close().
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_INVALID_ADDRESS, HOSTLANE_E_ADDRESS_TOO_LONG, HOSTLANE_E_UNSUPPORTED
+ * for an address whose server is fixed, HOSTLANE_E_TOO_MANY_FILES, and those of hostlane_listen() that another attempt
+ * would not change, or that none is to follow.
+ */
+hostlane_status_t hostlane_link_open(const char *addr,
+                                     size_t addr_len,
+                                     const hostlane_link_options_t *options,
+                                     hostlane_link_t *link,
+                                     hostlane_error_t **err);
+
+/**
+ * Waits for the next event: HOSTLANE_EVENT_LINK_UP, HOSTLANE_EVENT_LINK_DOWN or HOSTLANE_EVENT_MESSAGE. Free it with
+ * hostlane_events_free(event, 1). Messages that nobody takes hold the other side back.
+ *
+ * Errors: HOSTLANE_E_TIMEOUT, HOSTLANE_E_INTERRUPTED when a signal arrived (call again), HOSTLANE_E_CLOSED; after the
+ * last event the error that ended the link.
+ */
+hostlane_status_t hostlane_link_next(hostlane_link_t link,
+                                     int64_t timeout_ms,
+                                     hostlane_event_t *event,
+                                     hostlane_error_t **err);
+
+/**
+ * Calls the other side with `len` bytes and waits for its reply, also until the other side is there. `options` may be
+ * NULL. The other side is told how long the caller waits. On success the caller owns
+ * `*reply`. Signals do not end this wait.
+ *
+ * Errors: those of hostlane_request_with(), HOSTLANE_E_UNSUPPORTED for descriptors, and the error that ended the link.
+ */
+hostlane_status_t hostlane_link_request(hostlane_link_t link,
+                                        const void *data,
+                                        size_t len,
+                                        const hostlane_call_options_t *options,
+                                        int64_t timeout_ms,
+                                        hostlane_message_t **reply,
+                                        hostlane_error_t **err);
+
+/**
+ * Sends a one-way message; does not wait. `options` may be NULL.
+ *
+ * Errors: HOSTLANE_E_CONNECTION_LOST while the other side is not there, because the message is not kept for it;
+ * HOSTLANE_E_WOULD_BLOCK while the other side does not take what was sent; those of hostlane_send_with(), and the error
+ * that ended the link.
+ */
+hostlane_status_t hostlane_link_send(hostlane_link_t link,
+                                     const void *data,
+                                     size_t len,
+                                     const hostlane_call_options_t *options,
+                                     hostlane_error_t **err);
+
+/**
+ * Answers a request that the link handed out; does not wait. The message stays the caller's. Errors as of
+ * hostlane_reply(), and HOSTLANE_E_WRONG_DRIVER for a message of another origin.
+ */
+hostlane_status_t hostlane_link_reply(hostlane_link_t link,
+                                      const hostlane_message_t *message,
+                                      const void *data,
+                                      size_t len,
+                                      hostlane_error_t **err);
+
+/**
+ * Answers a request that the link handed out with an error of the program's, as hostlane_fail() does; does not wait. The
+ * message stays the caller's.
+ */
+hostlane_status_t hostlane_link_fail(hostlane_link_t link,
+                                     const hostlane_message_t *message,
+                                     uint32_t code,
+                                     const void *data,
+                                     size_t len,
+                                     hostlane_error_t **err);
+
+/**
+ * Tells in `*serving` whether this side is the one that listens: 1, or 0 when it connected to the other, or -1 while
+ * there is no decision.
+ */
+hostlane_status_t hostlane_link_is_serving(hostlane_link_t link, int32_t *serving, hostlane_error_t **err);
+
+/**
+ * hostlane_info() of the connection to the other side. Errors: HOSTLANE_E_CONNECTION_LOST while there is none.
+ */
+hostlane_status_t hostlane_link_info(hostlane_link_t link, hostlane_info_t *info, hostlane_error_t **err);
+
+/**
+ * hostlane_stats() of the connection to the other side. Errors: HOSTLANE_E_CONNECTION_LOST while there is none.
+ */
+hostlane_status_t hostlane_link_stats(hostlane_link_t link, hostlane_stats_t *stats, hostlane_error_t **err);
+
+/**
+ * hostlane_stats_on() of the connection to the other side. Errors: also HOSTLANE_E_CONNECTION_LOST while there is none.
+ */
+hostlane_status_t hostlane_link_stats_on(hostlane_link_t link,
+                                         uint16_t channel,
+                                         hostlane_channel_stats_t *stats,
+                                         hostlane_error_t **err);
+
+/**
+ * The descriptor to watch for reading, in poll, epoll or any event loop, before hostlane_link_process(). It belongs to
+ * the link: never read it, never close it. Once the link has ended it stays readable.
+ */
+hostlane_status_t hostlane_link_fd(hostlane_link_t link, int32_t *fd, hostlane_error_t **err);
+
+/**
+ * Starts a call for an event loop; does not wait. `options` may be NULL. The number in `*op` comes back once, as an event
+ * of hostlane_link_process() or hostlane_link_turn(): HOSTLANE_EVENT_REPLY or HOSTLANE_EVENT_FAILED. `timeout_ms` limits
+ * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when 1024 calls are open, and the error that
+ * ended the link.
+ */
+hostlane_status_t hostlane_link_start(hostlane_link_t link,
+                                      const void *data,
+                                      size_t len,
+                                      const hostlane_call_options_t *options,
+                                      int64_t timeout_ms,
+                                      uint64_t *op,
+                                      hostlane_error_t **err);
+
+/**
+ * Gives a started call up. It still comes back, as HOSTLANE_EVENT_FAILED with HOSTLANE_E_CANCELLED unless its result was
+ * on its way already. Without effect on a number that came back or never was.
+ */
+hostlane_status_t hostlane_link_cancel(hostlane_link_t link,
+                                       uint64_t op,
+                                       hostlane_error_t **err);
+
+/**
+ * Watches a request that the link handed out, for an event loop: the number in `*op` comes back once, as
+ * HOSTLANE_EVENT_CALL_ENDED, when no answer is wanted any more. Errors: HOSTLANE_E_INVALID_ARGUMENT for a one-way
+ * message, HOSTLANE_E_WRONG_DRIVER for one of another origin.
+ */
+hostlane_status_t hostlane_link_call_ended(hostlane_link_t link,
+                                           const hostlane_message_t *message,
+                                           uint64_t *op,
+                                           hostlane_error_t **err);
+
+/**
+ * Moves the link on without waiting and hands out at most `cap` events: what hostlane_link_start() and
+ * hostlane_link_call_ended() have started, then what hostlane_link_next() would give; `*n` gets their number. `*more`
+ * (may be NULL) tells whether there are more: call again before waiting on the descriptor. Free the batch with
+ * hostlane_events_free().
+ *
+ * Payloads go into `buffer`, which has `capacity` bytes, as with hostlane_context_process_batch(); when it is NULL each
+ * stays in its message.
+ *
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT when `cap` is 0; when there is no event left, the error that ended the link.
+ */
+hostlane_status_t hostlane_link_process(hostlane_link_t link,
+                                        void *buffer,
+                                        size_t capacity,
+                                        hostlane_event_t *events,
+                                        size_t cap,
+                                        size_t *n,
+                                        bool *more,
+                                        hostlane_error_t **err);
+
+/**
+ * hostlane_link_process() without what hostlane_link_next() would give: that stays in the link, where it holds the other
+ * side back, for hostlane_link_events(). `*waiting` (may be NULL) tells whether there is any.
+ */
+hostlane_status_t hostlane_link_turn(hostlane_link_t link,
+                                     void *buffer,
+                                     size_t capacity,
+                                     hostlane_event_t *events,
+                                     size_t cap,
+                                     size_t *n,
+                                     bool *more,
+                                     bool *waiting,
+                                     hostlane_error_t **err);
+
+/**
+ * Hands out at most `cap` of the events that hostlane_link_turn() left in the link, without moving it on. Otherwise like
+ * hostlane_link_process().
+ */
+hostlane_status_t hostlane_link_events(hostlane_link_t link,
+                                       void *buffer,
+                                       size_t capacity,
+                                       hostlane_event_t *events,
+                                       size_t cap,
+                                       size_t *n,
+                                       bool *more,
+                                       hostlane_error_t **err);
+
+/**
+ * Ends the link at once and gives the handle back: the address is free, the connection is closed, and every thread that
+ * waits in a call on the link returns with HOSTLANE_E_CLOSED. Never blocks. The second call gives HOSTLANE_E_CLOSED.
+ */
+hostlane_status_t hostlane_link_close(hostlane_link_t link, hostlane_error_t **err);
+
+/**
  * Listens on `addr` (the address forms of docs/protocol.md). `options` may be NULL. The socket is private to the user
  * from its first instant; a stale one is replaced, a live one never. On success the caller owns `*listener` and ends it
  * with hostlane_listener_close(), which also removes the socket.
@@ -1867,6 +2224,34 @@ hostlane_status_t hostlane_listener_refusals(hostlane_listener_t listener,
  * with HOSTLANE_E_CLOSED; peers accepted before live on. The second call gives HOSTLANE_E_CLOSED.
  */
 hostlane_status_t hostlane_listener_close(hostlane_listener_t listener, hostlane_error_t **err);
+
+/**
+ * Keeps the events of `level` and of what matters more from now on; those kept already stay. For the whole process. At
+ * most 1024 events are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
+ */
+hostlane_status_t hostlane_log_enable(int32_t level, hostlane_error_t **err);
+
+/**
+ * What is kept now: HOSTLANE_LOG_OFF and so on.
+ */
+int32_t hostlane_log_level(void);
+
+/**
+ * Takes at most `cap` of the kept events, oldest first, into `events`; `*n` gets their number, 0 when there are none.
+ * `*dropped` (may be NULL) gets the number of those that were dropped since the last time, because nobody took them: the
+ * oldest go first. Never waits. Free the events with hostlane_log_events_free().
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT, also when `cap` is 0.
+ */
+hostlane_status_t hostlane_log_drain(hostlane_log_event_t *events,
+                                     size_t cap,
+                                     size_t *n,
+                                     uint64_t *dropped,
+                                     hostlane_error_t **err);
+
+/**
+ * Frees the texts of `n` events and nulls their pointers. NULL does nothing.
+ */
+void hostlane_log_events_free(hostlane_log_event_t *events, size_t n);
 
 /**
  * The channel the message arrived on; 0 for an item of a stream and for NULL.
@@ -1971,14 +2356,18 @@ hostlane_status_t hostlane_fail(const hostlane_message_t *message,
 void hostlane_message_free(hostlane_message_t **message);
 
 /**
- * Sets every member to its default, and `size`. NULL does nothing.
+ * Sets every member to its default and `size` to `size`, which is sizeof(hostlane_connect_options_t): no more than that is
+ * written, whichever header the program was built with. NULL does nothing.
  */
-void hostlane_connect_options_init(hostlane_connect_options_t *options);
+void hostlane_connect_options_init(hostlane_connect_options_t *options,
+                                   size_t size);
 
 /**
- * Sets every member to its default, and `size`. NULL does nothing.
+ * Sets every member to its default and `size` to `size`, which is sizeof(hostlane_listen_options_t): no more than that is
+ * written, whichever header the program was built with. NULL does nothing.
  */
-void hostlane_listen_options_init(hostlane_listen_options_t *options);
+void hostlane_listen_options_init(hostlane_listen_options_t *options,
+                                  size_t size);
 
 /**
  * Connects to `addr` (the address forms of docs/protocol.md, for example "name", "/path" or "unix:/path") and finishes

@@ -11,6 +11,8 @@ type Info struct {
 	UID, GID     uint32
 	Level        int
 	MaxMessage   int
+	MaxCalls     int
+	KeepaliveMS  int64
 	PeerID       string
 	Instance     string
 	PeerInstance string
@@ -31,6 +33,10 @@ func (p Peer) Info() (Info, *Failure) {
 	if f != nil {
 		return Info{}, f
 	}
+	return info(&raw, address), nil
+}
+
+func info(raw *C.hostlane_info_t, address string) Info {
 	channels := make([]uint16, raw.channels_len)
 	for i := range channels {
 		channels[i] = uint16(raw.channels[i])
@@ -39,6 +45,8 @@ func (p Peer) Info() (Info, *Failure) {
 		PID: int(raw.pid), UID: uint32(raw.uid), GID: uint32(raw.gid),
 		Level:        int(raw.level),
 		MaxMessage:   int(raw.max_message),
+		MaxCalls:     int(raw.max_calls),
+		KeepaliveMS:  int64(raw.peer_keepalive_ms),
 		PeerID:       C.GoString(&raw.peer_id[0]),
 		Instance:     C.GoString(&raw.instance[0]),
 		PeerInstance: C.GoString(&raw.peer_instance[0]),
@@ -46,7 +54,7 @@ func (p Peer) Info() (Info, *Failure) {
 		Address:      address,
 		Features:     strings.Fields(C.GoString(&raw.features[0])),
 		Channels:     channels,
-	}, nil
+	}
 }
 
 func (p Peer) address() (string, *Failure) {
@@ -95,6 +103,10 @@ func (p Peer) Stats() (Stats, *Failure) {
 	if f := failure(C.hostlane_stats(p.id, &raw, &cerr), &cerr); f != nil {
 		return Stats{}, f
 	}
+	return stats(&raw), nil
+}
+
+func stats(raw *C.hostlane_stats_t) Stats {
 	return Stats{
 		MessagesSent: uint64(raw.messages_sent), BytesSent: uint64(raw.bytes_sent),
 		MessagesReceived: uint64(raw.messages_received), BytesReceived: uint64(raw.bytes_received),
@@ -104,7 +116,7 @@ func (p Peer) Stats() (Stats, *Failure) {
 		PendingOperations: uint64(raw.pending_operations),
 		ReceiveQueue:      depth(raw.receive_queue),
 		SendQueue:         depth(raw.send_queue),
-	}, nil
+	}
 }
 
 // ChannelStats are the counters of one channel.
@@ -123,6 +135,10 @@ func (p Peer) StatsOn(channel uint16) (ChannelStats, *Failure) {
 	if f := failure(C.hostlane_stats_on(p.id, C.uint16_t(channel), &raw, &cerr), &cerr); f != nil {
 		return ChannelStats{}, f
 	}
+	return channelStats(&raw), nil
+}
+
+func channelStats(raw *C.hostlane_channel_stats_t) ChannelStats {
 	return ChannelStats{
 		MessagesSent: uint64(raw.messages_sent), BytesSent: uint64(raw.bytes_sent),
 		MessagesReceived: uint64(raw.messages_received), BytesReceived: uint64(raw.bytes_received),
@@ -130,7 +146,7 @@ func (p Peer) StatsOn(channel uint16) (ChannelStats, *Failure) {
 		SendQueue:    Depth{uint64(raw.send_queued), uint64(raw.send_queued_bytes), uint64(raw.send_queued_bytes_peak)},
 		SendCredit:   uint64(raw.send_credit),
 		Dropped:      uint64(raw.dropped), DroppedByPeer: uint64(raw.dropped_by_peer),
-	}, nil
+	}
 }
 
 // ListenerStats are the counters of a listener.

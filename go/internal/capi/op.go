@@ -56,7 +56,7 @@ type With struct {
 // raw pins what it points to, for the length of one call. A key or trace that is set
 // but empty is passed on for the core to judge.
 func (w *With) raw() (raw C.hostlane_call_options_t, unpin func()) {
-	C.hostlane_call_options_init(&raw)
+	C.hostlane_call_options_init(&raw, C.sizeof_hostlane_call_options_t)
 	var pin runtime.Pinner
 	raw.deadline_ms = C.int64_t(w.DeadlineMS)
 	raw.channel = C.uint16_t(w.Channel)

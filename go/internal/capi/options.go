@@ -55,7 +55,7 @@ const (
 var nothing uint64
 
 func (o *Options) connect() (raw C.hostlane_connect_options_t, unpin func()) {
-	C.hostlane_connect_options_init(&raw)
+	C.hostlane_connect_options_init(&raw, C.sizeof_hostlane_connect_options_t)
 	var pin runtime.Pinner
 	raw.channels, raw.channels_len = (*C.uint16_t)(keep(&pin, o.HasChannels, o.Channels)), C.size_t(len(o.Channels))
 	raw.auth_token, raw.auth_token_len = (*C.char)(keep(&pin, o.HasAuthToken, []byte(o.AuthToken))), C.size_t(len(o.AuthToken))
@@ -83,7 +83,7 @@ func (o *Options) connect() (raw C.hostlane_connect_options_t, unpin func()) {
 }
 
 func (o *Options) listen() (raw C.hostlane_listen_options_t, unpin func()) {
-	C.hostlane_listen_options_init(&raw)
+	C.hostlane_listen_options_init(&raw, C.sizeof_hostlane_listen_options_t)
 	common, unpin := o.connect()
 	raw.channels, raw.channels_len = common.channels, common.channels_len
 	raw.auth_token, raw.auth_token_len = common.auth_token, common.auth_token_len

@@ -1,7 +1,7 @@
 // What a strict TypeScript program sees of the ESM entry; compiled, not run.
 
-import { Channel, ERRORS, HostlaneError, connect, listen } from 'hostlane';
-import type { ConnectOptions, ErrorCode, Handler, Listener, Message, Peer, PeerInfo, Stream } from 'hostlane';
+import { Channel, ERRORS, HostlaneError, Link, connect, listen, log } from 'hostlane';
+import type { ConnectOptions, ErrorCode, Handler, LinkEvent, LogEvent, Listener, Message, Peer, PeerInfo, Stream } from 'hostlane';
 
 const listener: Listener = await listen('./s.sock', { channels: [1, 2, 300], maxMessage: 1024 });
 const peer: Peer = await connect(listener.address, { timeoutMs: 1000, signal: AbortSignal.timeout(10) });
@@ -50,6 +50,25 @@ for await (const item of stream) {
   console.log(bytes.length, stream.reply?.length);
 }
 await stream.finish();
+
+await peer.send('x', { fds: [1, { fd: 2 }] });
+const fds: number[] = message.takeFds();
+log.enable('warn', (event: LogEvent) => console.log(event.event, event.kind, event.lost, fds));
+log.disable();
+
+await using link = await Link.open('name', { reconnect: false, retries: 3, delayMs: 5, maxDelayMs: 10, secret: 's' });
+link.on('up', (serving: boolean) => serving).on('down', (error: HostlaneError) => error.kind);
+const event: LinkEvent = await link.next({ timeoutMs: 5 });
+if (event.type === 'message') {
+  await event.message.reply('x');
+} else if (event.type === 'up') {
+  console.log(event.serving, link.isServing);
+}
+await link.request('x', { idempotencyKey: 'k', timeoutMs: 5 });
+await link.send('x', { channel: 3, trace: 't' });
+void link.serve(handler);
+// @ts-expect-error -- a link has no authToken
+await Link.open('name', { authToken: 'x' });
 
 const info: PeerInfo = peer.info();
 console.log(info.credentials?.uid, peer.stats().sendQueue.peakBytes, listener.takeRefusals()[0]?.error.kind);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hostlane.aio._driver import BUDGET, Driver
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
+
+    from hostlane.aio._driver import Event
 
 __all__ = ["current"]
 
@@ -80,6 +84,21 @@ class AsyncioDriver(Driver):
 
     def soon(self, function: Callable[[], None]) -> None:
         self._loop.call_soon(function)
+
+    def watch_descriptor(self, fd: int, turn: Callable[[], None]) -> Callable[[], object]:
+        self._loop.add_reader(fd, turn)
+        return partial(self._loop.remove_reader, fd)
+
+    def event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def expect(self, event: Event, timeout: float | None) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        except builtins.TimeoutError:
+            return event.is_set()
+        return True
 
     def group(self) -> AsyncioGroup:
         return AsyncioGroup(self._loop)

@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from hostlane import _core
 from hostlane._serving import deadline, describe, failure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hostlane._core import AioMessage, NativePeer, NativeStream
     from hostlane.aio.peer import Peer
 
-__all__ = ["Driver", "Group", "Handler", "Job", "current"]
+__all__ = ["Answering", "Driver", "Event", "Group", "Handler", "Job", "current"]
 
 Handler: TypeAlias = "Callable[[AioMessage, Peer], Awaitable[ReadableBuffer | None]]"
 """What serves messages: it gets one and the peer it came from. What it returns is the answer; with
@@ -58,7 +58,63 @@ class Group(Protocol):
         """How many more may run, so that there are at most so many; waits for one at least."""
 
 
-class Driver:
+class Event(Protocol):
+    """What a task waits for; both kinds of loop have one."""
+
+    def set(self) -> object:
+        """Has who waits go on."""
+
+    def is_set(self) -> bool:
+        """Whether it has."""
+
+    async def wait(self) -> object:
+        """Waits until it is set."""
+
+
+Source = TypeVar("Source")
+"""What a message came from, as its handler gets it."""
+
+
+class Answering:
+    """Has handlers answer, whatever moves their answers."""
+
+    __slots__ = ()
+
+    async def answer(
+        self,
+        handler: Callable[[AioMessage, Source], Awaitable[ReadableBuffer | None]],
+        message: AioMessage,
+        source: Source,
+    ) -> None:
+        """Has one message answered."""
+        deadline.set(message.deadline)
+        try:
+            try:
+                data = await handler(message, source)
+                if data is not None:
+                    await self.give(message, source, data)
+            except CallEndedError:
+                _log.debug("nobody waits for the answer to %r any more", message)
+            except Exception as error:  # noqa: BLE001
+                if not isinstance(error, RemoteError):
+                    describe(message, error)
+                if message.is_request:
+                    await self.refuse(message, source, *failure(error))
+        except (CallEndedError, UnsupportedError, ConnectionError) as error:
+            _log.debug("no answer to %r: %s", message, error)
+        except Error as error:
+            describe(message, error)
+
+    async def give(self, message: AioMessage, source: Any, data: ReadableBuffer) -> None:
+        """Sends an answer."""
+        raise NotImplementedError
+
+    async def refuse(self, message: AioMessage, source: Any, status: int, data: bytes) -> None:
+        """Sends an error of the program's."""
+        raise NotImplementedError
+
+
+class Driver(Answering):
     """The part that is the same in every kind of loop."""
 
     __slots__ = ("__weakref__", "_corked", "_turn", "_watched", "calls", "context")
@@ -102,6 +158,18 @@ class Driver:
         """Has a function called when this turn of the loop is over."""
         raise NotImplementedError
 
+    def watch_descriptor(self, fd: int, turn: Callable[[], None]) -> Callable[[], object]:
+        """Has ``turn`` called while a descriptor is readable; what is returned ends that."""
+        raise NotImplementedError
+
+    def event(self) -> Event:
+        """Something to wait for."""
+        raise NotImplementedError
+
+    async def expect(self, event: Event, timeout: float | None) -> bool:
+        """Waits for an event: whether it came in time."""
+        raise NotImplementedError
+
     def group(self) -> AbstractAsyncContextManager[Group]:
         """A group of jobs, cancelled together when its block is left by an exception."""
         raise NotImplementedError
@@ -130,27 +198,15 @@ class Driver:
 
     # --- serving ---------------------------------------------------------------------------------
 
-    async def answer(self, handler: Handler, message: AioMessage, peer: Peer) -> None:
-        """Has one message answered."""
-        deadline.set(message.deadline)
-        try:
-            try:
-                data = await handler(message, peer)
-                if data is not None:
-                    self.gather(peer.native)
-                    await self.finish(self.context.reply(self, message, data, None))
-            except CallEndedError:
-                _log.debug("nobody waits for the answer to %r any more", message)
-            except Exception as error:  # noqa: BLE001
-                if not isinstance(error, RemoteError):
-                    describe(message, error)
-                if message.is_request:
-                    self.gather(peer.native)
-                    await self.finish(self.context.fail(self, message, *failure(error), None))
-        except (CallEndedError, UnsupportedError, ConnectionError) as error:
-            _log.debug("no answer to %r: %s", message, error)
-        except Error as error:
-            describe(message, error)
+    async def give(self, message: AioMessage, source: Peer, data: ReadableBuffer) -> None:
+        """Sends an answer, together with others of this turn of the loop."""
+        self.gather(source.native)
+        await self.finish(self.context.reply(self, message, data, None))
+
+    async def refuse(self, message: AioMessage, source: Peer, status: int, data: bytes) -> None:
+        """Sends an error of the program's, likewise."""
+        self.gather(source.native)
+        await self.finish(self.context.fail(self, message, status, data, None))
 
     def watch(self, running: Iterable[tuple[Job, AioMessage]]) -> None:
         """Has handlers cancelled once nobody wants their answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from hostlane.errors import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from hostlane.aio._driver import Event
 
 __all__ = ["current"]
 
@@ -82,6 +85,26 @@ class TrioDriver(Driver):
 
     def soon(self, function: Callable[[], None]) -> None:
         self._token.run_sync_soon(function)
+
+    def watch_descriptor(self, fd: int, turn: Callable[[], None]) -> Callable[[], object]:
+        scope = trio.CancelScope()
+
+        async def watch() -> None:
+            with scope:
+                while True:
+                    await trio.lowlevel.wait_readable(fd)
+                    turn()
+
+        trio.lowlevel.spawn_system_task(watch)
+        return scope.cancel
+
+    def event(self) -> trio.Event:
+        return trio.Event()
+
+    async def expect(self, event: Event, timeout: float | None) -> bool:
+        with trio.move_on_after(math.inf if timeout is None else timeout):
+            await event.wait()
+        return event.is_set()
 
     @asynccontextmanager
     async def group(self) -> AsyncIterator[TrioGroup]:

@@ -11,6 +11,7 @@ from hostlane import _core
 from hostlane.aio._driver import current
 from hostlane.aio.peer import Peer
 from hostlane.errors import ClosedError, Error, PeerClosedError
+from hostlane.types import ListenerStats, ListenOptions, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from hostlane._core import NativeListener
     from hostlane.aio._driver import Driver, Handler
-    from hostlane.types import ListenerStats, ListenOptions, Refusal
 
 __all__ = ["Listener", "listen"]
 
@@ -29,7 +29,8 @@ def listen(address: str, **options: Unpack[ListenOptions]) -> Listener:
 
     It never waits. Call it in a running event loop.
     """
-    return Listener(current(), _core.listen(address, _core.options(options)))
+    known = ListenOptions.__optional_keys__
+    return Listener(current(), _core.listen(address, _core.options(known, options)))
 
 
 class Listener:

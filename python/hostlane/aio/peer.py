@@ -43,7 +43,8 @@ async def connect(
     Use it as ``async with await connect(...) as peer``.
     """
     driver = current()
-    started = driver.context.connect(driver, address, _core.options(options), timeout)
+    told = _core.options(ConnectOptions.__optional_keys__, options)
+    started = driver.context.connect(driver, address, told, timeout)
     return Peer(driver, await driver.finish(started))
 
 

@@ -1,6 +1,7 @@
 //! `bench`: round trips and one-way streams in every language, beside a hand-written raw Unix socket in the same
 //! language, in interleaved rounds on this machine; with `--peers`, beside more of them and the usual choices.
 
+mod beside;
 mod connect;
 mod measure;
 mod peers;
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Compare with what bench/entries.toml lists
     #[arg(long, conflicts_with = "quick")]
     peers: bool,
+    /// Measure what other traffic of a connection does to the calls on it
+    #[arg(long, conflicts_with_all = ["quick", "peers", "only"])]
+    beside: bool,
     #[command(flatten)]
     comparison: peers::Comparison,
 }
@@ -49,6 +53,9 @@ struct Effort {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if options.peers {
         return peers::run(workspace, &options.only, &options.comparison);
+    }
+    if options.beside {
+        return beside::run(workspace);
     }
     let langs = ready(&options.only)?;
     suites::build(workspace, Profile::Release, &langs)?;

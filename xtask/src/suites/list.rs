@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Counter, Step, Suite};
+use super::{Counter, Step, Suite, portable};
 use crate::lang::{self, Lang, Profile};
 use crate::workspace::Workspace;
 
@@ -40,25 +40,23 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         }
         Ok(vec![Counter::Plain.of(conformance)])
     }));
+    if full {
+        suites.extend(portable::suites());
+    }
     suites
 }
 
 impl Suite {
     /// A suite whose commands are made once what it needs is built.
     fn of(name: &'static str, needs: &[Lang], steps: impl FnOnce(&Workspace) -> Result<Vec<Step>> + 'static) -> Suite {
-        Suite { name, needs: needs.to_vec(), tools: Vec::new(), steps: Box::new(steps) }
-    }
-
-    fn with(mut self, tool: (&'static str, &'static str)) -> Suite {
-        self.tools.push(tool);
-        self
+        Suite { name, needs: needs.to_vec(), tools: Vec::new(), lacking: None, steps: Box::new(steps) }
     }
 }
 
 impl Counter {
     /// A command whose tests are counted this way.
-    fn of(self, command: Command) -> Step {
-        Step { command, counter: self }
+    pub(super) fn of(self, command: Command) -> Step {
+        Step { command, counter: self, left_out: 0 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod count;
 mod list;
+pub(crate) mod portable;
 mod run;
 
 use anyhow::{Result, bail, ensure};
@@ -9,12 +10,13 @@ use clap::Args;
 use count::{Counter, Counts};
 
 use crate::lang::{Lang, Profile};
+use crate::process;
 use crate::workspace::{Workspace, in_ci};
 
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run the long forms too: ignored tests, and the demo over every file
+    /// Run the long forms too: ignored tests, the demo over every file, and core on other platforms
     #[arg(long)]
     full: bool,
     /// Run only these suites: a name such as `go-race`, or the first word of several such as `go`
@@ -32,7 +34,34 @@ struct Suite {
     needs: Vec<Lang>,
     /// Programs besides the toolchains, each with what to install.
     tools: Vec<(&'static str, &'static str)>,
+    /// What else is missing here.
+    lacking: Option<fn() -> Option<String>>,
     steps: Steps,
+}
+
+impl Suite {
+    fn with(mut self, tool: (&'static str, &'static str)) -> Suite {
+        self.tools.push(tool);
+        self
+    }
+
+    fn lacking(mut self, lacking: fn() -> Option<String>) -> Suite {
+        self.lacking = Some(lacking);
+        self
+    }
+
+    /// What it needs that is not here.
+    fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<String> = self.needs.iter().flat_map(|lang| lang.missing()).collect();
+        for (program, install) in &self.tools {
+            if process::find(program).is_none() {
+                missing.push(format!("{program} is missing: {install}"));
+            }
+        }
+        missing.extend(self.lacking.and_then(|lacking| lacking()));
+        missing.dedup();
+        missing
+    }
 }
 
 /// Makes the commands of a suite; called once what it needs is built.
@@ -42,6 +71,8 @@ type Steps = Box<dyn FnOnce(&Workspace) -> Result<Vec<Step>>>;
 struct Step {
     command: std::process::Command,
     counter: Counter,
+    /// How many tests it does not run although they are there.
+    left_out: usize,
 }
 
 /// Runs the suites; true when nothing failed.

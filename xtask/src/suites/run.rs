@@ -43,7 +43,7 @@ impl<'a> Runner<'a> {
     pub(super) fn suite(&mut self, suite: Suite, strict: bool) -> Result<Counts> {
         let start = Instant::now();
         self.bar.set_prefix(suite.name);
-        let counts = match missing(&suite) {
+        let counts = match suite.missing() {
             missing if !missing.is_empty() => {
                 self.say(&format!("SKIP  {:20} {}", suite.name, missing.join("; ")));
                 if strict {
@@ -72,6 +72,7 @@ impl<'a> Runner<'a> {
         for mut step in (suite.steps)(self.workspace)? {
             let (output, success) = self.command(&mut step.command, &log)?;
             counts += step.counter.count(&output, success);
+            counts.skipped += step.left_out;
             if step.counter == Counter::Build && !success {
                 break;
             }
@@ -173,18 +174,6 @@ impl<'a> Runner<'a> {
             println!("failed: {}", self.failed.join(", "));
         }
     }
-}
-
-/// What a suite needs that is not here.
-fn missing(suite: &Suite) -> Vec<String> {
-    let mut missing: Vec<String> = suite.needs.iter().flat_map(|lang| lang.missing()).collect();
-    for (program, install) in &suite.tools {
-        if process::find(program).is_none() {
-            missing.push(format!("{program} is missing: {install}"));
-        }
-    }
-    missing.dedup();
-    missing
 }
 
 /// The last line of a log that says something.

@@ -56,7 +56,7 @@ impl With {
         With { deadline: self.deadline, more }
     }
 
-    fn has_fds(&self) -> bool {
+    pub(crate) fn has_fds(&self) -> bool {
         self.more().is_some_and(|more| !more.fds.is_empty())
     }
 
@@ -179,7 +179,6 @@ impl Level1 {
         let stream =
             ask.stream.then(|| Box::new(Stream::new(self.own.stream_window, self.peer.stream_window, ask.fin)));
         self.calls.insert(id, OwnCall { at: ask.at, op, open: false, sent: false, cancelled: false, stream });
-        self.counts.calls += 1;
     }
 
     /// A plain call has its place at once; `sent` if it has left, too.
@@ -226,6 +225,7 @@ impl Level1 {
         if let Some(call) = self.calls.get_mut(&id) {
             call.open = true;
             self.open_calls += 1;
+            self.counts.calls += 1;
         }
     }
 

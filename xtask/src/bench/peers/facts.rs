@@ -11,7 +11,7 @@ use crate::r#gen::version;
 use crate::process;
 use crate::workspace::Workspace;
 
-pub(super) fn machine() -> Value {
+pub(in crate::bench) fn machine() -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo");
     let kibibytes = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());

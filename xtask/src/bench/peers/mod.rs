@@ -10,6 +10,8 @@ mod round;
 mod table;
 mod work;
 
+pub(super) use facts::machine;
+
 use std::path::Path;
 
 use anyhow::{Result, ensure};

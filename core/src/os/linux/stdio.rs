@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::inherited;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, End, Kind};
-use crate::os::inherited;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 

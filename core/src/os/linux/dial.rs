@@ -8,13 +8,14 @@ use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{self, Timeout};
 
+use super::domain::{self, Target};
+use super::{child, inherited, proof, stdio};
 use crate::addr::Address;
 use crate::api::options::ConnectOptions;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, Kind};
+use crate::os::inproc;
 use crate::os::poller::{self, WRITE};
-use crate::os::unix::{self, Target};
-use crate::os::{child, inherited, inproc, stdio, trust};
 
 /// A connection being made. A full backlog at the server is the one thing that takes time.
 #[derive(Debug)]
@@ -43,15 +44,15 @@ impl Dial {
             return Err(Error::new(Code::InvalidArgument, format!("a command goes with spawn:, not with {address}")));
         }
         if let Some(target) = Target::resolve(address, common, false)? {
-            return Ok(Dial(Way::Unix { sock: unix::new_stream()?, target }));
+            return Ok(Dial(Way::Unix { sock: domain::new_stream()?, target }));
         }
         let made = match address {
             Address::Tcp(address) => {
-                trust::tcp(address, common)?;
+                proof::tcp(address, common)?;
                 if address.port() == 0 {
                     return Err(Error::new(Code::InvalidArgument, "port 0 is for listening; connecting needs a port"));
                 }
-                let sock = unix::stream(family(address))?;
+                let sock = domain::stream(family(address))?;
                 return Ok(Dial(Way::Tcp { sock, address: *address }));
             }
             Address::Inproc(name) => inproc::connect(name)?,

@@ -6,10 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
+use super::{domain, signals};
 use crate::api::info::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Attached, Carrier, Kind};
-use crate::os::{fork, inproc, signals};
+use crate::os::fork;
 
 /// Waiting for a child's end needs little stack.
 const REAPER_STACK: usize = 64 * 1024;
@@ -47,7 +48,7 @@ pub(crate) fn argv(text: &str, option: Option<&[OsString]>) -> Result<Vec<OsStri
 pub(crate) fn spawn(argv: &[OsString]) -> Result<Carrier> {
     locked().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     let (program, arguments) = argv.split_first().expect("a command has a program");
-    let (mine, theirs) = inproc::pair()?;
+    let (mine, theirs) = domain::pair()?;
     let failed = |doing: &str, e: std::io::Error| {
         Error::os(format_args!("{doing} {}", program.display()), Errno::from_io_error(&e).unwrap_or(Errno::IO))
     };

@@ -12,11 +12,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, Shutdown, sockopt,
 };
 
+use super::{child, credentials, domain, only, signals};
 use crate::api::info::Credentials;
 use crate::error::Result;
 use crate::limits;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
-use crate::os::{child, credentials, only, signals};
 
 /// Asked for on both sides of a local socket; the kernel caps it. Lets a large message leave in fewer turns.
 const SEND_BUFFER: usize = 1024 * 1024;
@@ -106,6 +106,12 @@ impl Carrier {
             let _ = sockopt::set_tcp_nodelay(&sock, true);
         }
         Carrier { kind, ends: Ends::Socket { sock, local }, attached: Attached::Nothing }
+    }
+
+    /// Both ends of a stream inside this process.
+    pub(crate) fn pair(kind: Kind) -> Result<(Carrier, Carrier)> {
+        let (one, other) = domain::pair()?;
+        Ok((Carrier::socket(kind, one), Carrier::socket(kind, other)))
     }
 
     /// Over two descriptors, each used in one direction. Pipes must be non-blocking.

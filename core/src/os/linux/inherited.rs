@@ -8,10 +8,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
+use super::proof;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, Kind};
-use crate::os::trust;
 
 /// The first descriptor that is not a standard one.
 const FIRST: i32 = 3;
@@ -72,7 +72,7 @@ pub(crate) fn connected(sock: &OwnedFd, what: &dyn Display, options: &Common) ->
         // Whoever connected it, and handed it over, vouches for it.
         AddressFamily::UNIX => Ok(()),
         _ => match peer.and_then(|peer| std::net::SocketAddr::try_from(peer).ok()) {
-            Some(peer) => trust::tcp(&peer, options),
+            Some(peer) => proof::tcp(&peer, options),
             None => Err(Error::new(Code::Unsupported, format!("{what} is a socket of an unknown family"))),
         },
     }
@@ -83,12 +83,12 @@ pub(crate) fn listening(sock: &OwnedFd, what: &dyn Display, options: &Common) ->
     let name = rustix::net::getsockname(sock).map_err(|e| Error::os(format_args!("looking at {what}"), e))?;
     if let Ok(local) = SocketAddrUnix::try_from(name.clone()) {
         if local.abstract_name().is_some() {
-            trust::abstract_name(options)?;
+            proof::abstract_name(options)?;
         }
         return Ok(Kind::Unix);
     }
     match std::net::SocketAddr::try_from(name) {
-        Ok(local) => trust::tcp(&local, options).map(|()| Kind::Tcp),
+        Ok(local) => proof::tcp(&local, options).map(|()| Kind::Tcp),
         Err(_) => Err(Error::new(Code::Unsupported, format!("{what} is a socket of an unknown family"))),
     }
 }

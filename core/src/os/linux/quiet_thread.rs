@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::os::signals;
+use super::signals;
 
 /// Starts a thread with every signal blocked, so that the program's handlers never run on it. It ends by itself.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
+use super::domain;
 use crate::error::{Code, Error, Result};
 use crate::os::fork;
-use crate::os::unix;
 
 /// Only the owner may connect.
 const MODE: Mode = Mode::from_raw_mode(0o600);
@@ -100,7 +100,7 @@ fn clear_stale(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(Error::new(Code::NotASocket, format!("{} is a file of another kind", path.display())));
     }
-    let probe = unix::new_stream()?;
+    let probe = domain::new_stream()?;
     let address = SocketAddrUnix::new(path).map_err(|e| Error::os("the socket path", e))?;
     match rustix::net::connect(&probe, &address) {
         Err(Errno::NOENT) => return Ok(()),
@@ -120,7 +120,7 @@ fn clear_stale(dir: &OwnedFd, name: &OsString, path: &Path) -> Result<()> {
 }
 
 fn listen_at(dir: &OwnedFd, private: &str, backlog: i32) -> Result<OwnedFd> {
-    let sock = unix::new_stream()?;
+    let sock = domain::new_stream()?;
     // On Linux a bound socket file gets the mode of the socket's own inode, less the umask, so the
     // file is closed to others from its first instant and the umask is left alone.
     rustix::fs::fchmod(&sock, MODE).map_err(|e| Error::os("closing the socket to others", e))?;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::{proof, rundir};
 use crate::addr::Address;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
-use crate::os::{rundir, trust};
 
 /// An address as the kernel takes it.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl Target {
             Address::Name(name) => Target::Path(rundir::socket_path(name, listening)?),
             Address::Path(path) => Target::Path(path.clone()),
             Address::Abstract(name) => {
-                trust::abstract_name(options)?;
+                proof::abstract_name(options)?;
                 Target::Abstract(name.clone())
             }
             _ => return Ok(None),
@@ -63,4 +63,10 @@ pub(crate) fn new_stream() -> Result<OwnedFd> {
 pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(|e| Error::os("making a socket", e))
+}
+
+/// Two connected sockets, closed in programs this process executes.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|e| Error::os("making a pair of sockets", e))
 }

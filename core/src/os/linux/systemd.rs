@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::inherited;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::Kind;
-use crate::os::inherited;
 
 /// `SD_LISTEN_FDS_START`.
 const START: i32 = 3;

@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, sockopt};
 
+use super::domain::{self, Target};
+use super::only::Only;
+use super::socket_file::{self, SocketFile};
+use super::systemd::Passed;
+use super::{dial, inherited, proof, stdio};
 use crate::addr::Address;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, Kind};
 use crate::os::inproc::Inproc;
-use crate::os::only::Only;
-use crate::os::socket_file::{self, SocketFile};
-use crate::os::systemd::Passed;
-use crate::os::unix::{self, Target};
-use crate::os::{dial, inherited, stdio, trust};
 
 /// A place where connections arrive. Its descriptor ([`AsFd`]) is readable when
 /// [`accept`](ListenSocket::accept) has news.
@@ -48,7 +48,7 @@ impl ListenSocket {
                 Source::Socket { _file: Some(file), sock, kind: Kind::Unix }
             }
             Some(target @ Target::Abstract(_)) => {
-                let sock = unix::new_stream()?;
+                let sock = domain::new_stream()?;
                 rustix::net::bind(&sock, &target.sockaddr()?)
                     .and_then(|()| rustix::net::listen(&sock, backlog))
                     .map_err(|e| Error::os(format_args!("listening at {address}"), e))?;
@@ -56,7 +56,7 @@ impl ListenSocket {
             }
             None => match address {
                 Address::Tcp(wanted) => {
-                    trust::tcp(wanted, options)?;
+                    proof::tcp(wanted, options)?;
                     let (sock, bound) = bind_tcp(wanted, backlog)?;
                     actual = Address::Tcp(bound);
                     Source::Socket { _file: None, sock, kind: Kind::Tcp }
@@ -123,7 +123,7 @@ impl AsFd for ListenSocket {
 
 fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> {
     let failed = |e| Error::os(format_args!("listening at tcp:{wanted}"), e);
-    let sock = unix::stream(dial::family(wanted))?;
+    let sock = domain::stream(dial::family(wanted))?;
     // A server that starts again need not wait for the connections of the last one to be forgotten. Two
     // servers at one port are refused as before.
     sockopt::set_socket_reuseaddr(&sock, true).map_err(failed)?;
