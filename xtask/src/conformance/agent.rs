@@ -65,12 +65,7 @@ impl Agent {
     pub(super) fn lacks(self) -> Vec<String> {
         let mut lacks = self.lang().missing();
         if matches!(self, Agent::C | Agent::Cpp) {
-            for (library, package) in LIBRARIES {
-                let found = Command::new("pkg-config").args(["--exists", library]).status();
-                if !found.is_ok_and(|status| status.success()) {
-                    lacks.push(format!("{library} is missing: apt-get install pkg-config {package}"));
-                }
-            }
+            lacks.extend(libraries());
         }
         lacks
     }
@@ -93,6 +88,18 @@ impl Agent {
             }
         }
     }
+}
+
+/// What the agents in C and C++ build on and is not here, in words.
+pub(super) fn libraries() -> Vec<String> {
+    let mut lacks = Vec::new();
+    for (library, package) in LIBRARIES {
+        let found = Command::new("pkg-config").args(["--exists", library]).status();
+        if !found.is_ok_and(|status| status.success()) {
+            lacks.push(format!("{library} is missing: apt-get install pkg-config {package}"));
+        }
+    }
+    lacks
 }
 
 /// A running agent; it ends with this value.

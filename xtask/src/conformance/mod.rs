@@ -124,6 +124,12 @@ fn pairs(options: &Options) -> Result<Vec<Place>> {
     Ok(pairs)
 }
 
+/// What the agents need beside their languages, and is not here.
+pub(crate) fn lacking() -> Option<String> {
+    let lacks = agent::libraries();
+    (!lacks.is_empty()).then(|| lacks.join("; "))
+}
+
 /// Leaves out what cannot be built here, and says so: how many cells that are.
 fn missing(pairs: &mut Vec<Place>) -> Result<usize> {
     let before = pairs.len();

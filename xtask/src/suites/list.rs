@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Counter, Step, Suite, portable};
+use crate::conformance;
 use crate::lang::{self, Lang, Profile};
 use crate::workspace::Workspace;
 
@@ -33,13 +34,14 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         }
         Ok(vec![Counter::Plain.of(demo)])
     }));
-    suites.push(Suite::of("conformance", &Lang::ALL, move |workspace| {
+    let conformance = Suite::of("conformance", &Lang::ALL, move |workspace| {
         let mut conformance = words(xtask(workspace, "conformance")?, &["--no-build"]);
         if full {
             conformance.arg("--full");
         }
         Ok(vec![Counter::Plain.of(conformance)])
-    }));
+    });
+    suites.push(conformance.lacking(conformance::lacking));
     if full {
         suites.extend(portable::suites());
     }

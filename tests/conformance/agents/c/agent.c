@@ -123,7 +123,7 @@ static int32_t policy_of(const char *name) {
 
 static hostlane_call_options_t call_options(const operation *op) {
     hostlane_call_options_t options;
-    hostlane_call_options_init(&options);
+    hostlane_call_options_init(&options, sizeof options);
     options.channel = (uint16_t)number(op, "channel", 0);
     options.deadline_ms = limit(op);
     if ((options.idempotency_key_len = strlen(text(op, "key"))) != 0) {
@@ -198,7 +198,7 @@ static void *accept_all(void *argument) {
 static void listen_at(operation *op) {
     room room;
     hostlane_listen_options_t options;
-    hostlane_listen_options_init(&options);
+    hostlane_listen_options_init(&options, sizeof options);
     FILL(op, options, room);
     accepted *made = must(calloc(1, sizeof *made));
     pthread_mutex_init(&made->lock, NULL);
@@ -222,7 +222,7 @@ static void listen_at(operation *op) {
 static void connect_to(operation *op) {
     room room;
     hostlane_connect_options_t options;
-    hostlane_connect_options_init(&options);
+    hostlane_connect_options_init(&options, sizeof options);
     FILL(op, options, room);
     const char *address = text(op, "address");
     hostlane_peer_t *peer = &op->end->peer;
