@@ -1,5 +1,6 @@
 // The C agent: one JSON object a line, operations in, outcomes out. See docs/conformance.md.
 
+#include "asked.h"
 #include "service.h"
 
 #include <openssl/evp.h>
@@ -8,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-// How long an operation may take that names no limit, in milliseconds.
-enum { PATIENCE = 10000 };
 
 // A reply up to so many bytes is shown as text.
 enum { SHOWN = 256 };
@@ -46,18 +44,6 @@ typedef struct {
     hostlane_error_t *error;
 } operation;
 
-static int64_t number(const operation *op, const char *name, int64_t otherwise) {
-    const json_t *value = json_object_get(op->asked, name);
-    return value == NULL ? otherwise : json_integer_value(value);
-}
-
-static const char *text(const operation *op, const char *name) {
-    const char *value = json_string_value(json_object_get(op->asked, name));
-    return value == NULL ? "" : value;
-}
-
-static int64_t limit(const operation *op) { return number(op, "timeout_ms", PATIENCE); }
-
 // The connection; of a listener the first that is accepted.
 static hostlane_peer_t peer(const operation *op) {
     end *end = op->end;
@@ -74,89 +60,6 @@ static hostlane_peer_t peer(const operation *op) {
         pthread_mutex_unlock(&end->accepted->lock);
     }
     return end->peer;
-}
-
-// Room for what options point to.
-typedef struct {
-    uint16_t channels[16];
-    hostlane_policy_t policy;
-} room;
-
-static int32_t policy_of(const char *name) {
-    static const char *const names[] = {"block", "error", "drop_oldest", "latest"};
-    static const int32_t policies[] = {HOSTLANE_POLICY_BLOCK, HOSTLANE_POLICY_ERROR, HOSTLANE_POLICY_DROP_OLDEST,
-                                       HOSTLANE_POLICY_LATEST};
-    for (size_t at = 0; at < 4; at++) {
-        if (strcmp(name, names[at]) == 0) {
-            return policies[at];
-        }
-    }
-    abort();
-}
-
-// Both kinds of options have these members and no common type.
-#define FILL(op, options, room)                                                                                        \
-    do {                                                                                                               \
-        if (json_object_get((op)->asked, "level") != NULL) {                                                           \
-            (options).level = number(op, "level", 0) == 0 ? HOSTLANE_LEVEL_ZERO : HOSTLANE_LEVEL_ONE;                  \
-        }                                                                                                              \
-        if (json_object_get((op)->asked, "secret") != NULL) {                                                          \
-            (options).secret = text(op, "secret");                                                                     \
-            (options).secret_len = strlen((options).secret);                                                           \
-        }                                                                                                              \
-        (options).max_calls = (uint64_t)number(op, "max_calls", 0);                                                    \
-        (options).keepalive_ms = number(op, "keepalive_ms", 0);                                                        \
-        (options).max_message = (uint64_t)number(op, "max_message", 0);                                                \
-        (options).channels_len = json_array_size(json_object_get((op)->asked, "channels"));                            \
-        for (size_t at = 0; at < (options).channels_len && at < 16; at++) {                                            \
-            const json_t *one = json_array_get(json_object_get((op)->asked, "channels"), at);                          \
-            (room).channels[at] = (uint16_t)json_integer_value(one);                                                   \
-            (options).channels = (room).channels;                                                                      \
-        }                                                                                                              \
-        if (json_object_get((op)->asked, "policy") != NULL) {                                                          \
-            (room).policy.policy = policy_of(text(op, "policy"));                                                      \
-            (room).policy.channel = (uint16_t)number(op, "policy_channel", 0);                                         \
-            (options).policies = &(room).policy;                                                                       \
-            (options).policies_len = 1;                                                                                \
-        }                                                                                                              \
-    } while (0)
-
-static hostlane_call_options_t call_options(const operation *op) {
-    hostlane_call_options_t options;
-    hostlane_call_options_init(&options, sizeof options);
-    options.channel = (uint16_t)number(op, "channel", 0);
-    options.deadline_ms = limit(op);
-    if ((options.idempotency_key_len = strlen(text(op, "key"))) != 0) {
-        options.idempotency_key = text(op, "key");
-    }
-    if ((options.trace_len = strlen(text(op, "trace"))) != 0) {
-        options.trace = text(op, "trace");
-    }
-    return options;
-}
-
-// The text, made as long as asked; the caller frees it.
-static char *payload(const operation *op, size_t *len) {
-    const size_t head = strlen(text(op, "text"));
-    const size_t size = (size_t)number(op, "size", 0);
-    *len = size > head ? size : head;
-    char *data = must(malloc(*len + 1));
-    memcpy(data, text(op, "text"), head);
-    for (size_t at = head; at < *len; at++) {
-        data[at] = (char)((at - head) % 251);
-    }
-    return data;
-}
-
-// A message that begins with its number; the caller frees it.
-static char *numbered(long of, size_t size, size_t *len) {
-    char head[32];
-    const size_t head_len = (size_t)snprintf(head, sizeof head, "%ld.", of);
-    *len = size > head_len ? size : head_len;
-    char *data = must(malloc(*len));
-    memset(data, '.', *len);
-    memcpy(data, head, head_len);
-    return data;
 }
 
 // Tells a reply, for the runner to judge, and frees it.
@@ -199,13 +102,13 @@ static void listen_at(operation *op) {
     room room;
     hostlane_listen_options_t options;
     hostlane_listen_options_init(&options, sizeof options);
-    FILL(op, options, room);
+    FILL(op->asked, options, room);
     accepted *made = must(calloc(1, sizeof *made));
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->came, NULL);
     made->service = op->end->service;
-    made->serve = number(op, "serve", 1) == 1;
-    const char *address = text(op, "address");
+    made->serve = number(op->asked, "serve", 1) == 1;
+    const char *address = text(op->asked, "address");
     if (hostlane_listen(address, strlen(address), &options, &made->listener, &op->error) != HOSTLANE_OK) {
         free(made);
         return;
@@ -223,33 +126,33 @@ static void connect_to(operation *op) {
     room room;
     hostlane_connect_options_t options;
     hostlane_connect_options_init(&options, sizeof options);
-    FILL(op, options, room);
-    const char *address = text(op, "address");
+    FILL(op->asked, options, room);
+    const char *address = text(op->asked, "address");
     hostlane_peer_t *peer = &op->end->peer;
-    if (hostlane_connect(address, strlen(address), &options, limit(op), peer, &op->error) == HOSTLANE_OK &&
-        number(op, "serve", 1) == 1) {
+    if (hostlane_connect(address, strlen(address), &options, limit(op->asked), peer, &op->error) == HOSTLANE_OK &&
+        number(op->asked, "serve", 1) == 1) {
         service_serve(op->end->service, *peer);
     }
 }
 
 // Many calls at once, each with a number of its own behind its text.
 static void calls(operation *op) {
-    const long count = (long)number(op, "count", 1);
+    const long count = (long)number(op->asked, "count", 1);
     hostlane_call_t *started = must(calloc((size_t)count, sizeof *started));
-    const hostlane_call_options_t options = call_options(op);
+    const hostlane_call_options_t options = call_options(op->asked);
     char wanted[256];
     long right = 0;
     json_t *errors = must(json_object());
     for (long of = 0; of < count && op->error == NULL; of++) {
-        const int len = snprintf(wanted, sizeof wanted, "%s %ld", text(op, "text"), of);
+        const int len = snprintf(wanted, sizeof wanted, "%s %ld", text(op->asked, "text"), of);
         hostlane_call_start(peer(op), wanted, (size_t)len, &options, &started[of], &op->error);
     }
     long failed = 0;
     for (long of = 0; of < count; of++) {
         hostlane_message_t *reply = NULL;
-        const hostlane_status_t status = hostlane_call_wait(started[of], limit(op), &reply, NULL);
+        const hostlane_status_t status = hostlane_call_wait(started[of], limit(op->asked), &reply, NULL);
         if (status == HOSTLANE_OK) {
-            const size_t wanted_len = (size_t)snprintf(wanted, sizeof wanted, "%s %ld", text(op, "text"), of);
+            const size_t wanted_len = (size_t)snprintf(wanted, sizeof wanted, "%s %ld", text(op->asked, "text"), of);
             size_t len = 0;
             const uint8_t *data = hostlane_message_data(reply, &len);
             right += len == wanted_len && memcmp(data, wanted, len) == 0;
@@ -268,11 +171,11 @@ static void calls(operation *op) {
 
 // Numbered one-way messages.
 static void send_many(operation *op) {
-    const uint16_t channel = (uint16_t)number(op, "channel", HOSTLANE_CHANNEL_DATA);
-    for (long of = 0; of < number(op, "count", 0) && op->error == NULL; of++) {
+    const uint16_t channel = (uint16_t)number(op->asked, "channel", HOSTLANE_CHANNEL_DATA);
+    for (long of = 0; of < number(op->asked, "count", 0) && op->error == NULL; of++) {
         size_t len = 0;
-        char *data = numbered(of, (size_t)number(op, "size", 0), &len);
-        hostlane_send(peer(op), channel, data, len, limit(op), &op->error);
+        char *data = numbered(of, (size_t)number(op->asked, "size", 0), &len);
+        hostlane_send(peer(op), channel, data, len, limit(op->asked), &op->error);
         free(data);
     }
 }
@@ -280,27 +183,28 @@ static void send_many(operation *op) {
 // A stream with items both ways; what comes back is numbered, too.
 static void stream(operation *op) {
     size_t len = 0;
-    char *data = payload(op, &len);
-    const hostlane_call_options_t options = call_options(op);
+    char *data = payload(op->asked, &len);
+    const hostlane_call_options_t options = call_options(op->asked);
     hostlane_stream_t stream;
     hostlane_status_t status = hostlane_stream_open(peer(op), data, len, &options, &stream, &op->error);
     free(data);
     if (status != HOSTLANE_OK) {
         return;
     }
-    for (long of = 0; of < number(op, "count", 0) && status == HOSTLANE_OK; of++) {
-        data = numbered(of, (size_t)number(op, "item_size", 0), &len);
-        status = hostlane_stream_send(stream, data, len, limit(op), &op->error);
+    for (long of = 0; of < number(op->asked, "count", 0) && status == HOSTLANE_OK; of++) {
+        data = numbered(of, (size_t)number(op->asked, "item_size", 0), &len);
+        status = hostlane_stream_send(stream, data, len, limit(op->asked), &op->error);
         free(data);
     }
-    if (status == HOSTLANE_OK && number(op, "finish", 1) == 1) {
-        status = hostlane_stream_finish(stream, limit(op), &op->error);
+    if (status == HOSTLANE_OK && number(op->asked, "finish", 1) == 1) {
+        status = hostlane_stream_finish(stream, limit(op->asked), &op->error);
     }
     json_int_t items = 0;
     int ordered = 1;
     hostlane_message_t *item = NULL;
     while (status == HOSTLANE_OK &&
-           (status = hostlane_stream_recv(stream, limit(op), &item, &op->error)) == HOSTLANE_OK && item != NULL) {
+           (status = hostlane_stream_recv(stream, limit(op->asked), &item, &op->error)) == HOSTLANE_OK &&
+           item != NULL) {
         char digits[32] = "";
         const uint8_t *bytes = hostlane_message_data(item, &len);
         memcpy(digits, bytes, len < 31 ? len : 31);
@@ -333,7 +237,7 @@ static void info(operation *op) {
 static void stats(operation *op) {
     hostlane_stats_t all;
     hostlane_channel_stats_t one;
-    const uint16_t channel = (uint16_t)number(op, "channel", HOSTLANE_CHANNEL_DATA);
+    const uint16_t channel = (uint16_t)number(op->asked, "channel", HOSTLANE_CHANNEL_DATA);
     if (hostlane_stats(peer(op), &all, &op->error) == HOSTLANE_OK &&
         hostlane_stats_on(peer(op), channel, &one, &op->error) == HOSTLANE_OK) {
         op->told =
@@ -373,9 +277,9 @@ static void reset(operation *op) {
 }
 
 static void run(operation *op) {
-    const char *name = text(op, "op");
+    const char *name = text(op->asked, "op");
     hostlane_message_t *reply = NULL;
-    hostlane_call_t *started = &op->end->started[number(op, "id", 0) % STARTED];
+    hostlane_call_t *started = &op->end->started[number(op->asked, "id", 0) % STARTED];
     size_t len = 0;
 #define IS(wanted) (strcmp(name, wanted) == 0)
     if (IS("hello")) {
@@ -387,21 +291,21 @@ static void run(operation *op) {
     } else if (IS("serve")) {
         service_serve(op->end->service, peer(op));
     } else if (IS("call")) {
-        char *data = payload(op, &len);
-        const hostlane_call_options_t options = call_options(op);
-        if (hostlane_request_with(peer(op), data, len, &options, limit(op), &reply, &op->error) == HOSTLANE_OK) {
+        char *data = payload(op->asked, &len);
+        const hostlane_call_options_t options = call_options(op->asked);
+        if (hostlane_request_with(peer(op), data, len, &options, limit(op->asked), &reply, &op->error) == HOSTLANE_OK) {
             show(op, reply);
         }
         free(data);
     } else if (IS("calls")) {
         calls(op);
     } else if (IS("start")) {
-        char *data = payload(op, &len);
-        const hostlane_call_options_t options = call_options(op);
+        char *data = payload(op->asked, &len);
+        const hostlane_call_options_t options = call_options(op->asked);
         hostlane_call_start(peer(op), data, len, &options, started, &op->error);
         free(data);
     } else if (IS("wait")) {
-        if (hostlane_call_wait(*started, limit(op), &reply, &op->error) == HOSTLANE_OK) {
+        if (hostlane_call_wait(*started, limit(op->asked), &reply, &op->error) == HOSTLANE_OK) {
             show(op, reply);
         }
     } else if (IS("cancel")) {
@@ -420,9 +324,9 @@ static void run(operation *op) {
         refusals(op);
     } else if (IS("ping")) {
         uint64_t rtt = 0;
-        hostlane_ping(peer(op), limit(op), &rtt, &op->error);
+        hostlane_ping(peer(op), limit(op->asked), &rtt, &op->error);
     } else if (IS("drain")) {
-        hostlane_drain(peer(op), limit(op), &op->error);
+        hostlane_drain(peer(op), limit(op->asked), &op->error);
     } else if (IS("close")) {
         // The handle of a closed connection is gone, which is how C tells a second close.
         hostlane_close(peer(op), NULL);
@@ -450,7 +354,7 @@ int main(void) {
     while (getline(&line, &cap, stdin) > 0) {
         json_t *asked = must(json_loads(line, 0, NULL));
         operation op = {.asked = asked};
-        op.end = strcmp(text(&op, "end"), "server") == 0 ? &ends[1] : &ends[0];
+        op.end = strcmp(text(op.asked, "end"), "server") == 0 ? &ends[1] : &ends[0];
         struct timespec from;
         struct timespec to;
         clock_gettime(CLOCK_MONOTONIC, &from);

@@ -3,35 +3,11 @@
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Channel, HostlaneError, connect, listen } from 'hostlane';
+import { callOptions, numbered, options, payload, wait } from './asked.mjs';
 import { Service } from './service.mjs';
-
-/** Milliseconds an operation may take that names no limit. */
-const WAIT = 10_000;
 
 /** A reply up to so many bytes is shown as text. */
 const SHOWN = 256;
-
-const wait = (asked) => ({ timeoutMs: asked.timeout_ms ?? WAIT });
-
-/** The options of both sides. */
-function options(asked) {
-  const { level, secret, channels, max_calls: maxCalls, max_message: maxMessage, keepalive_ms: keepaliveMs } = asked;
-  const policy = asked.policy && { [asked.policy_channel]: asked.policy.replace('_', '-') };
-  return { level, secret, channels, maxCalls, maxMessage, keepaliveMs, policy };
-}
-
-/** The text, made as long as asked. */
-function payload({ text = '', size = 0 }) {
-  const bytes = Buffer.from(text);
-  const filled = Buffer.alloc(Math.max(size, bytes.length), Buffer.from(Array.from({ length: 251 }, (_, at) => at)));
-  // The pattern begins behind the text.
-  return Buffer.concat([bytes, filled.subarray(0, filled.length - bytes.length)]);
-}
-
-const callOptions = (asked) => ({ ...wait(asked), channel: asked.channel ?? Channel.COMMAND, idempotencyKey: asked.key, trace: asked.trace });
-
-/** Messages that begin with their number. */
-const numbered = (count = 0, size = 0) => Array.from({ length: count }, (_, number) => `${number}.`.padEnd(size, '.'));
 
 /** A reply, for the runner to judge. */
 function shown({ data }) {

@@ -1,5 +1,6 @@
 //! The Rust agent: one JSON object a line, operations in, outcomes out. See docs/conformance.md.
 
+mod asked;
 mod service;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,16 +10,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hostlane::{
-    Call, CallOptions, Channel, Code, ConnectOptions, Error, Level, ListenOptions, Listener, Message, Peer,
-};
-use hostlane::{Policy, Result, Secret};
-use serde_json::{Map, Value, json};
+use asked::{Asked, WAIT, numbered, options};
+use hostlane::{Call, Channel, Code, ConnectOptions, Error, ListenOptions, Listener, Message, Peer, Result};
+use serde_json::{Value, json};
 use service::Service;
 use sha2::{Digest, Sha256};
-
-/// How long an operation may take that names no limit.
-const WAIT: u64 = 10_000;
 
 /// A reply up to so many bytes is shown as text.
 const SHOWN: usize = 256;
@@ -50,90 +46,6 @@ fn main() -> std::io::Result<()> {
         out.flush()?;
     }
     Ok(())
-}
-
-/// What an operation is asked to do.
-struct Asked(Map<String, Value>);
-
-impl Asked {
-    fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn number(&self, name: &str, otherwise: u64) -> u64 {
-        self.0.get(name).and_then(Value::as_u64).unwrap_or(otherwise)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    fn wait(&self) -> Duration {
-        Duration::from_millis(self.number("timeout_ms", WAIT))
-    }
-
-    fn channel(&self, name: &str, otherwise: Channel) -> Result<Channel> {
-        let number = self.number(name, otherwise.number().into());
-        Channel::new(u16::try_from(number).unwrap_or(u16::MAX))
-    }
-
-    /// The text, made as long as asked.
-    fn payload(&self) -> Vec<u8> {
-        let mut payload = self.text("text").as_bytes().to_vec();
-        if self.has("size") {
-            let size = usize::try_from(self.number("size", 0)).unwrap_or(usize::MAX);
-            payload.extend((0..=250_u8).cycle().take(size.saturating_sub(payload.len())));
-        }
-        payload
-    }
-
-    fn call_options(&self) -> Result<CallOptions> {
-        let mut options = CallOptions::new().deadline(Instant::now() + self.wait());
-        options = options.channel(self.channel("channel", Channel::COMMAND)?);
-        if self.has("key") {
-            options = options.idempotency_key(self.text("key").to_owned());
-        }
-        if self.has("trace") {
-            options = options.trace(self.text("trace").to_owned());
-        }
-        Ok(options)
-    }
-}
-
-/// The options of both sides; a macro, because both kinds have the same setters and no common type.
-macro_rules! options {
-    ($options:expr, $asked:expr) => {{
-        let mut options = $options;
-        if $asked.has("level") {
-            options = options.level(if $asked.number("level", 0) == 0 { Level::Zero } else { Level::One });
-        }
-        if $asked.has("secret") {
-            options = options.secret(Secret::new($asked.text("secret"))?);
-        }
-        if $asked.has("max_calls") {
-            options = options.max_calls($asked.number("max_calls", 0) as usize);
-        }
-        if $asked.has("keepalive_ms") {
-            options = options.keepalive(Duration::from_millis($asked.number("keepalive_ms", 0)));
-        }
-        if $asked.has("max_message") {
-            options = options.max_message($asked.number("max_message", 0) as usize);
-        }
-        if let Some(numbers) = $asked.0.get("channels").and_then(Value::as_array) {
-            let numbers = numbers.iter().map(|number| Channel::new(number.as_u64().unwrap_or(0) as u16));
-            options = options.channels(&numbers.collect::<Result<Vec<_>>>()?);
-        }
-        if $asked.has("policy") {
-            let policy = match $asked.text("policy") {
-                "error" => Policy::Error,
-                "drop_oldest" => Policy::DropOldest,
-                "latest" => Policy::Latest,
-                _ => Policy::Block,
-            };
-            options = options.policy($asked.channel("policy_channel", Channel::DATA)?, policy);
-        }
-        options
-    }};
 }
 
 impl End {
@@ -304,13 +216,6 @@ impl End {
             "dropped_by_peer": of_channel.map(|one| one.dropped_by_peer),
         }))
     }
-}
-
-/// A message that begins with its number.
-fn numbered(number: u64, size: usize) -> Vec<u8> {
-    let mut message = format!("{number}.").into_bytes();
-    message.resize(message.len().max(size), b'.');
-    message
 }
 
 fn shown(reply: &Message) -> Value {
