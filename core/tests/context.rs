@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{HELLO, Place, Raw, SOON, frame, pair};
 use hostlane::{
-    Address, Channel, Code, Completion, ConnectOptions, Context, Listener, Outcome, Peer, Progress, Result, Started,
+    Address, CallOptions, Channel, Code, Completion, ConnectOptions, Context, Listener, Outcome, Peer, Progress,
+    Result, Started,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
@@ -94,6 +95,13 @@ fn both_ends_in_one_context() {
         let Outcome::Reply(answer) = driver.finish(request).unwrap() else { panic!() };
         assert!(answer.payload() == &payload);
     }
+    let options = CallOptions::new().channel(Channel::DATA);
+    let request = driver.context.request_with(&client, "on DATA", options, None);
+    let message = driver.recv(&server).unwrap();
+    let reply = driver.context.reply(&message, "answered there", None);
+    driver.finish(reply).unwrap();
+    let Outcome::Reply(answer) = driver.finish(request).unwrap() else { panic!() };
+    assert_eq!((answer.channel(), &answer.payload()[..]), (Channel::DATA, &b"answered there"[..]));
     let ping = driver.context.ping(&client, None);
     assert!(matches!(driver.finish(ping).unwrap(), Outcome::Pong(rtt) if rtt < SOON));
     assert!(!readable(&driver.context, Duration::ZERO), "an idle context has nothing to do");

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(unix)]
-use common::bytes::{MESSAGE, REQUEST, Raw1};
+use common::bytes::{FIRST, MESSAGE, REQUEST, Raw1, WHOLE};
 use common::events::Events;
 use common::{Dice, Place, SOON, alone, pair, pair_with, status, until};
 use hostlane::{
@@ -352,6 +352,36 @@ fn a_channel_with_the_policy_error_says_so_at_once() {
     });
 }
 
+#[cfg(unix)]
+#[test]
+fn a_channel_with_the_policy_error_does_not_wait_for_the_carrier_either() {
+    let (peer, mut raw) = with_raw_server_and(&ConnectOptions::new().policy(Channel::DATA, Policy::Error));
+    let start = Instant::now();
+    let mut sent = 0u32;
+    // Credit for 16 MB, and nobody reads: the kernel takes less, the rest is kept.
+    let error = loop {
+        match peer.send(Channel::DATA, vec![sent as u8; 100_000], SOON) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(start.elapsed() < SOON / 2, "{:?} for what never waits", start.elapsed());
+    assert_eq!((error.code(), error.sent()), (Code::WouldBlock, Sent::No));
+    assert_eq!(sent, 16_000_000u32.div_ceil(100_000 + 64));
+    // What was accepted arrives, whole and once, although no thread is inside a call.
+    for n in 0..sent {
+        let mut left = 100_000;
+        while left > 0 {
+            let frame = raw.frame().expect("a frame");
+            if frame.kind == MESSAGE {
+                let head = if frame.flags & WHOLE == FIRST { 4 } else { 0 };
+                assert!(frame.payload[head..].iter().all(|&byte| byte == n as u8));
+                left -= frame.payload.len() - head;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_channel_that_drops_the_oldest_never_waits_and_both_sides_count() {
     senders(Policy::DropOldest, |sender, receiver| {
@@ -469,12 +499,17 @@ fn pings_are_quick_beside_a_large_transfer() {
 /// A client of hostlane whose server is bytes.
 #[cfg(unix)]
 fn with_raw_server() -> (Peer, Raw1) {
+    with_raw_server_and(&ConnectOptions::new())
+}
+
+#[cfg(unix)]
+fn with_raw_server_and(options: &ConnectOptions) -> (Peer, Raw1) {
     let place = Place::new();
     let listener = std::os::unix::net::UnixListener::bind(place.path("raw.sock")).unwrap();
     let address = place.address("raw.sock");
     std::thread::scope(|scope| {
         let raw = scope.spawn(|| Raw1::accept(&listener, "", r#""window":16000000"#));
-        let peer = Peer::connect(&address, SOON).unwrap();
+        let peer = Peer::connect_with(&address.parse().unwrap(), options, SOON).unwrap();
         (peer, raw.join().unwrap())
     })
 }

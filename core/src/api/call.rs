@@ -23,13 +23,12 @@ use crate::proto::{OpId, Outcome};
 #[must_use = "dropping a call gives it up"]
 pub struct Call {
     lane: Arc<Lane>,
-    channel: Channel,
     op: Option<OpId>,
 }
 
 impl Call {
-    pub(crate) fn new(lane: Arc<Lane>, channel: Channel, op: OpId) -> Call {
-        Call { lane, channel, op: Some(op) }
+    pub(crate) fn new(lane: Arc<Lane>, op: OpId) -> Call {
+        Call { lane, op: Some(op) }
     }
 
     /// Whether it has ended, so that [`wait`](Call::wait) returns at once. Takes nothing from the connection.
@@ -70,7 +69,7 @@ impl Call {
 
     fn reply(&self, result: Result<Outcome>) -> Result<Message> {
         match result? {
-            Outcome::Reply(payload) => Ok(Message::plain(self.channel, payload, self.lane.clone())),
+            Outcome::Reply(channel, payload) => Ok(Message::plain(channel, payload, self.lane.clone())),
             _ => Err(unexpected()),
         }
     }

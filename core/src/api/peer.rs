@@ -264,7 +264,7 @@ impl Peer {
         payload: impl Payload,
     ) -> Result<Call> {
         let op = self.lane.start_call(Post::Request(channel, with), payload, deadline)?;
-        Ok(Call::new(self.lane.clone(), channel, op))
+        Ok(Call::new(self.lane.clone(), op))
     }
 
     /// Calls and waits for the reply; the other side is told how long that is. Errors as of

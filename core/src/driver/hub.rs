@@ -3,15 +3,18 @@
 //! Locks are taken in the order member, hub, queue; `process` holds none of the hub's while it runs
 //! a member.
 
+mod seat;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::api::message::Message;
 use crate::api::peer::Peer;
 use crate::driver::acceptor::Acceptor;
 use crate::driver::context::{Completion, Outcome, Progress};
+pub(crate) use crate::driver::hub::seat::Seat;
 use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
 use crate::driver::turn;
@@ -501,118 +504,12 @@ impl State {
     }
 }
 
-/// A member's place in its context: how it is watched, woken, and hands over what is finished.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    hub: Weak<Hub>,
-    token: u64,
-    /// The lane that sits here; none for a listener.
-    lane: Option<Weak<Lane>>,
-    watched: Interest,
-    alarm: Option<Instant>,
-}
-
-impl Seat {
-    fn new(hub: &Arc<Hub>, token: u64, lane: Option<Weak<Lane>>) -> Seat {
-        Seat { hub: Arc::downgrade(hub), token, lane, watched: Interest::empty(), alarm: None }
-    }
-
-    /// `wrong_driver` unless this seat is in `hub`.
-    pub(crate) fn check(&self, hub: &Arc<Hub>) -> Result<()> {
-        if std::ptr::eq(self.hub.as_ptr(), Arc::as_ptr(hub)) {
-            return Ok(());
-        }
-        Err(Error::new(Code::WrongDriver, "another context drives this object"))
-    }
-
-    pub(crate) fn expect(&self, op: OpId) {
-        if let Some(hub) = self.hub.upgrade() {
-            lock(&hub.queue).owners.insert(op, self.token);
-        }
-    }
-
-    /// Hands finished operations of a connection to the context.
-    pub(crate) fn deliver(&self, finished: impl Iterator<Item = (OpId, Result<proto::Outcome>)>) {
-        let mut finished = finished.peekable();
-        if finished.peek().is_none() {
-            return;
-        }
-        let lane = self.lane.as_ref().and_then(Weak::upgrade);
-        let (Some(hub), Some(lane)) = (self.hub.upgrade(), lane) else {
-            return finished.for_each(drop);
-        };
-        hub.complete(finished.map(|(op, result)| Completion { op, result: result.map(|o| outcome(&lane, o)) }));
-    }
-
-    /// Hands a listener's finished accepts to the context.
-    pub(crate) fn deliver_accepted(&self, finished: Vec<(OpId, Result<Made>)>) {
-        let Some(hub) = self.hub.upgrade() else { return };
-        let completions: Vec<Completion> = finished
-            .into_iter()
-            .map(|(op, result)| Completion { op, result: result.map(|made| Outcome::Accepted(hub.admit(made))) })
-            .collect();
-        hub.complete(completions.into_iter());
-    }
-
-    /// Tells accepts that a client is ready.
-    pub(crate) fn tell(&self, ops: Vec<OpId>) {
-        if let Some(hub) = self.hub.upgrade() {
-            hub.complete(ops.into_iter().map(|op| Completion { op, result: Ok(Outcome::Readable) }));
-        }
-    }
-
-    pub(crate) fn watch(&mut self, fd: BorrowedFd<'_>, interest: Interest) {
-        if interest == self.watched {
-            return;
-        }
-        if let Some(hub) = self.hub.upgrade() {
-            // It fails when the kernel is out of memory: then the next operation tries again.
-            if hub.epoll.set(fd, self.token, self.watched, interest).is_ok() {
-                self.watched = interest;
-            }
-        }
-    }
-
-    /// Has the member pumped at `at` at the latest. An alarm that turns out too early rings once for
-    /// nothing, which is cheaper than moving it with every operation that ends.
-    pub(crate) fn set_alarm(&mut self, at: Option<Instant>) {
-        let Some(at) = at.filter(|at| self.alarm.is_none_or(|alarm| *at < alarm)) else { return };
-        if let Some(hub) = self.hub.upgrade() {
-            let before = self.alarm.replace(at);
-            if let Some(before) = before {
-                lock(&hub.state).timers.remove(&(before, self.token));
-            }
-            hub.schedule(self.token, at);
-        }
-    }
-
-    pub(crate) fn alarm_rang(&mut self) {
-        self.alarm = None;
-    }
-
-    /// The member is finished and wants no more turns.
-    pub(crate) fn leave(&self) {
-        let Some(hub) = self.hub.upgrade() else { return };
-        let member = {
-            let mut state = lock(&hub.state);
-            if let Some(alarm) = self.alarm {
-                state.timers.remove(&(alarm, self.token));
-            }
-            state.members.remove(&self.token)
-        };
-        // Outside the lock: it may be the last share.
-        drop(member);
-    }
-}
-
 /// What a finished operation means to the application.
 pub(crate) fn outcome(lane: &Arc<Lane>, outcome: proto::Outcome) -> Outcome {
     match outcome {
         proto::Outcome::Opened => Outcome::Connected(Peer::of(lane.clone())),
         proto::Outcome::Message(delivery) => Outcome::Message(Message::new(delivery, lane.clone())),
-        proto::Outcome::Reply(payload) => {
-            Outcome::Reply(Message::plain(crate::proto::channel::Channel::COMMAND, payload, lane.clone()))
-        }
+        proto::Outcome::Reply(channel, payload) => Outcome::Reply(Message::plain(channel, payload, lane.clone())),
         proto::Outcome::Readable => Outcome::Readable,
         proto::Outcome::Item(item) => Outcome::Item(item),
         proto::Outcome::StreamEnd(reply) => Outcome::StreamEnd(reply),

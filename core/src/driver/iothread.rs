@@ -5,7 +5,7 @@
 //! the only host of a context of its own: it sleeps on that context's descriptor and lets it move bytes. It
 //! runs nothing but this crate's code, never a program's, and takes no signals.
 //!
-//! It attends to a lane in one of three ways. When *crowded*, with more callers than take turns well, it does
+//! What is to be written when nobody waits for it is written by it. Otherwise it attends to a lane in one of three ways. When *crowded*, with more callers than take turns well, it does
 //! all of it. While callers are *relieved*, who waited long at the descriptor when others came, it does what
 //! those leave, at once. When *attached*, it does it while no caller leads, and after a moment without, so that
 //! callers who come again and again are not accompanied by its wake-ups.
@@ -20,7 +20,7 @@ use crate::driver::lock;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::os::per_process::PerProcess;
-use crate::os::poller::{self, Interest, READ};
+use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::quiet_thread;
 use crate::os::{BorrowedFd, Errno};
 
@@ -82,6 +82,8 @@ pub(crate) struct Share {
     crowd: Option<Instant>,
     /// Callers who wait and need not attend to the descriptor.
     relieved: usize,
+    /// Something is to be written that no caller waits for.
+    left_behind: bool,
     /// The last time a caller left the descriptor of an attached lane.
     led: Option<Instant>,
     /// How long after that it looks again.
@@ -107,10 +109,19 @@ pub(crate) enum Attendant {
 
 impl Share {
     pub(crate) fn of(lane: Weak<Lane>) -> Share {
-        Share { lane, seat: None, attached: false, crowd: None, relieved: 0, led: None, patience: LEADER_LINGER }
+        Share {
+            lane,
+            seat: None,
+            attached: false,
+            crowd: None,
+            relieved: 0,
+            left_behind: false,
+            led: None,
+            patience: LEADER_LINGER,
+        }
     }
 
-    fn sit(&mut self) -> Result<()> {
+    pub(crate) fn sit(&mut self) -> Result<()> {
         if self.seat.is_none() {
             let lane = self.lane.upgrade().ok_or_else(|| Error::new(Code::Closed, "the peer was dropped"))?;
             self.seat = Some(seat(&lane)?);
@@ -135,6 +146,11 @@ impl Share {
     /// One that was relieved waits no more. Its lane may have been left meanwhile.
     pub(crate) fn dismiss(&mut self) {
         self.relieved = self.relieved.saturating_sub(1);
+    }
+
+    /// Whether something is to be written that no caller waits for.
+    pub(crate) fn leave_behind(&mut self, something: bool) {
+        self.left_behind = something;
     }
 
     pub(crate) fn relieves(&self) -> bool {
@@ -173,6 +189,7 @@ impl Share {
         match self.attached {
             _ if crowd || self.relieved > 0 => Attendant::Thread,
             true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
+            false if self.left_behind => Attendant::Thread,
             _ => Attendant::Caller,
         }
     }
@@ -192,7 +209,9 @@ impl Share {
         let Some(seat) = &mut self.seat else { return true };
         match attendant {
             Attendant::Thread => {
-                seat.watch(fd, rest);
+                // Whom nobody attached is not read from.
+                let all = self.attached || self.relieved > 0 || self.crowd.is_some();
+                seat.watch(fd, if all { rest } else { rest & WRITE });
                 seat.set_alarm(timeout);
             }
             // What it watches already is left alone: if that wakes it, it sees who leads.

@@ -9,25 +9,22 @@
 
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::api::options::Spin;
 use crate::api::wait::Wait;
 use crate::driver::iothread::Share;
 use crate::driver::lock;
+use crate::driver::place::{Place, Sleep};
 use crate::driver::spin::Spinner;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log;
-use crate::os::poller::{self, Interest, READ};
-use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
+use crate::os::poller::{Interest, READ, WRITE};
 use crate::os::{AsFd, BorrowedFd, Errno};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
-
-/// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
-const BELL_LESS: Duration = Duration::from_millis(5);
 
 /// Who slept at the descriptor for so long goes on sleeping elsewhere when another caller comes: it would be woken for
 /// that one's answers. Those who came a moment ago most likely wait for answers of their own.
@@ -58,23 +55,6 @@ struct Waiter<T> {
     asleep: Option<Sleep>,
     /// It leaves the descriptor to others until its end.
     relieved: bool,
-}
-
-/// Where a thread sleeps, and what wakes it.
-#[derive(Debug)]
-enum Sleep {
-    /// At the descriptor.
-    There(Arc<ThreadAlarm>),
-    Elsewhere(Arc<ThreadBell>),
-}
-
-impl Sleep {
-    fn wake(&self) {
-        match self {
-            Sleep::There(alarm) => alarm.ring(),
-            Sleep::Elsewhere(bell) => bell.ring(),
-        }
-    }
 }
 
 impl<T> Default for Turn<T> {
@@ -154,7 +134,9 @@ impl<T> Turn<T> {
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
         let rest = self.unattended(interest);
+        let nobody = self.waiting.is_empty();
         let (share, led, waiting) = self.share();
+        share.leave_behind(nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest);
         }
@@ -203,6 +185,11 @@ impl<T> Turn<T> {
 
     fn is_relieved(&self, op: OpId) -> bool {
         self.waiting.get(&op).is_some_and(|waiter| waiter.relieved)
+    }
+
+    /// There is something to write. Whether the I/O thread has to see to that, because no caller is about to.
+    pub(crate) fn leave_behind(&mut self) -> bool {
+        self.waiting.is_empty() && self.share.sit().is_ok()
     }
 
     /// Whether anybody can be woken to attend to the descriptor.
@@ -471,50 +458,6 @@ fn spin<'a, S: Shared>(
                 Err(TryLockError::WouldBlock) => {}
             }
         };
-    }
-}
-
-/// What one wait sleeps on.
-#[derive(Default)]
-struct Place {
-    bell: Option<Mine<ThreadBell>>,
-    alarm: Option<Mine<ThreadAlarm>>,
-}
-
-impl Place {
-    /// Gets ready to sleep, under the lock of what is waited for: at the descriptor or elsewhere. `None`
-    /// when the process has no descriptor left to be woken by.
-    fn prepare(&mut self, there: bool, now: Instant, until: Option<Instant>) -> Option<Sleep> {
-        if !there {
-            self.bell = self.bell.take().or_else(Mine::take);
-            return self.bell.as_deref().cloned().map(Sleep::Elsewhere);
-        }
-        self.alarm = self.alarm.take().or_else(Mine::take);
-        let alarm = self.alarm.as_ref()?;
-        alarm.set(now, until);
-        Some(Sleep::There(Arc::clone(alarm)))
-    }
-
-    /// Sleeps until the descriptor is ready, somebody wakes this thread, or the time has come, now and
-    /// then for nothing. `Err(INTR)` when a signal handler ran.
-    fn sleep(&self, fd: Option<BorrowedFd<'_>>, interest: Interest, until: Option<Instant>) -> Result<(), Errno> {
-        let soon = || {
-            let soon = Instant::now() + BELL_LESS;
-            Some(until.map_or(soon, |until| until.min(soon)))
-        };
-        match (fd, &self.alarm, &self.bell) {
-            (Some(fd), Some(alarm), _) => poller::wait_two(alarm.as_fd(), fd, interest),
-            (Some(fd), None, _) => poller::wait_one(fd, interest, soon()),
-            (None, _, Some(bell)) => poller::wait_one(bell.as_fd(), READ, until),
-            (None, _, None) => {
-                std::thread::park_timeout(BELL_LESS);
-                Ok(())
-            }
-        }
-    }
-
-    fn woke(&self) {
-        self.bell.iter().for_each(|bell| bell.clear());
     }
 }
 

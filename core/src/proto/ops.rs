@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::proto::channel::Channel;
 use crate::proto::ids::IdMap;
 use crate::proto::level1::Delivery;
 use crate::proto::notice::Notice;
@@ -44,7 +45,8 @@ pub(crate) enum Kind {
 pub(crate) enum Outcome {
     Opened,
     Message(Delivery),
-    Reply(Bytes),
+    /// On the channel of the call.
+    Reply(Channel, Bytes),
     Sent,
     Pong(Duration),
     Drained,

@@ -222,7 +222,7 @@ impl Conn {
         match self.call {
             Some(op) if frame.channel == Channel::COMMAND && self.outbox.standing(op) == Standing::Gone => {
                 self.call = None;
-                self.ops.finish(op, Ok(Outcome::Reply(frame.payload)));
+                self.ops.finish(op, Ok(Outcome::Reply(frame.channel, frame.payload)));
                 self.advance();
             }
             _ => {

@@ -415,7 +415,7 @@ fn peer_closed() -> Error {
 /// The end of the connection as an operation sees it that still expected something.
 fn lost(error: &Error) -> Error {
     match error.code() {
-        Code::PeerClosed => Error::new(Code::ConnectionLost, error.message()),
+        Code::PeerClosed | Code::Truncated => Error::new(Code::ConnectionLost, error.message()),
         _ => error.clone(),
     }
 }

@@ -6,14 +6,17 @@
 
 mod calls;
 mod control;
+mod ends;
 mod events;
 mod ext;
 mod header;
 mod inbox;
+mod messages;
 mod outbox;
 mod queue;
 mod reader;
 mod ready;
+mod serving;
 mod stream;
 
 /// The codec, for those who test it alone.
@@ -36,12 +39,8 @@ pub use queue::Policy;
 pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
 
-use bytes::Bytes;
-
 use self::calls::{OwnCall, Served, Waiting};
-use self::control::Reason;
-use self::header::kind;
-use self::inbox::{Grant, Inbox};
+use self::inbox::Inbox;
 use self::outbox::{Mark, Outbox};
 use self::reader::Reader;
 use self::ready::Ready;
@@ -50,7 +49,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
 use crate::proto::ids::IdMap;
-use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
+use crate::proto::ops::{Kind, OpId, Ops, Outcome};
 
 /// What one side accepts, as told in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,376 +313,6 @@ impl Level1 {
     pub(crate) fn hold(&mut self, held: bool) {
         self.released = false;
         if held { self.holds += 1 } else { self.holds = self.holds.saturating_sub(1) }
-    }
-
-    // --- messages ----------------------------------------------------------------------------------
-
-    /// The oldest message of the channel at a position, or of any.
-    pub(crate) fn recv(&mut self, channel: Option<usize>) -> Option<Delivery> {
-        loop {
-            let (delivery, grant) = self.inbox.take_delivery(channel)?;
-            self.give_back(grant);
-            // A request whose caller has left meanwhile is nobody's any more.
-            if delivery.request().is_none_or(|r| self.served.contains_key(&r.id)) {
-                return Some(delivery);
-            }
-        }
-    }
-
-    /// Takes what has arrived, as long as `keep` wants more, without an allocation for each.
-    pub(crate) fn recv_many(
-        &mut self,
-        channel: Option<usize>,
-        mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
-    ) {
-        loop {
-            let served = &self.served;
-            let taken = self.inbox.take(channel, |channel, body, extra| {
-                // A request whose caller has left meanwhile is nobody's any more.
-                let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
-                let alive = request.is_none_or(|request| served.contains_key(&request.id));
-                !alive || keep(channel, body, extra)
-            });
-            let Some((more, grant)) = taken else { return };
-            self.give_back(grant);
-            if !more {
-                return;
-            }
-        }
-    }
-
-    pub(crate) fn has_messages(&self) -> bool {
-        !self.inbox.is_empty()
-    }
-
-    pub(crate) fn wait_recv(&mut self, op: OpId, channel: Option<usize>) {
-        self.inbox.wait(op, channel);
-    }
-
-    pub(crate) fn wait_readable(&mut self, op: OpId, channel: Option<usize>) {
-        self.inbox.watch(op, channel);
-    }
-
-    fn give_back(&mut self, grant: Option<Grant>) {
-        if let Some(Grant { channel, total }) = grant {
-            self.outbox.push_control(kind::CREDIT, channel.number(), 0, &total.to_le_bytes());
-        }
-    }
-
-    /// Sends a one-way message by the policy of its channel.
-    pub(crate) fn send(
-        &mut self,
-        at: usize,
-        op: OpId,
-        payload: Bytes,
-        with: With,
-        ops: &mut Ops,
-        deadline: Option<Instant>,
-    ) -> Step {
-        let corked = self.is_done_when_gathered();
-        let channel = self.outbox.channel(at);
-        let lossy = channel.policy.drops();
-        if channel.policy == Policy::Error && channel.is_stuck() {
-            let number = channel.channel.number();
-            return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
-        }
-        if lossy {
-            let begins = channel.make_room(payload.len());
-            ops.note(begins);
-        } else if !corked || !channel.has_room() {
-            if let Err(error) = ops.admit() {
-                return Some(Err(error));
-            }
-            ops.insert(op, Kind::Send, deadline);
-        }
-        let waits = ops.kind(op).is_some();
-        self.count_out(at, payload.len());
-        let message = with.message(kind::MESSAGE, 0, 0, payload, waits.then_some(Mark::Send(op)));
-        self.outbox.push(at, message, true);
-        ops.note(self.outbox.channel(at).rises());
-        if waits { None } else { Some(Ok(Outcome::Sent)) }
-    }
-
-    /// Queues a small message from the caller's memory if that needs no waiting; for bursts.
-    pub(crate) fn send_short(&mut self, at: usize, payload: &[u8]) -> bool {
-        let flags = header::flag::FIRST | header::flag::LAST;
-        let channel = self.channels.as_slice()[at].number();
-        let header = header::Header { len: payload.len() as u32, kind: kind::MESSAGE, flags, channel, id: 0 };
-        let queued = self.outbox.push_short(at, header, payload);
-        if queued {
-            self.count_out(at, payload.len());
-        }
-        queued
-    }
-
-    /// Queues a message of a burst by the policy of its channel; `last` is the operation that ends when it has left.
-    pub(crate) fn send_part(
-        &mut self,
-        at: usize,
-        payload: Bytes,
-        last: Option<OpId>,
-        ops: &mut Ops,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        let channel = self.outbox.channel(at);
-        let lossy = channel.policy.drops();
-        if channel.policy == Policy::Error && channel.is_stuck() {
-            let number = channel.channel.number();
-            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
-        }
-        if lossy {
-            let begins = channel.make_room(payload.len());
-            ops.note(begins);
-        }
-        let waits = last.filter(|_| !lossy);
-        if let Some(op) = waits {
-            ops.insert(op, Kind::Send, deadline);
-        }
-        self.count_out(at, payload.len());
-        self.outbox.push(at, With::default().message(kind::MESSAGE, 0, 0, payload, waits.map(Mark::Send)), true);
-        ops.note(self.outbox.channel(at).rises());
-        Ok(())
-    }
-
-    /// The frames of a one-way message that may be written this moment from the caller's memory.
-    pub(crate) fn plan_send(&self, at: usize, len: usize) -> Option<Plan> {
-        self.plan(at, header::Header { len: 0, kind: kind::MESSAGE, flags: 0, channel: 0, id: 0 }, None, len, true)
-    }
-
-    fn plan(
-        &self,
-        at: usize,
-        header: header::Header,
-        ext: Option<&ext::Ext>,
-        len: usize,
-        credited: bool,
-    ) -> Option<Plan> {
-        let free =
-            if self.is_corked() { self.outbox.may_gather(at, credited, len) } else { self.outbox.idle(at, credited) };
-        if !free {
-            return None;
-        }
-        let channel = self.channels.as_slice()[at].number();
-        Plan::new(&header::Header { channel, ..header }, ext, len)
-    }
-
-    /// The driver wrote `taken` bytes of a message with [`plan_send`](Level1::plan_send).
-    #[allow(clippy::too_many_arguments)] // One message in one place, with what the driver knows.
-    pub(crate) fn wrote_send(
-        &mut self,
-        at: usize,
-        op: OpId,
-        plan: &Plan,
-        len: usize,
-        taken: usize,
-        payload: impl FnOnce() -> Bytes,
-        ops: &mut Ops,
-        deadline: Option<Instant>,
-    ) -> Step {
-        self.count_out(at, len);
-        let channel = self.outbox.channel(at);
-        channel.charge(len);
-        // Where messages may be dropped, nobody waits for the rest of one.
-        let waits = !channel.policy.drops();
-        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
-            return Some(Ok(Outcome::Sent));
-        }
-        ops.insert(op, Kind::Send, deadline);
-        None
-    }
-
-    /// Has `op` end as a send when all that is staged has left. `false` if nothing is.
-    pub(crate) fn mark_flush(&mut self, op: OpId) -> bool {
-        self.outbox.mark_staged(Mark::Send(op))
-    }
-
-    /// A message whose plan was asked for inside a cork joins what is gathered.
-    pub(crate) fn gather(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
-        self.outbox.gather_plan(plan, payload, mark);
-    }
-
-    /// A gathered one-way message: done, or when `waits` has left. Says whether that is waited for.
-    pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8], waits: Option<OpId>) -> bool {
-        self.count_out(at, payload.len());
-        let channel = self.outbox.channel(at);
-        channel.charge(payload.len());
-        // Where messages may be dropped, nobody waits for one to leave.
-        let mark = waits.filter(|_| !channel.policy.drops()).map(Mark::Send);
-        self.gather(plan, payload, mark);
-        mark.is_some()
-    }
-
-    fn count_out(&mut self, at: usize, len: usize) {
-        let counter = &mut self.counters[at];
-        counter.messages_sent += 1;
-        counter.bytes_sent += len as u64;
-    }
-
-    fn count_in(&mut self, at: usize, len: usize) {
-        let counter = &mut self.counters[at];
-        counter.messages_received += 1;
-        counter.bytes_received += len as u64;
-    }
-
-    // --- time and the end --------------------------------------------------------------------------
-
-    pub(crate) fn ping(&mut self, op: OpId, now: Instant) {
-        self.last_token += 1;
-        self.pings.push_back(Ping { token: self.last_token, op: Some(op), started: now });
-        self.outbox.push_control(kind::PING, 0, 0, &self.last_token.to_le_bytes());
-    }
-
-    pub(crate) fn pings(&self) -> usize {
-        self.pings.len()
-    }
-
-    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
-        while let Some(Reverse((_, id))) = self.served_deadlines.peek()
-            && !self.served.contains_key(id)
-        {
-            self.served_deadlines.pop();
-        }
-        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
-            && !self.has_running_stream(*id)
-        {
-            self.stream_deadlines.pop();
-        }
-        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
-        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
-        let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
-        calls.chain(keepalive).min()
-    }
-
-    /// Time has come. The error ends the connection.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, ops: &mut Ops) -> Result<()> {
-        while let Some(&Reverse((at, id))) = self.served_deadlines.peek()
-            && at <= now
-        {
-            self.served_deadlines.pop();
-            self.let_go(id, ops);
-        }
-        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
-            && at <= now
-        {
-            self.stream_deadlines.pop();
-            self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
-        }
-        // A PING before READY would be out of place; the handshake has a deadline of its own.
-        let ready = self.is_ready();
-        let Some(keepalive) = self.keepalive.as_mut().filter(|_| ready) else { return Ok(()) };
-        if keepalive.next().is_none_or(|at| at > now) {
-            return Ok(());
-        }
-        if keepalive.pinged.is_some() {
-            let silent = now.saturating_duration_since(keepalive.heard);
-            return Err(Error::new(
-                Code::PeerUnresponsive,
-                format!("nothing arrived for {silent:?}, not even an answer to a ping"),
-            ));
-        }
-        keepalive.pinged = Some(now);
-        self.outbox.push_control(kind::PING, 0, 0, &0u64.to_le_bytes());
-        Ok(())
-    }
-
-    /// This side starts nothing new; the other side is told.
-    pub(crate) fn start_drain(&mut self) {
-        if !std::mem::replace(&mut self.drain.asked, true) {
-            self.push_goaway(u64::MAX);
-        }
-    }
-
-    fn push_goaway(&mut self, last: u64) {
-        let mut payload = last.to_le_bytes().to_vec();
-        payload.extend_from_slice(&Code::Closed.number().to_le_bytes());
-        self.outbox.push_control(kind::GOAWAY, 0, 0, &payload);
-    }
-
-    /// Whether a one-way message on the channel at `at` would wait for credit.
-    pub(crate) fn is_stuck(&self, at: usize) -> bool {
-        self.outbox.channels()[at].is_stuck()
-    }
-
-    /// Whether new messages and calls may be started.
-    pub(crate) fn may_start(&self) -> Result<()> {
-        if self.drain.told {
-            return Err(Error::new(Code::Draining, "the other side is draining this connection"));
-        }
-        Ok(())
-    }
-
-    /// Moves the end on. Says whether this side's drain is complete.
-    pub(crate) fn advance(&mut self) -> bool {
-        self.start_waiting();
-        if self.drain.ack_owed
-            && self.waiting.is_empty()
-            && self.outbox.channels().iter().all(queue::ChannelQueue::is_empty)
-        {
-            self.drain.ack_owed = false;
-            self.outbox.push_control(kind::DRAIN_ACK, 0, 0, &[]);
-        }
-        if !self.drain.asked || !self.drain.acked || self.open_calls > 0 || !self.served.is_empty() {
-            return false;
-        }
-        if !self.drain.closing && self.outbox.channels().iter().all(queue::ChannelQueue::is_empty) {
-            self.drain.closing = true;
-            self.push_close(&Error::new(Code::Closed, "drained"));
-        }
-        self.drain.closing && self.outbox.is_flushed()
-    }
-
-    /// Whether the other side is known to end, or this one said that it does.
-    pub(crate) fn drained_by_end(&self) -> bool {
-        self.drain.asked
-    }
-
-    /// The last frame of this side; no message queued before it is kept.
-    pub(crate) fn last_words(&mut self, error: &Error) {
-        self.outbox.drop_queued();
-        self.push_close(error);
-    }
-
-    fn push_close(&mut self, error: &Error) {
-        self.outbox.push_control(kind::CLOSE, 0, 0, &Reason::encode(error));
-    }
-
-    /// Nothing more comes or goes, and what had come is dropped. The counters stay.
-    pub(crate) fn close(&mut self) {
-        self.abandon();
-        self.calls.clear();
-        self.inbox.clear();
-        self.outbox.clear();
-    }
-
-    pub(crate) fn clear_outbox(&mut self) {
-        self.outbox.clear();
-    }
-
-    /// Stops handing out: the received messages stay.
-    pub(crate) fn abandon(&mut self) {
-        self.reader.abandon();
-        self.inbox.abandon();
-        self.outbox.seal();
-        self.waiting.clear();
-        self.pings.clear();
-        self.keep_streams();
-        self.served.clear();
-        self.keepalive = None;
-    }
-
-    /// Drops the calls but for streams, whose last items and end can still be taken.
-    fn keep_streams(&mut self) {
-        self.calls.retain(|_, call| call.stream.is_some());
-        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
-        self.open_calls = 0;
-    }
-
-    pub(crate) fn forget_recv(&mut self, op: OpId) {
-        self.inbox.forget(op);
-    }
-
-    pub(crate) fn forget_ping(&mut self, op: OpId) {
-        self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None);
     }
 
     // --- counters ----------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ pub enum Policy {
     /// It waits until its deadline.
     #[default]
     Block,
-    /// It gets `would_block`.
+    /// It gets `would_block`. It never waits: a message with credit that the carrier does not take at once is kept until
+    /// it does.
     Error,
     /// The oldest messages that have not been sent make room; counted as dropped.
     DropOldest,
@@ -23,7 +24,12 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Whether a send never waits, because messages are dropped instead.
+    /// Whether a send waits until its message has left.
+    pub(super) fn waits(self) -> bool {
+        self == Policy::Block
+    }
+
+    /// Whether messages are dropped for want of credit.
     pub(super) fn drops(self) -> bool {
         matches!(self, Policy::DropOldest | Policy::Latest)
     }
@@ -120,6 +126,11 @@ impl ChannelQueue {
     /// Whether a message that comes now has to wait for credit.
     pub(super) fn is_stuck(&self) -> bool {
         !self.credited.is_empty() || !self.has_credit()
+    }
+
+    /// Whether what is queued will use up all credit there is.
+    pub(super) fn is_spent(&self) -> bool {
+        self.charged + self.bytes as u64 >= self.credit
     }
 
     pub(super) fn charge(&mut self, payload: usize) {

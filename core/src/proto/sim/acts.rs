@@ -656,7 +656,7 @@ impl World {
                 let crossed = self.links[l].sides[s].level == 0 && self.links[l].sides[1 - s].drains;
                 assert!(self.is_excused(l) || crossed, "a drain failed: {error:?}");
             }
-            (What::Call(call), Ok(Outcome::Reply(bytes))) => {
+            (What::Call(call), Ok(Outcome::Reply(_, bytes))) => {
                 self.ledger.call_ended(call, Ok(&bytes), false);
                 self.tally.replies += 1;
                 self.nested.push(call);

@@ -408,7 +408,7 @@ impl World {
         let pending = pending.unwrap_or_else(|| panic!("operation {op} ended again: {result:?}"));
         self.note(|_| match &result {
             Ok(Outcome::Message(_)) => format!("{l}.{s} op {op} {:?} got a message", pending.what),
-            Ok(Outcome::Reply(_) | Outcome::Item(_)) => format!("{l}.{s} op {op} {:?} got bytes", pending.what),
+            Ok(Outcome::Reply(..) | Outcome::Item(_)) => format!("{l}.{s} op {op} {:?} got bytes", pending.what),
             result => format!("{l}.{s} op {op} {:?} ended {result:?}", pending.what),
         });
         self.ended(l, s, pending, result);

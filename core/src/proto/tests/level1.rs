@@ -62,7 +62,7 @@ fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
 
 fn reply(conn: &mut Conn, op: OpId) -> Bytes {
     match result(conn, op) {
-        Ok(Outcome::Reply(payload)) => payload,
+        Ok(Outcome::Reply(_, payload)) => payload,
         other => panic!("a reply: {other:?}"),
     }
 }
@@ -86,7 +86,7 @@ fn calls_are_answered_in_any_order() {
     let order: Vec<OpId> = finished.iter().map(|(op, _)| *op).collect();
     assert_eq!(order, [3, 2, 1]);
     for (op, outcome) in finished {
-        let Ok(Outcome::Reply(payload)) = outcome else { panic!() };
+        let Ok(Outcome::Reply(_, payload)) = outcome else { panic!() };
         assert_eq!(payload[0], b'a' + op as u8 - 1);
     }
 }

@@ -670,8 +670,8 @@ impl Talk {
             let end = self.conn.stream_recv(op, id, None);
             assert!(matches!(&end, Some(Ok(Outcome::StreamEnd(Some(reply)))) if *reply == payload), "{end:?}");
         } else {
-            let reply = self.finished(name, |result| matches!(result, Ok(Outcome::Reply(_))));
-            assert!(matches!(reply, Ok(Outcome::Reply(reply)) if reply == payload));
+            let reply = self.finished(name, |result| matches!(result, Ok(Outcome::Reply(..))));
+            assert!(matches!(reply, Ok(Outcome::Reply(_, reply)) if reply == payload));
         }
     }
 

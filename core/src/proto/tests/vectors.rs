@@ -242,7 +242,7 @@ impl Talk {
             }
             "replies" => {
                 let expected = bytes(value.get("payload").unwrap_or(value));
-                assert!(self.finished(|o| matches!(o, Outcome::Reply(payload) if *payload == expected)));
+                assert!(self.finished(|o| matches!(o, Outcome::Reply(_, payload) if *payload == expected)));
             }
             "ponged" => assert!(self.finished(|o| matches!(o, Outcome::Pong(_)))),
             "drained" => assert!(self.finished(|o| matches!(o, Outcome::Drained))),
