@@ -30,7 +30,9 @@ type call struct {
 func newCall(r *capi.Received, parent context.Context) *call {
 	c := &call{id: r.CallID, streams: r.Stream, parent: parent, message: r.Message}
 	if r.TimeoutMS >= 0 {
-		c.deadline = time.Now().Add(time.Duration(r.TimeoutMS) * time.Millisecond)
+		// Whole milliseconds, rounded down: a context that ends before the call does would have
+		// its handler abandon what should time out.
+		c.deadline = time.Now().Add(time.Duration(r.TimeoutMS+1) * time.Millisecond)
 	}
 	return c
 }

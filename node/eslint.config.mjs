@@ -7,7 +7,7 @@ const onlyNative = 'only node/src/native.ts loads the addon';
 export default tseslint.config(
   { ignores: ['node/dist/**', 'node/native/**', 'target/**'] },
   {
-    files: ['node/**/*.mjs', 'examples/node/**/*.mjs', 'tests/agents/node/**/*.mjs'],
+    files: ['node/**/*.mjs', 'examples/node/**/*.mjs', 'tests/agents/node/**/*.mjs', 'tests/conformance/agents/node/**/*.mjs'],
     extends: [tseslint.configs.recommended],
     rules: { 'prefer-const': ['error', { ignoreReadBeforeAssign: true }] },
   },
@@ -30,7 +30,7 @@ export default tseslint.config(
   },
   {
     // Programs that use hostlane, and the tests: the published package, never its insides.
-    files: ['examples/node/**', 'tests/agents/node/**', 'node/test/**'],
+    files: ['examples/node/**', 'tests/agents/node/**', 'tests/conformance/agents/node/**', 'node/test/**'],
     rules: {
       'no-restricted-imports': ['error', { patterns: [{ group: ['**/dist/**', '**/src/**', '**/*.node'], message: 'import "hostlane"' }] }],
     },

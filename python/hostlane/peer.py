@@ -245,8 +245,14 @@ class Peer:
         status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves.
         """
         running = Running(executor)
-        for message in self:
+        while True:
+            try:
+                message = self._native.recv(None, None)
+            except (PeerClosedError, ClosedError):
+                return
             running.call(run, handler, message, self)
+            # A call is abandoned once nobody has its message any more.
+            del message
 
     def attach(self) -> None:
         """Has the I/O thread of the process move this connection's bytes while no call on it does.

@@ -268,6 +268,8 @@ def test_a_peer_serves(pair: Pair, pool: ThreadPoolExecutor, *, with_executor: b
     assert [int(call.result(10).data) for call in calls] == list(range(200))
     with pytest.raises(hostlane.RemoteError):
         pair.client.request(b"error x")
+    with pytest.raises(hostlane.CallAbandonedError):
+        pair.client.request(b"forget it")
     pair.client.close()
     serving.result(5)
 

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one entry for building, testing and measuring hostlane in every language.
 
 mod bench;
+mod conformance;
 mod demo;
 mod doctor;
 mod r#gen;
@@ -36,6 +37,8 @@ enum Command {
     Test(suites::Options),
     /// Send every file of the checkout between every pair of languages
     Demo(demo::Options),
+    /// Play the conformance cases between the agents of every pair of languages
+    Conformance(conformance::Options),
     /// Measure every language beside a raw Unix socket in the same language
     Bench(bench::Options),
     /// Run simulated worlds of core's protocol, each made from its seed
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(options) => suites::run(&workspace, &options),
         Command::Demo(options) => demo::run(&workspace, &options),
+        Command::Conformance(options) => conformance::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),

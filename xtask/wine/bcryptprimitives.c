@@ -4,5 +4,5 @@
 BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
 
 __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T length) {
-  return SystemFunction036(data, (ULONG)length);
+    return SystemFunction036(data, (ULONG)length);
 }

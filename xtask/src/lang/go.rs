@@ -43,9 +43,12 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<Vec<Comma
     copy.args(["-c", "mkdir -p \"$2\" && cp \"$1\" \"$2/libhostlane.a\"", "sh"]);
     copy.arg(library(workspace, profile)).arg(folder);
     let mut commands = vec![copy];
-    for (module, package, name) in
-        [("examples/go", "./echo", "echo"), ("examples/go", "./request", "request"), ("tests/agents/go", ".", "agent")]
-    {
+    for (module, package, name) in [
+        ("examples/go", "./echo", "echo"),
+        ("examples/go", "./request", "request"),
+        ("tests/agents/go", ".", "agent"),
+        ("tests/conformance/agents/go", ".", "conformance-agent"),
+    ] {
         let mut build = go(workspace, profile, module)?;
         build.arg("build").arg("-o").arg(program(workspace, profile, name)).arg(package);
         commands.push(build);

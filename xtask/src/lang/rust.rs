@@ -21,7 +21,9 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Vec<Command> {
     };
     let plain = &["--package=hostlane-c", "--package=hostlane-agent", "--package=hostlane-examples"];
     match profile {
-        Profile::Dev => vec![build(plain), build(&["--package=hostlane-cli"])],
+        Profile::Dev => {
+            vec![build(plain), build(&["--package=hostlane-conformance-agent"]), build(&["--package=hostlane-cli"])]
+        }
         Profile::Release => vec![build(&["--release", plain[0], plain[1], plain[2]])],
     }
 }

@@ -9,7 +9,7 @@ use crate::verdict::Verdict;
 use crate::workspace::Workspace;
 
 /// Every crate of the workspace and the crates of the workspace it may depend on.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("hostlane", &[]),
     ("hostlane-bridge", &["hostlane"]),
     ("hostlane-c", &["hostlane-bridge"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("hostlane-node", &["hostlane-bridge"]),
     ("hostlane-cli", &["hostlane"]),
     ("hostlane-agent", &["hostlane"]),
+    ("hostlane-conformance-agent", &["hostlane"]),
     ("hostlane-examples", &["hostlane"]),
     ("xtask", &[]),
 ];

@@ -14,7 +14,7 @@ pub(super) struct Rule {
 }
 
 const SCRIPTS: &[&str] = &[".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
-const USERS: &[&str] = &["examples/", "tests/agents/"];
+const USERS: &[&str] = &["examples/", "tests/agents/", "tests/conformance/agents/"];
 
 /// Every rule.
 pub(super) const RULES: &[Rule] = &[

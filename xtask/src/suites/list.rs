@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Counter, Step, Suite, portable};
+use crate::conformance;
 use crate::lang::{self, Lang, Profile};
 use crate::workspace::Workspace;
 
@@ -33,6 +34,14 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         }
         Ok(vec![Counter::Plain.of(demo)])
     }));
+    let conformance = Suite::of("conformance", &Lang::ALL, move |workspace| {
+        let mut conformance = words(xtask(workspace, "conformance")?, &["--no-build"]);
+        if full {
+            conformance.arg("--full");
+        }
+        Ok(vec![Counter::Plain.of(conformance)])
+    });
+    suites.push(conformance.lacking(conformance::lacking));
     if full {
         suites.extend(portable::suites());
     }
@@ -158,7 +167,18 @@ fn python() -> Vec<Suite> {
     };
     vec![
         check("python-lint", &[&["-m", "ruff", "check"], &["-m", "ruff", "format", "--check"]]),
-        check("python-types", &[&["-m", "mypy"]]),
+        Suite::of("python-types", &[Lang::Python], |workspace| {
+            let mypy = |folder: Option<&str>| {
+                let mut mypy = words(lang::python(workspace), &["-m", "mypy"]);
+                // Programs with modules of the same names are checked one by one.
+                if let Some(folder) = folder {
+                    mypy.arg(folder).env("MYPYPATH", folder);
+                }
+                Counter::Exit.of(mypy)
+            };
+            let agents = ["tests/conformance/agents/python", "tests/conformance/agents/python-aio"];
+            Ok([None].into_iter().chain(agents.map(Some)).map(mypy).collect())
+        }),
         Suite::of("python-test", &[Lang::Python], |workspace| {
             Ok(vec![Counter::Pytest.of(pytest(workspace, "python/tests"))])
         }),
@@ -174,7 +194,7 @@ fn node() -> Vec<Suite> {
 }
 
 /// The Go modules of the checkout; the first is the one people import.
-const GO_MODULES: [&str; 3] = ["go", "examples/go", "tests/agents/go"];
+const GO_MODULES: [&str; 4] = ["go", "examples/go", "tests/agents/go", "tests/conformance/agents/go"];
 
 fn go() -> Vec<Suite> {
     let test = |name, arguments: &'static [&'static str]| {

@@ -255,7 +255,7 @@ impl Conn {
             return Some(Ok(Outcome::CallEnded));
         }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if one.watch(op, id) {
+        if self.read_ended || one.watch(op, id) {
             return Some(Ok(Outcome::CallEnded));
         }
         self.ops.insert(op, Kind::Watch(id), deadline);
@@ -264,7 +264,7 @@ impl Conn {
 
     /// Whether the call `id` of the other side still wants an answer.
     pub(crate) fn is_served(&self, id: u64) -> bool {
-        self.is_open() && self.one.as_ref().is_some_and(|one| one.is_served(id))
+        self.is_open() && !self.read_ended && self.one.as_ref().is_some_and(|one| one.is_served(id))
     }
 
     /// The program let a call of the other side go without an answer.

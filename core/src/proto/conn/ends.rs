@@ -55,7 +55,9 @@ impl Conn {
                     self.ops.finish(op, Err(lost.with_sent(sent)));
                 }
                 Kind::StreamRecv(_) => self.ops.finish(op, Err(lost.clone())),
-                Kind::Open | Kind::Send | Kind::Drain | Kind::Request(_) | Kind::StreamSend(_) | Kind::Watch(_) => {}
+                // Level 1 has no half-closed connections: whoever sends no more waits for nothing.
+                Kind::Watch(_) => self.ops.finish(op, Ok(Outcome::CallEnded)),
+                Kind::Open | Kind::Send | Kind::Drain | Kind::Request(_) | Kind::StreamSend(_) => {}
             }
         }
         self.readers.clear();

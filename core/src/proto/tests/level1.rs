@@ -151,6 +151,21 @@ fn a_cancel_is_seen_and_a_late_reply_dropped_and_counted() {
 }
 
 #[test]
+fn when_the_other_side_is_gone_its_calls_are_over() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", None);
+    ask(&mut pair, 2, "y", None);
+    pair.exchange();
+    let [watched, other] = [0; 2].map(|_| take(&mut pair.server).request().unwrap().id);
+    assert!(pair.server.watch(5, watched, None).is_none());
+    // Killed: the stream ends without CLOSE.
+    pair.server.hung_up();
+    assert!(matches!(result(&mut pair.server, 5), Ok(Outcome::CallEnded)));
+    assert!(matches!(pair.server.watch(6, other, None), Some(Ok(Outcome::CallEnded))));
+    assert!(!pair.server.is_served(watched) && !pair.server.is_served(other));
+}
+
+#[test]
 fn a_request_cancelled_before_it_was_taken_is_nobodys() {
     let mut pair = pair();
     ask(&mut pair, 1, "x", None);
