@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(unix)]
-use common::bytes::{FIRST, MESSAGE, REQUEST, Raw1, WHOLE};
+use common::bytes::{CANCEL, FIRST, MESSAGE, REQUEST, Raw1, WHOLE};
 use common::events::Events;
 use common::{Dice, Place, SOON, alone, pair, pair_with, status, until};
 use hostlane::{
@@ -354,8 +354,21 @@ fn a_channel_with_the_policy_error_says_so_at_once() {
 
 #[cfg(unix)]
 #[test]
+fn a_call_that_is_given_up_before_a_full_socket_is_cancelled_all_the_same() {
+    let (peer, mut raw) = with_raw_server_and(&ConnectOptions::new().policy(Channel::DATA, Policy::Error));
+    let call = peer.request("to be given up").unwrap();
+    while peer.send(Channel::DATA, vec![0; 100_000], SOON).is_ok() {}
+    drop(call);
+    // No thread is inside a call.
+    while raw.frame().expect("a CANCEL").kind != CANCEL {}
+}
+
+#[cfg(unix)]
+#[test]
 fn a_channel_with_the_policy_error_does_not_wait_for_the_carrier_either() {
     let (peer, mut raw) = with_raw_server_and(&ConnectOptions::new().policy(Channel::DATA, Policy::Error));
+    // A call that was started, and that nobody waits for, changes nothing.
+    let _call = peer.request("nobody waits").unwrap();
     let start = Instant::now();
     let mut sent = 0u32;
     // Credit for 16 MB, and nobody reads: the kernel takes less, the rest is kept.

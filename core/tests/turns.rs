@@ -422,3 +422,27 @@ fn who_was_relieved_still_ends_at_its_deadline_and_with_the_connection() {
     });
     assert_eq!(client.stats().unwrap().pending_operations, 0);
 }
+
+#[test]
+fn a_call_ends_at_its_own_deadline_although_another_thread_sleeps_at_the_socket() {
+    for gap in [0, 100, 1000] {
+        let (client, _server) = crowd_pair(&Place::new(), Spin::Off);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let leader = scope.spawn(|| client.recv_on(Channel::DATA, Duration::from_millis(800)).map(drop));
+                until("it waits", || client.stats().unwrap().pending_operations == 1);
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(gap) {
+                    std::thread::yield_now();
+                }
+                let start = Instant::now();
+                let options = CallOptions::new().channel(follower(0)).deadline(start + Duration::from_millis(50));
+                let error = client.request_with("never answered", options).unwrap().wait(SOON).unwrap_err();
+                let took = start.elapsed();
+                assert_eq!(error.code(), Code::Timeout);
+                assert!(took < Duration::from_millis(500), "{took:?} for a deadline of 50 ms");
+                assert_eq!(leader.join().unwrap().unwrap_err().code(), Code::Timeout);
+            }
+        });
+    }
+}

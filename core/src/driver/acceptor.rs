@@ -75,7 +75,7 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Driver {
-    Direct(Turn<Made>),
+    Direct(Box<Turn<Made>>),
     Seated(Seat),
 }
 
@@ -126,7 +126,7 @@ impl Acceptor {
         self.stamp.check()?;
         let op = {
             let mut state = lock_telling(&self.state);
-            if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Turn::default())) {
+            if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Box::default())) {
                 return Err(Error::new(Code::WrongDriver, "a context drives this listener: use its accept"));
             }
             state.check_open()?;
@@ -140,7 +140,7 @@ impl Acceptor {
             state.watch_listener();
             op
         };
-        turn::wait(&self.state, op, &mut wait)
+        turn::wait(&self.state, op, &mut wait, false)
     }
 
     /// An accept driven by a context, which the listener joins with its first.

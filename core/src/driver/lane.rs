@@ -51,7 +51,7 @@ impl Made {
     /// To be driven by blocking callers.
     pub(crate) fn into_direct(self) -> Arc<Lane> {
         let spinner = Spinner::new(self.spin, self.credentials.map_or(0, |c| c.pid));
-        Lane::new(self, |lane| Driver::Direct(Turn::new(spinner, Share::of(lane.clone()))))
+        Lane::new(self, |lane| Driver::Direct(Box::new(Turn::new(spinner, Share::of(lane.clone())))))
     }
 }
 
@@ -212,7 +212,7 @@ impl Lane {
             Ok(outcome) => return outcome,
             Err(op) => op,
         };
-        turn::wait(&self.state, op, wait)
+        turn::wait(&self.state, op, wait, true)
     }
 
     /// Sends many messages, a lock and a write for as many as fit.
@@ -241,11 +241,11 @@ impl Lane {
             let op = state.direct()?.new_op();
             let post = Post::Message(channel, With::default());
             let step = state.post(op, post, payload, None);
-            let step = state.started(op, step);
+            let step = state.started(op, step, true);
             drop(state);
             match step {
                 Ok(outcome) => drop(outcome?),
-                Err(op) => drop(turn::wait(&self.state, op, &mut wait)?),
+                Err(op) => drop(turn::wait(&self.state, op, &mut wait, true)?),
             }
         }
         // What is staged has no operation of its own.
@@ -258,7 +258,7 @@ impl Lane {
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = start(&mut state.conn, op);
-        Ok(state.started(op, step))
+        Ok(state.started(op, step, true))
     }
 
     /// Sends a message or a request straight from the caller's memory where the way is free.
@@ -267,25 +267,26 @@ impl Lane {
         post: Post,
         payload: impl Payload,
         deadline: Option<Instant>,
+        waits: bool,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = state.post(op, post, payload, deadline);
-        Ok(state.started(op, step))
+        Ok(state.started(op, step, waits))
     }
 
     /// Sends a message or an answer, and waits until it has left.
     pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
-        match self.begin_frame(post, payload, None)? {
+        match self.begin_frame(post, payload, None, true)? {
             Ok(outcome) => outcome.map(drop),
-            Err(op) => turn::wait(&self.state, op, &mut wait).map(drop),
+            Err(op) => turn::wait(&self.state, op, &mut wait, true).map(drop),
         }
     }
 
     /// Starts a call that ends at `deadline` whoever waits for it.
     pub(crate) fn start_call(&self, post: Post, payload: impl Payload, deadline: Option<Instant>) -> Result<OpId> {
-        match self.begin_frame(post, payload, deadline)? {
+        match self.begin_frame(post, payload, deadline, false)? {
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) => Err(Error::new(Code::Internal, "a call ended before it was waited for")),
             Err(op) => Ok(op),
@@ -294,11 +295,14 @@ impl Lane {
 
     pub(crate) fn finish(&self, op: OpId, mut wait: Wait<'_>) -> Result<Outcome> {
         self.check()?;
-        // Its end may have come with another's: then nobody has to be told that this caller leaves.
-        if let Some(result) = lock(&self.state).direct()?.take(op) {
+        // Its end may have come with another's: then nobody was woken for this caller.
+        let mut state = lock(&self.state);
+        if let Some(result) = state.direct()?.take(op) {
+            state.attend();
             return result;
         }
-        turn::wait(&self.state, op, &mut wait)
+        drop(state);
+        turn::wait(&self.state, op, &mut wait, false)
     }
 
     /// Whether `op`, which was started before, has ended.
@@ -323,10 +327,10 @@ impl Lane {
         }
         let mut state = lock_telling(&self.state);
         state.conn.cancel(op);
-        state.move_on();
         if let Driver::Direct(turn) = &mut state.driver {
             turn.forget(op);
         }
+        state.move_on();
     }
 
     // --- a context -------------------------------------------------------------------------------
@@ -366,7 +370,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
-        let mut state = lock(&self.state);
+        let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.send_all(op, channel, payloads, deadline);
         Ok(state.submitted(op, step))

@@ -40,10 +40,14 @@ pub(crate) struct Turn<T> {
     /// What somebody polls the descriptor for.
     attended: Interest,
     waiting: IdMap<Waiter<T>>,
+    /// Threads inside a wait, or about to begin one: they see to what is to be written.
+    inside: usize,
     /// How many of them sleep.
     asleep: usize,
     /// Who sleeps at the descriptor to read, what it polls for in all, and since when.
     reader: Option<(OpId, Interest, Instant)>,
+    /// Until when it sleeps at the most.
+    until: Option<Instant>,
     spinner: Spinner,
     share: Share,
 }
@@ -67,7 +71,17 @@ impl<T> Turn<T> {
     /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
     pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
         let attended = Interest::empty();
-        Turn { last_op: 0, attended, waiting: IdMap::default(), asleep: 0, reader: None, spinner, share }
+        Turn {
+            last_op: 0,
+            attended,
+            waiting: IdMap::default(),
+            inside: 0,
+            asleep: 0,
+            reader: None,
+            until: None,
+            spinner,
+            share,
+        }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -80,7 +94,12 @@ impl<T> Turn<T> {
         self.waiting.contains_key(&op)
     }
 
-    /// From now on `op` is waited for.
+    /// The thread that started an operation waits for it next.
+    pub(crate) fn enter(&mut self) {
+        self.inside += 1;
+    }
+
+    /// From now on `op` is expected.
     pub(crate) fn expect(&mut self, op: OpId) {
         self.waiting.insert(op, Waiter { result: None, asleep: None, relieved: false });
     }
@@ -119,6 +138,16 @@ impl<T> Turn<T> {
         }
     }
 
+    /// The whole has to be looked after at `timeout`: who sleeps at the descriptor for longer sets its alarm anew.
+    pub(crate) fn hurry(&self, timeout: Option<Instant>) {
+        if let (Some((reader, ..)), Some(timeout)) = (self.reader, timeout)
+            && self.until.is_none_or(|until| timeout < until)
+            && let Some(waiter) = self.waiting.get(&reader)
+        {
+            waiter.asleep.iter().for_each(Sleep::wake);
+        }
+    }
+
     /// What of `interest` no caller polls the descriptor for.
     pub(crate) fn unattended(&self, interest: Interest) -> Interest {
         interest - self.attended
@@ -134,7 +163,7 @@ impl<T> Turn<T> {
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
         let rest = self.unattended(interest);
-        let nobody = self.waiting.is_empty();
+        let nobody = self.inside == 0;
         let (share, led, waiting) = self.share();
         share.leave_behind(nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
@@ -163,15 +192,14 @@ impl<T> Turn<T> {
     /// A caller is about to wait: who has slept long at the descriptor is relieved.
     fn relieve(&mut self, now: Instant) {
         let Some((reader, claimed, since)) = self.reader else { return };
+        let Some(waiter) = self.waiting.get_mut(&reader) else { return };
         if now.saturating_duration_since(since) < RELIEVED_AFTER || !self.share.relieve() {
             return;
         }
+        waiter.relieved = true;
+        waiter.asleep.iter().for_each(Sleep::wake);
         self.reader = None;
         self.attended.remove(claimed);
-        if let Some(waiter) = self.waiting.get_mut(&reader) {
-            waiter.relieved = true;
-            waiter.asleep.iter().for_each(Sleep::wake);
-        }
     }
 
     /// `op` is not waited for at the moment.
@@ -189,7 +217,7 @@ impl<T> Turn<T> {
 
     /// There is something to write. Whether the I/O thread has to see to that, because no caller is about to.
     pub(crate) fn leave_behind(&mut self) -> bool {
-        self.waiting.is_empty() && self.share.sit().is_ok()
+        self.inside == 0 && self.share.sit().is_ok()
     }
 
     /// Whether anybody can be woken to attend to the descriptor.
@@ -197,10 +225,11 @@ impl<T> Turn<T> {
         self.asleep > 0 || self.share.concerned()
     }
 
-    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant) {
+    fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant, until: Option<Instant>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             if claimed.contains(READ) && sleep.is_some() {
                 self.reader = Some((op, claimed, now));
+                self.until = until;
             }
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
@@ -249,10 +278,10 @@ pub(crate) trait Shared {
     }
 }
 
-/// Waits for `op`, which is expected in `shared`'s turn.
-pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) -> Result<S::Out> {
+/// Waits for `op`, which is expected in `shared`'s turn; `inside`: this thread has [entered](Turn::enter) already.
+pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>, inside: bool) -> Result<S::Out> {
     let _scope = log::Scope::enter();
-    let mut expected = Expected { shared, op, claimed: Interest::empty(), ended: false };
+    let mut expected = Expected { shared, op, inside, claimed: Interest::empty(), ended: false };
     let Some(apart) = wait.apart.take() else {
         let result = wait_for(&mut expected, wait);
         expected.ended = true;
@@ -272,10 +301,11 @@ pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>) 
 fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Duration) -> Option<Result<S::Out>> {
     let (shared, op) = (expected.shared, expected.op);
     let mut state = lock(shared);
+    expected.enter(&mut *state);
     let mut until = None;
     loop {
         if let Some(result) = state.turn().take(op) {
-            state.attend();
+            expected.leave(&mut *state);
             return Some(result);
         }
         // What a cork holds back may be what this waits for.
@@ -283,13 +313,14 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
         let now = Instant::now();
         state.pump(now);
         if let Some(result) = state.turn().take(op) {
-            state.attend();
+            expected.leave(&mut *state);
             return Some(result);
         }
         if wait.deadline.is_some_and(|d| d <= now) {
-            return Some(out_of_time(&mut *state, op, wait, Code::Timeout));
+            return Some(expected.out_of_time(&mut *state, wait, Code::Timeout));
         }
         if now >= *until.get_or_insert(now + limit) {
+            expected.leave(&mut *state);
             return None;
         }
         drop(state);
@@ -298,25 +329,39 @@ fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Durat
     }
 }
 
-/// Ends a wait before its operation: that is given up, or kept for another wait.
-fn out_of_time<S: Shared>(state: &mut S, op: OpId, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
-    match wait.keep {
-        true => state.turn().unrelieve(op),
-        false => state.give_up(op, code),
-    }
-    let result = state.turn().take(op);
-    state.attend();
-    result.unwrap_or_else(|| Err(given_up(code)))
-}
-
 /// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
 /// the operation is given up and the others go on.
 struct Expected<'a, S: Shared> {
     shared: &'a Mutex<S>,
     op: OpId,
+    /// Counted as inside its wait: not while its hook runs.
+    inside: bool,
     /// What it polls the descriptor for, or was polling for until a moment ago.
     claimed: Interest,
     ended: bool,
+}
+
+impl<S: Shared> Expected<'_, S> {
+    fn enter(&mut self, state: &mut S) {
+        state.turn().inside += usize::from(!std::mem::replace(&mut self.inside, true));
+    }
+
+    /// Somebody else sees to the descriptor, as far as anybody has to.
+    fn leave(&mut self, state: &mut S) {
+        state.turn().inside -= usize::from(std::mem::take(&mut self.inside));
+        state.attend();
+    }
+
+    /// Ends a wait before its operation: that is given up, or kept for another wait.
+    fn out_of_time(&mut self, state: &mut S, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
+        match wait.keep {
+            true => state.turn().unrelieve(self.op),
+            false => state.give_up(self.op, code),
+        }
+        let result = state.turn().take(self.op);
+        self.leave(state);
+        result.unwrap_or_else(|| Err(given_up(code)))
+    }
 }
 
 impl<S: Shared> Drop for Expected<'_, S> {
@@ -326,7 +371,7 @@ impl<S: Shared> Drop for Expected<'_, S> {
             state.turn().attended.remove(self.claimed);
             state.give_up(self.op, Code::Cancelled);
             state.turn().forget(self.op);
-            state.attend();
+            self.leave(&mut *state);
         }
     }
 }
@@ -335,6 +380,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     let (shared, op) = (expected.shared, expected.op);
     let mut place = Place::default();
     let mut state = lock(shared);
+    expected.enter(&mut *state);
     // Even a deadline that has passed gets one look at the descriptor.
     let mut looked = false;
     // The last spin found nothing, and no sleep followed yet.
@@ -342,7 +388,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     let mut new = true;
     loop {
         if let Some(result) = state.turn().take(op) {
-            state.attend();
+            expected.leave(&mut *state);
             return result;
         }
         // What a cork holds back may be what this waits for.
@@ -350,7 +396,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let now = Instant::now();
         if wait.deadline.is_some_and(|d| d <= now) {
             if looked {
-                return out_of_time(&mut *state, op, wait, Code::Timeout);
+                return expected.out_of_time(&mut *state, wait, Code::Timeout);
             }
             state.pump(now);
             looked = true;
@@ -394,7 +440,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         let timeout = if interest.is_empty() { None } else { state.next_timeout() };
         let until = wait.deadline.into_iter().chain(timeout).min();
         let asleep = place.prepare(fd.is_some(), now, until);
-        state.turn().fall_asleep(op, asleep, interest, now);
+        state.turn().fall_asleep(op, asleep, interest, now, until);
         if crowded {
             state.attend();
         }
@@ -421,12 +467,13 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         }
         if slept == Err(Errno::INTR) {
             // The hook may take long, or use this very object, so somebody else steps in meanwhile.
-            state.attend();
+            expected.leave(&mut *state);
             drop(state);
             let decision = wait.interrupted();
             state = lock(shared);
+            expected.enter(&mut *state);
             if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-                return out_of_time(&mut *state, op, wait, Code::Interrupted);
+                return expected.out_of_time(&mut *state, wait, Code::Interrupted);
             }
         }
     }

@@ -30,7 +30,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) enum Driver {
     /// Blocking callers, by turns.
-    Direct(Turn<Outcome>),
+    Direct(Box<Turn<Outcome>>),
     /// A context.
     Seated(Seat),
 }
@@ -124,12 +124,16 @@ impl State {
         Ok(())
     }
 
-    /// After a blocking caller started an operation: its result, or its id if it has to be waited for.
-    pub(super) fn started(&mut self, op: OpId, step: Step) -> Result<Result<Outcome>, OpId> {
+    /// After a blocking caller started an operation: its result, or its id if it has to be waited for; `waits` if it does
+    /// so next.
+    pub(super) fn started(&mut self, op: OpId, step: Step, waits: bool) -> Result<Result<Outcome>, OpId> {
         if step.is_none()
             && let Driver::Direct(turn) = &mut self.driver
         {
             turn.expect(op);
+            if waits {
+                turn.enter();
+            }
         }
         self.move_on();
         step.ok_or(op)
@@ -253,10 +257,12 @@ impl Shared for State {
             return;
         }
         let interest = self.interest();
+        let timeout = self.conn.next_timeout();
         let Driver::Direct(turn) = &mut self.driver else { return };
+        turn.hurry(timeout);
         match &self.carrier {
             Some(carrier) if turn.share().0.concerned() => {
-                turn.attend_shared(carrier.as_fd(), interest, self.conn.next_timeout());
+                turn.attend_shared(carrier.as_fd(), interest, timeout);
             }
             _ => turn.attend(interest),
         }

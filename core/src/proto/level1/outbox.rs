@@ -332,6 +332,10 @@ impl Outbox {
     /// that has not begun.
     pub(super) fn stage(&mut self, mut alive: impl FnMut(Mark) -> bool) {
         loop {
+            // Control frames too: unread ones have to be seen to pile up.
+            if self.staged_bytes() >= BATCH_BYTES {
+                return;
+            }
             if !self.control.is_empty() {
                 let control = std::mem::take(&mut self.control);
                 self.gather(control.len()).extend_from_slice(&control);
@@ -341,9 +345,6 @@ impl Outbox {
                 self.pongs.iter_mut().filter(|at| **at == u64::MAX).for_each(|at| *at = end);
                 self.control = control;
                 self.control.clear();
-            }
-            if self.staged_bytes() >= BATCH_BYTES {
-                return;
             }
             let Some(&at) = self.ring.front() else { return };
             let channel = &mut self.channels[at];
