@@ -15,12 +15,19 @@ use super::stream::Stream;
 use crate::error::{Code, Error};
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
+/// Deadlines of ended calls kept before they are swept out.
+const STALE: usize = 64;
+
 impl Level1 {
     /// A call of the other side begins.
     pub(super) fn serve(&mut self, at: usize, id: u64, deadline: Option<Instant>, stream: Option<bool>) {
         self.counts.served += 1;
         if let Some(deadline) = deadline {
             self.served_deadlines.push(Reverse((deadline, id)));
+            // Those of calls that have ended leave when they come to the top; behind an early one they pile up.
+            if self.served_deadlines.len() > 2 * self.served.len() + STALE {
+                self.served_deadlines.retain(|Reverse((_, other))| *other == id || self.served.contains_key(other));
+            }
         }
         let stream = stream.map(|fin| {
             let mut stream = Stream::new(self.own.stream_window, self.peer.stream_window, false);
