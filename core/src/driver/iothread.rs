@@ -5,8 +5,8 @@
 //! the only host of a context of its own: it sleeps on that context's descriptor and lets it move bytes. It
 //! runs nothing but this crate's code, never a program's, and takes no signals.
 //!
-//! What is to be written when nobody waits for it is written by it. Otherwise it attends to a lane in one of three ways. When *crowded*, with more callers than take turns well, it does
-//! all of it. While callers are *relieved*, who waited long at the descriptor when others came, it does what
+//! It attends to a lane in one of four ways. What is *left behind*, to be written with no caller inside a wait, it
+//! writes. When *crowded*, with more callers than take turns well, it does all of it. While callers are *relieved*, who waited long at the descriptor when others came, it does what
 //! those leave, at once. When *attached*, it does it while no caller leads, and after a moment without, so that
 //! callers who come again and again are not accompanied by its wake-ups.
 

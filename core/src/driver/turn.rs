@@ -44,12 +44,20 @@ pub(crate) struct Turn<T> {
     inside: usize,
     /// How many of them sleep.
     asleep: usize,
-    /// Who sleeps at the descriptor to read, what it polls for in all, and since when.
-    reader: Option<(OpId, Interest, Instant)>,
-    /// Until when it sleeps at the most.
-    until: Option<Instant>,
+    reader: Option<Reader>,
     spinner: Spinner,
     share: Share,
+}
+
+/// Who sleeps at the descriptor to read.
+#[derive(Debug, Clone, Copy)]
+struct Reader {
+    op: OpId,
+    /// What it polls for, in all.
+    claimed: Interest,
+    since: Instant,
+    /// When it wakes by itself.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -71,17 +79,7 @@ impl<T> Turn<T> {
     /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
     pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
         let attended = Interest::empty();
-        Turn {
-            last_op: 0,
-            attended,
-            waiting: IdMap::default(),
-            inside: 0,
-            asleep: 0,
-            reader: None,
-            until: None,
-            spinner,
-            share,
-        }
+        Turn { last_op: 0, attended, waiting: IdMap::default(), inside: 0, asleep: 0, reader: None, spinner, share }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -119,9 +117,8 @@ impl<T> Turn<T> {
 
     /// Nobody waits for `op` any more.
     pub(crate) fn forget(&mut self, op: OpId) {
-        if self.waiting.remove(&op).is_some_and(|waiter| waiter.relieved) {
-            self.share.dismiss();
-        }
+        self.unrelieve(op);
+        self.waiting.remove(&op);
     }
 
     /// Sees to it that the descriptor is polled for all of `interest` as long as anybody waits: wakes
@@ -140,9 +137,9 @@ impl<T> Turn<T> {
 
     /// The whole has to be looked after at `timeout`: who sleeps at the descriptor for longer sets its alarm anew.
     pub(crate) fn hurry(&self, timeout: Option<Instant>) {
-        if let (Some((reader, ..)), Some(timeout)) = (self.reader, timeout)
-            && self.until.is_none_or(|until| timeout < until)
-            && let Some(waiter) = self.waiting.get(&reader)
+        if let (Some(reader), Some(timeout)) = (self.reader, timeout)
+            && reader.until.is_none_or(|until| timeout < until)
+            && let Some(waiter) = self.waiting.get(&reader.op)
         {
             waiter.asleep.iter().for_each(Sleep::wake);
         }
@@ -191,8 +188,8 @@ impl<T> Turn<T> {
 
     /// A caller is about to wait: who has slept long at the descriptor is relieved.
     fn relieve(&mut self, now: Instant) {
-        let Some((reader, claimed, since)) = self.reader else { return };
-        let Some(waiter) = self.waiting.get_mut(&reader) else { return };
+        let Some(Reader { op, claimed, since, .. }) = self.reader else { return };
+        let Some(waiter) = self.waiting.get_mut(&op) else { return };
         if now.saturating_duration_since(since) < RELIEVED_AFTER || !self.share.relieve() {
             return;
         }
@@ -228,8 +225,7 @@ impl<T> Turn<T> {
     fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant, until: Option<Instant>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             if claimed.contains(READ) && sleep.is_some() {
-                self.reader = Some((op, claimed, now));
-                self.until = until;
+                self.reader = Some(Reader { op, claimed, since: now, until });
             }
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
@@ -237,7 +233,7 @@ impl<T> Turn<T> {
     }
 
     fn wake_up(&mut self, op: OpId) {
-        self.reader.take_if(|(reader, ..)| *reader == op);
+        self.reader.take_if(|reader| reader.op == op);
         if let Some(waiter) = self.waiting.get_mut(&op) {
             self.asleep -= usize::from(waiter.asleep.take().is_some());
         }

@@ -79,6 +79,8 @@ impl Agent {
             Agent::Python | Agent::PythonAio => {
                 let mut command = crate::lang::python(workspace);
                 command.arg(script("agent.py"));
+                // Both read what is asked with one `asked.py`.
+                command.env("PYTHONPATH", workspace.path("tests/conformance/agents/python"));
                 command
             }
             Agent::Node => {

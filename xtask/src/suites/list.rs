@@ -172,11 +172,11 @@ fn python() -> Vec<Suite> {
                 let mut mypy = words(lang::python(workspace), &["-m", "mypy"]);
                 // Programs with modules of the same names are checked one by one.
                 if let Some(folder) = folder {
-                    mypy.arg(folder).env("MYPYPATH", folder);
+                    mypy.arg(folder).env("MYPYPATH", format!("{folder}:{PYTHON_AGENT}"));
                 }
                 Counter::Exit.of(mypy)
             };
-            let agents = ["tests/conformance/agents/python", "tests/conformance/agents/python-aio"];
+            let agents = [PYTHON_AGENT, "tests/conformance/agents/python-aio"];
             Ok([None].into_iter().chain(agents.map(Some)).map(mypy).collect())
         }),
         Suite::of("python-test", &[Lang::Python], |workspace| {
@@ -192,6 +192,9 @@ fn node() -> Vec<Suite> {
     // The test script runs every test twice, once for each way of waiting.
     vec![script("node-lint", "lint", Counter::Exit), script("node-test", "test", Counter::Node)]
 }
+
+/// Its `asked.py` serves the asyncio agent too.
+const PYTHON_AGENT: &str = "tests/conformance/agents/python";
 
 /// The Go modules of the checkout; the first is the one people import.
 const GO_MODULES: [&str; 4] = ["go", "examples/go", "tests/agents/go", "tests/conformance/agents/go"];

@@ -123,11 +123,7 @@ impl Level1 {
             }
         };
         if credited && !self.inbox.window(at).charge(total) {
-            let channel = header.channel;
-            return Err(Error::new(
-                Code::CreditExceeded,
-                format!("a message on channel {channel} came without credit"),
-            ));
+            return Err(no_credit(header.channel));
         }
         Ok(())
     }

@@ -69,6 +69,20 @@ impl Level1 {
         }
     }
 
+    /// Where a sender does not wait, what happens instead: `would_block`, or others make room.
+    fn apply_policy(&mut self, at: usize, len: usize, ops: &mut Ops) -> Result<()> {
+        let channel = self.outbox.channel(at);
+        if channel.policy == Policy::Error && channel.is_spent() {
+            let number = channel.channel.number();
+            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
+        }
+        if channel.policy.drops() {
+            let begins = channel.make_room(len);
+            ops.note(begins);
+        }
+        Ok(())
+    }
+
     /// Sends a one-way message by the policy of its channel.
     pub(crate) fn send(
         &mut self,
@@ -80,15 +94,11 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         let corked = self.is_done_when_gathered();
-        let channel = self.outbox.channel(at);
-        if channel.policy == Policy::Error && channel.is_spent() {
-            let number = channel.channel.number();
-            return Some(Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now"))));
+        if let Err(error) = self.apply_policy(at, payload.len(), ops) {
+            return Some(Err(error));
         }
-        if channel.policy.drops() {
-            let begins = channel.make_room(payload.len());
-            ops.note(begins);
-        } else if channel.policy.waits() && (!corked || !channel.has_room()) {
+        let channel = self.outbox.channel(at);
+        if channel.policy.waits() && (!corked || !channel.has_room()) {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
             }
@@ -123,16 +133,8 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let channel = self.outbox.channel(at);
-        if channel.policy == Policy::Error && channel.is_spent() {
-            let number = channel.channel.number();
-            return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
-        }
-        if channel.policy.drops() {
-            let begins = channel.make_room(payload.len());
-            ops.note(begins);
-        }
-        let waits = last.filter(|_| channel.policy.waits());
+        self.apply_policy(at, payload.len(), ops)?;
+        let waits = last.filter(|_| self.outbox.channel(at).policy.waits());
         if let Some(op) = waits {
             ops.insert(op, Kind::Send, deadline);
         }
