@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Lane;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::quiet_thread;
 use crate::os::{BorrowedFd, Errno};
-use parking_lot::Mutex;
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);
@@ -40,6 +40,10 @@ static RUNNING: PerProcess<Mutex<Option<Arc<Hub>>>> = PerProcess::new();
 
 /// A seat for `lane` beside the thread, which is started if need be.
 fn seat(lane: &Arc<Lane>) -> Result<Seat> {
+    if cfg!(shuttle) {
+        // Its life is longer than a model's: callers go without it, as where no thread can be had.
+        return Err(Error::new(Code::Unsupported, "a model has no I/O thread"));
+    }
     let mut running = lock(RUNNING.get());
     let hub = match &*running {
         Some(hub) => hub.clone(),
