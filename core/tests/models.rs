@@ -25,6 +25,7 @@ fn explore(model: fn()) {
     let mut config = Config::new();
     config.max_steps = MaxSteps::FailAfter(STEPS);
     config.stack_size = 1 << 20;
+    config.silence_warnings = true;
     Runner::new(RandomScheduler::new(runs), config.clone()).run(model);
     Runner::new(PctScheduler::new(4, runs), config).run(model);
 }
@@ -200,6 +201,59 @@ fn a_sender_without_credit_goes_on_when_there_is_some() {
         sender.join().unwrap();
         caller.join().unwrap();
         answering.join().unwrap();
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_leaves_all_the_same() {
+    explore(|| {
+        let (client, server) = pair();
+        let call = client.start(vec![7; 3 << 20]).unwrap();
+        let other = thread::spawn(move || {
+            let request = server.recv(Wait::forever()).unwrap();
+            // It does not fit at once, and this side does nothing more.
+            match request.reply(request.payload().clone(), Duration::ZERO) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error.code(), Code::Timeout),
+            }
+            server
+        });
+        let server = other.join().unwrap();
+        assert_eq!(call.wait(Wait::forever()).unwrap().payload().len(), 3 << 20);
+        drop(server);
+    });
+}
+
+#[test]
+fn an_attached_peer_answers_while_its_program_is_elsewhere() {
+    explore(|| {
+        let (client, server) = pair();
+        server.attach().unwrap();
+        let callers = [(), ()].map(|()| {
+            let client = client.clone();
+            thread::spawn(move || assert!(client.ping(Wait::forever()).is_ok()))
+        });
+        let receiver = {
+            let server = server.clone();
+            thread::spawn(move || assert_eq!(server.recv(Wait::forever()).unwrap().payload(), "one"))
+        };
+        client.send(Channel::DATA, "one", Wait::forever()).unwrap();
+        receiver.join().unwrap();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+    });
+}
+
+#[test]
+fn a_crowd_of_callers_is_served() {
+    explore(|| {
+        let (client, server) = pair();
+        let server = serve(server, 8);
+        let callers = [0; 4].map(|_| {
+            let client = client.clone();
+            thread::spawn(move || (0..2).for_each(|_| call(&client, "crowd")))
+        });
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        server.join().unwrap();
     });
 }
 
