@@ -33,7 +33,7 @@ pub(crate) struct More {
 }
 
 impl With {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(deadline: Option<Instant>) -> With {
         With { deadline, more: None }
     }

@@ -20,7 +20,8 @@ mod serving;
 mod stream;
 
 /// The codec, for those who test it alone.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(unused_imports))]
 pub(crate) mod wire {
     pub(crate) use super::control::{Control, Reason};
     pub(crate) use super::ext::Ext;
