@@ -762,7 +762,9 @@ impl World {
                     What::Call(call) | What::ItemIn(call) => self.ledger.calls[call].told,
                     _ => None,
                 };
-                told.into_iter().chain(pending.deadline).any(|at| at <= self.now(s))
+                // The other side counts by its own clock.
+                let early = told.is_some() && self.is_behind(s);
+                early || told.into_iter().chain(pending.deadline).any(|at| at <= self.now(s))
             }
             Code::WouldBlock => match pending.what {
                 What::Send(tag) => {
