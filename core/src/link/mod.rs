@@ -113,7 +113,7 @@ impl Link {
     }
 
     /// Calls the other side, and waits until it is there if it is not; the other side is told the deadline. Errors as of
-    /// [`Peer::call`](crate::Peer::call), and the error that ended the link.
+    /// [`Peer::request`](crate::Peer::request), and the error that ended the link.
     pub fn request<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         self.request_with(payload, CallOptions::new(), wait)
     }
