@@ -33,6 +33,7 @@ pub(crate) struct More {
 }
 
 impl With {
+    #[cfg(test)]
     pub(crate) fn new(deadline: Option<Instant>) -> With {
         With { deadline, more: None }
     }
