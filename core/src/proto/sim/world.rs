@@ -138,9 +138,9 @@ impl World {
         self.base + Duration::from_micros(self.time + self.leap[side])
     }
 
-    /// Whether the clock of the other peer is ahead of this one's.
-    pub(super) fn is_behind(&self, side: usize) -> bool {
-        self.leap[side] < self.leap[1 - side]
+    /// Whether the clock of a peer was ever ahead of the world's.
+    pub(super) fn has_leapt(&self, side: usize) -> bool {
+        self.leap[side] > 0
     }
 
     /// A clock's reading as a time of the world.
