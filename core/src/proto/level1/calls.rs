@@ -433,7 +433,7 @@ impl Level1 {
 
     /// The other side said how a call of this side ended.
     pub(super) fn end_call(&mut self, id: u64, result: Result<Bytes>, ops: &mut Ops) {
-        if self.given_up.remove(&id).is_some() {
+        if !self.given_up.is_empty() && self.given_up.remove(&id).is_some() {
             self.open_calls -= 1;
             // An answer crossed the CANCEL; else this is what the CANCEL asked for.
             self.counts.late += u64::from(result.as_ref().map_or_else(|e| e.code() == Code::RemoteError, |_| true));
