@@ -95,6 +95,9 @@ pub const MAX_FEATURES: usize = 64;
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
 
+/// Bytes of a message that a sender may write at once, before anybody else has a turn.
+pub const WRITTEN_AT_ONCE: usize = 4 * FRAGMENT;
+
 /// Credit every channel starts with, in charged bytes.
 pub const WINDOW_START: u64 = 64 * 1024;
 
@@ -152,7 +155,7 @@ pub const MIN_SPIN: Duration = Duration::from_micros(5);
 pub const MAX_FIXED_SPIN: Duration = Duration::from_millis(10);
 
 /// Callers that take turns at one connection. While more wait, the process's I/O thread attends to it.
-pub const MAX_LEADING_CALLERS: usize = 8;
+pub const MAX_LEADING_CALLERS: usize = if cfg!(shuttle) { 2 } else { 8 };
 
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;

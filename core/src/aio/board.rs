@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 
 use crate::driver::context::{Completion, Outcome};
 use crate::driver::lock;
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::error::{Code, Error, Result};
 use crate::proto::ids::{IdHasher, IdMap};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll, Waker};
 
 use tokio::io::unix::AsyncFd;
@@ -13,6 +13,7 @@ use super::board::Board;
 use crate::api::peer::unexpected;
 use crate::driver::context::{Completion, Context, Outcome, Progress, Started};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::os::per_process::PerProcess;
 use crate::os::reactor;

@@ -1,7 +1,7 @@
 //! A call with many messages in both directions.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use crate::api::peer::unexpected;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::Result;
 use crate::proto::Outcome;
 

@@ -2,7 +2,7 @@
 //! under its own total deadline, and only finished ones reach the application.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::addr::Address;
@@ -13,6 +13,7 @@ use crate::api::stats::ListenerStats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Made;
+use crate::driver::sync::Mutex;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};

@@ -6,8 +6,8 @@
 mod seat;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::api::message::Message;
@@ -17,6 +17,7 @@ use crate::driver::context::{Completion, Outcome, Progress};
 pub(crate) use crate::driver::hub::seat::Seat;
 use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
 use crate::log::Scope;

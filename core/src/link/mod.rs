@@ -7,7 +7,7 @@ mod machine;
 mod options;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;

@@ -24,11 +24,11 @@
 mod emitted;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error};
 use crate::limits;
 use crate::os::per_process::PerProcess;

@@ -290,7 +290,7 @@ impl Level1 {
         let id = self.new_id();
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
-        let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
+        let left = self.outbox.wrote(at, plan, taken, payload, Some(Mark::Request(id)));
         self.insert_plain(id, op, at, left);
         ops.insert(op, Kind::Request(id), deadline);
     }
