@@ -69,7 +69,7 @@ def serving(
 def test_calls_go_both_ways(address: str) -> None:
     def answer(message: hostlane.Message, link: hostlane.Link) -> bytes:
         if message.data == b"fail":
-            raise hostlane.RemoteError("", "maybe", 9, b"as asked")
+            raise hostlane.RemoteError(status=9, data=b"as asked")
         return f"{link.is_serving}: {message.data.decode()}".encode()
 
     a, b = hostlane.Link.open(address), hostlane.Link.open(address)
