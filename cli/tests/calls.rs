@@ -24,7 +24,7 @@ fn many_calls_of_many_clients_are_answered_side_by_side() {
             scope.spawn(move || {
                 let peer = Peer::connect(address, LIMIT).unwrap();
                 let text = |n| format!("{client} {n}");
-                let calls: Vec<_> = (0..200).map(|n| peer.request(text(n).as_bytes()).unwrap()).collect();
+                let calls: Vec<_> = (0..200).map(|n| peer.start(text(n).as_bytes()).unwrap()).collect();
                 for (n, call) in calls.into_iter().enumerate() {
                     assert_eq!(call.wait(LIMIT).unwrap().payload()[..], *text(n).as_bytes());
                 }
@@ -57,7 +57,7 @@ fn a_stream_gets_its_items_back_and_a_blocked_one_holds_up_nobody() {
     assert_eq!(stream.recv(LIMIT).unwrap(), None);
     assert_eq!(stream.reply().unwrap(), "opened");
     drop(blocked);
-    assert_eq!(peer.call("after", LIMIT).unwrap().payload(), "after");
+    assert_eq!(peer.request("after", LIMIT).unwrap().payload(), "after");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_echo_that_waits_for_credit_holds_up_its_channel_alone() {
     // The echoes of these are not taken.
     let message = vec![1; 256 * 1024];
     while peer.send(Channel::DATA, &message, Duration::from_millis(100)).is_ok() {}
-    assert_eq!(peer.call("beside", LIMIT).unwrap().payload(), "beside");
+    assert_eq!(peer.request("beside", LIMIT).unwrap().payload(), "beside");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn listen_shows_calls_and_lets_none_hang() {
     let mut server = Server::start(&["listen", &address, "--count", "3"]);
     let peer = Peer::connect(&address, LIMIT).unwrap();
     let deadline = Instant::now() + LIMIT;
-    let call = peer.request_with("call", CallOptions::new().deadline(deadline)).unwrap();
+    let call = peer.start_with("call", CallOptions::new().deadline(deadline)).unwrap();
     assert_eq!(call.wait(LIMIT).unwrap_err().code(), Code::CallAbandoned);
     let shown = server.out.json();
     assert_eq!(
@@ -178,5 +178,5 @@ fn a_keepalive_is_announced_and_leaves_a_healthy_peer_alone() {
     // Its program sleeps in a wait that answers pings.
     let alive = Peer::connect(&address, LIMIT).unwrap();
     assert_eq!(alive.recv(Duration::from_millis(600)).unwrap_err().code(), Code::Timeout);
-    assert_eq!(alive.call("still here", LIMIT).unwrap().payload(), "still here");
+    assert_eq!(alive.request("still here", LIMIT).unwrap().payload(), "still here");
 }

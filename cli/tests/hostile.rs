@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_millis(50);
 fn ask(address: &str) -> Duration {
     let started = Instant::now();
     let peer = Peer::connect(address, LIMIT).unwrap();
-    let reply = peer.request("probe").unwrap().wait(LIMIT).unwrap();
+    let reply = peer.start("probe").unwrap().wait(LIMIT).unwrap();
     assert_eq!(&reply.payload()[..], b"probe");
     started.elapsed()
 }
@@ -204,7 +204,7 @@ fn echo_recovers_when_descriptors_run_out() {
     }
     // Served while nobody new gets in.
     for _ in 0..20 {
-        let reply = kept.request("inside").unwrap().wait(LIMIT).unwrap();
+        let reply = kept.start("inside").unwrap().wait(LIMIT).unwrap();
         assert_eq!(&reply.payload()[..], b"inside");
     }
     server.assert_running();

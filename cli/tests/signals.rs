@@ -81,7 +81,7 @@ fn live_server_is_never_displaced() {
         assert!(refused.stderr.contains("address_in_use"), "{}", refused.stderr);
     }
     server.assert_running();
-    let reply = connected.request("old").unwrap().wait(common::LIMIT).unwrap();
+    let reply = connected.start("old").unwrap().wait(common::LIMIT).unwrap();
     assert_eq!(&reply.payload()[..], b"old");
     run(&["request", &address, "--data", "new"]).expect(0);
 }

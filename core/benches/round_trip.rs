@@ -182,7 +182,7 @@ impl Client {
                 receive(stream, &mut [0; SIZE], *polling).expect("an answer");
             }
             Client::Lane(peer) => {
-                let reply = peer.request(&[7; SIZE]).expect("a way out").wait(SOON).expect("an answer");
+                let reply = peer.start(&[7; SIZE]).expect("a way out").wait(SOON).expect("an answer");
                 assert_eq!(reply.payload().len(), SIZE);
             }
         }

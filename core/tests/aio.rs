@@ -73,7 +73,7 @@ fn the_readme() {
             });
 
             let peer = aio::connect(&address).await?;
-            let reply = peer.request(b"hello")?.await?;
+            let reply = peer.request(b"hello", Duration::from_secs(5)).await?;
             assert_eq!(reply.payload(), "hello");
             // README-end
             Ok(())
@@ -96,7 +96,7 @@ fn a_thousand_calls_at_a_time() {
                 tokio::spawn(async move {
                     for round in 0..3u32 {
                         let payload = [n.to_le_bytes(), round.to_le_bytes()].concat();
-                        let reply = client.request(&payload).unwrap().await.unwrap();
+                        let reply = client.start(&payload).unwrap().await.unwrap();
                         assert_eq!(reply.payload(), &payload);
                     }
                 })
@@ -120,7 +120,7 @@ fn large_payloads_both_ways_on_both_levels() {
             let ended = echo(server);
             for size in [0, 1, 64 << 10, 1 << 20, 16 << 20] {
                 let payload = vec![size as u8; size];
-                let reply = client.request(&payload).unwrap().await.unwrap();
+                let reply = client.start(&payload).unwrap().await.unwrap();
                 assert!(reply.payload() == &payload);
             }
             assert!(client.ping().await.unwrap() < SOON);
@@ -141,7 +141,7 @@ fn timeouts_end_a_wait_and_nothing_else() {
         assert_eq!(server.recv().await.unwrap().payload(), "after");
 
         // The other side is told that nobody waits any more.
-        let (late, request) = tokio::join!(timeout(moment, client.request(b"slow").unwrap()), server.recv());
+        let (late, request) = tokio::join!(timeout(moment, client.start(b"slow").unwrap()), server.recv());
         assert!(late.is_err());
         let request = request.unwrap();
         request.cancelled().await.unwrap();
@@ -150,12 +150,12 @@ fn timeouts_end_a_wait_and_nothing_else() {
 
         // A deadline that is told ends the call by itself.
         let start = Instant::now();
-        let call = client.call(b"bounded", moment);
+        let call = client.request(b"bounded", moment);
         let (late, request) = tokio::join!(call, server.recv());
         assert_eq!(late.unwrap_err().code(), Code::Timeout);
         assert!(start.elapsed() >= moment && start.elapsed() < SOON / 2);
         assert!(request.unwrap().deadline().is_some());
-        let reply = tokio::join!(client.call(b"still fine", SOON), async {
+        let reply = tokio::join!(client.request(b"still fine", SOON), async {
             server.recv().await.unwrap().reply(b"yes").await.unwrap();
         });
         assert_eq!(reply.0.unwrap().payload(), "yes");
@@ -243,7 +243,7 @@ fn accepts_given_up_lose_no_client() {
                 let address = address.clone();
                 tokio::spawn(async move {
                     let peer = aio::connect_with(&address, &ConnectOptions::new()).await.unwrap();
-                    peer.request(&n.to_le_bytes()).unwrap().await.unwrap().payload().clone()
+                    peer.start(&n.to_le_bytes()).unwrap().await.unwrap().payload().clone()
                 })
             })
             .collect();
@@ -325,7 +325,7 @@ fn a_future_that_is_not_polled_stops_nobody() {
         assert!(once(&mut idle).await.is_none());
         let served = echo(listening);
         for n in 0..100u32 {
-            let reply = other.request(&n.to_le_bytes()).unwrap().await.unwrap();
+            let reply = other.start(&n.to_le_bytes()).unwrap().await.unwrap();
             assert_eq!(reply.payload()[..], n.to_le_bytes());
             if n == 50 {
                 client.send(Channel::DATA, b"for the idle one").await.unwrap();
@@ -343,7 +343,7 @@ fn two_peers_in_one_task() {
         let place = Place::new();
         let (client, server) = pair(&place, Level::One).await;
         for n in 0..200u32 {
-            let call = client.request(&n.to_le_bytes()).unwrap();
+            let call = client.start(&n.to_le_bytes()).unwrap();
             let request = server.recv().await.unwrap();
             request.reply(request.payload()).await.unwrap();
             assert_eq!(call.await.unwrap().payload()[..], n.to_le_bytes());
@@ -402,7 +402,7 @@ fn closing_ends_every_wait() {
         let (client, listener) = (Arc::new(client), Arc::new(Listener::bind(&place.address("b.sock")).unwrap()));
         let (peer, accepting) = (client.clone(), listener.clone());
         let waits = tokio::spawn(async move {
-            let call = peer.request(b"?").unwrap();
+            let call = peer.start(b"?").unwrap();
             let (recv, call, accept) = tokio::join!(peer.recv(), call, accepting.accept());
             [recv.unwrap_err().code(), call.unwrap_err().code(), accept.unwrap_err().code()]
         });
@@ -428,7 +428,7 @@ fn dropping_everything_leaves_nothing() {
         runtime.block_on(async {
             for _ in 0..3 {
                 let (client, server) = pair(&place, Level::One).await;
-                let call = client.request(b"kept").unwrap();
+                let call = client.start(b"kept").unwrap();
                 let mut receive = Box::pin(client.recv());
                 assert!(once(&mut receive).await.is_none());
                 drop(receive);
@@ -454,7 +454,7 @@ fn objects_of_a_runtime_that_has_ended_are_closed() {
     for runtime in [single(), many()] {
         let ((client, server), listener) = runtime
             .block_on(async { (pair(&place, Level::One).await, Listener::bind(&place.address("b.sock")).unwrap()) });
-        let call = client.request(b"?").unwrap();
+        let call = client.start(b"?").unwrap();
         drop(runtime);
         let other = single();
         other.block_on(async {
@@ -483,7 +483,7 @@ fn peers_are_used_from_other_runtimes_and_threads() {
             scope.spawn(move || {
                 single().block_on(async {
                     for _ in 0..100 {
-                        assert_eq!(client.request(&[n]).unwrap().await.unwrap().payload()[..], [n]);
+                        assert_eq!(client.start(&[n]).unwrap().await.unwrap().payload()[..], [n]);
                     }
                 });
             });

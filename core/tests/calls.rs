@@ -45,7 +45,7 @@ fn a_thousand_threads_get_their_own_replies_in_whatever_order() {
             let caller = std::thread::Builder::new().stack_size(64 * 1024);
             caller
                 .spawn_scoped(scope, move || {
-                    let reply = client.call(n.to_le_bytes().to_vec(), 3 * SOON).unwrap();
+                    let reply = client.request(n.to_le_bytes().to_vec(), 3 * SOON).unwrap();
                     assert_eq!(reply.payload(), &(n ^ 0xFFFF).to_le_bytes()[..]);
                 })
                 .unwrap();
@@ -122,11 +122,11 @@ fn a_call_ends_at_its_deadline_and_the_next_gets_its_own_reply() {
         let mut took: Vec<Duration> = (0..16u32)
             .map(|n| {
                 let start = Instant::now();
-                let error = client.call(b"silence", limit).unwrap_err();
+                let error = client.request(b"silence", limit).unwrap_err();
                 let took = start.elapsed();
                 assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
                 let own = n.to_le_bytes().to_vec();
-                assert_eq!(client.call(own.clone(), SOON).unwrap().payload(), &own);
+                assert_eq!(client.request(own.clone(), SOON).unwrap().payload(), &own);
                 took
             })
             .collect();
@@ -191,7 +191,7 @@ fn a_reply_in_the_moment_of_the_deadline_answers_its_own_call_or_none() {
         let _closing = Closing(&client);
         let (mut answered, mut late) = (0, 0);
         for n in 0..ROUNDS {
-            match client.call(n.to_le_bytes().to_vec(), limit) {
+            match client.request(n.to_le_bytes().to_vec(), limit) {
                 Ok(reply) => {
                     assert_eq!(reply.payload(), &n.to_le_bytes()[..]);
                     answered += 1;
@@ -230,9 +230,9 @@ fn answers_for_dead_ids_are_dropped_and_ids_are_never_used_again() {
     let mut last = None;
     for round in 0..50u64 {
         // Timed out, dropped, answered: whatever became of it, its id is gone.
-        let error = client.call(b"silence", Duration::from_millis(1)).unwrap_err();
+        let error = client.request(b"silence", Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.code(), Code::Timeout);
-        drop(client.request(b"dropped").unwrap());
+        drop(client.start(b"dropped").unwrap());
         let (timed_out, dropped) = (raw.next(REQUEST), raw.next(REQUEST));
         for id in [timed_out.id, dropped.id] {
             assert!(id % 2 == 1 && last.is_none_or(|last| id > last), "{id} behind {last:?}");
@@ -242,7 +242,7 @@ fn answers_for_dead_ids_are_dropped_and_ids_are_never_used_again() {
             raw.send(ERROR, 0, 0, id, &514u32.to_le_bytes());
         }
         std::thread::scope(|scope| {
-            let call = scope.spawn(|| client.call(b"alive", SOON).unwrap());
+            let call = scope.spawn(|| client.request(b"alive", SOON).unwrap());
             let request = raw.next(REQUEST);
             assert!(request.id > dropped.id);
             last = Some(request.id);
@@ -291,7 +291,7 @@ fn a_cancel_that_crosses_a_response_is_late_and_harms_nothing() {
 #[test]
 fn above_max_calls_a_caller_waits_and_a_rude_one_is_refused() {
     let (client, server) = pair_with(&Place::new(), &ConnectOptions::new(), &ListenOptions::new().max_calls(2));
-    let calls: Vec<_> = (0..6u8).map(|n| client.request(vec![n]).unwrap()).collect();
+    let calls: Vec<_> = (0..6u8).map(|n| client.start(vec![n]).unwrap()).collect();
     let mut held = vec![server.recv(SOON).unwrap(), server.recv(SOON).unwrap()];
     assert_eq!(server.recv(Duration::from_millis(30)).unwrap_err().code(), Code::Timeout);
     let stats = client.stats().unwrap();
@@ -306,7 +306,7 @@ fn above_max_calls_a_caller_waits_and_a_rude_one_is_refused() {
     }
 
     // A call that waits for its turn provably did not leave.
-    let calls: Vec<_> = (0..3u8).map(|n| client.request(vec![n]).unwrap()).collect();
+    let calls: Vec<_> = (0..3u8).map(|n| client.start(vec![n]).unwrap()).collect();
     let error = calls.into_iter().next_back().unwrap().wait(Duration::from_millis(20)).unwrap_err();
     assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::No));
 
@@ -333,17 +333,17 @@ fn above_max_calls_a_caller_waits_and_a_rude_one_is_refused() {
 fn whoever_serves_is_told_that_nobody_waits_any_more() {
     type End = fn(&Peer, &Peer);
     let ends: [(&str, End); 4] = [
-        ("dropped", |client, _| drop(client.request(b"?").unwrap())),
+        ("dropped", |client, _| drop(client.start(b"?").unwrap())),
         ("timed out", |client, _| {
-            assert_eq!(client.call(b"?", Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
+            assert_eq!(client.request(b"?", Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
         }),
         ("its deadline passed here", |client, _| {
             let options = CallOptions::new().deadline(Instant::now() + Duration::from_millis(20));
             // The caller does nothing at all: it neither waits nor cancels.
-            std::mem::forget(client.request_with(b"?", options).unwrap());
+            std::mem::forget(client.start_with(b"?", options).unwrap());
         }),
         ("closed", |client, server| {
-            let call = client.request(b"?").unwrap();
+            let call = client.start(b"?").unwrap();
             until("it arrived", || {
                 let _ = server.recv_on(Channel::DATA, Wait::none());
                 server.stats().unwrap().calls_served == 1
@@ -370,7 +370,7 @@ fn whoever_serves_is_told_that_nobody_waits_any_more() {
 
     // Looking alone notices too, and neither a living call nor a one-way message is cancelled.
     let (client, server) = pair(&Place::new());
-    let call = client.request(b"?").unwrap();
+    let call = client.start(b"?").unwrap();
     let request = server.recv(SOON).unwrap();
     assert!(!request.is_cancelled());
     assert_eq!(request.wait_cancelled(Duration::from_millis(10)).unwrap_err().code(), Code::Timeout);
@@ -430,7 +430,7 @@ fn a_failure_carries_its_code_and_data() {
             }
         });
         for (code, data) in failures {
-            let error = client.call(b"?", SOON).unwrap_err();
+            let error = client.request(b"?", SOON).unwrap_err();
             assert_eq!((error.code(), error.status(), error.sent()), (Code::RemoteError, Some(code), Sent::Maybe));
             assert!(error.data() == data, "the data of {code}");
         }
@@ -457,15 +457,15 @@ fn a_request_let_go_without_an_answer_is_abandoned() {
         let error = call.wait(SOON).unwrap_err();
         assert_eq!((error.code(), error.sent()), (Code::CallAbandoned, Sent::Maybe));
     };
-    let call = client.request(b"dropped").unwrap();
+    let call = client.start(b"dropped").unwrap();
     drop(server.recv(SOON).unwrap());
     abandoned(call);
-    let call = client.request(b"its payload was taken").unwrap();
+    let call = client.start(b"its payload was taken").unwrap();
     assert_eq!(server.recv(SOON).unwrap().into_payload(), "its payload was taken");
     abandoned(call);
 
     // A clone keeps the duty.
-    let call = client.request(b"kept").unwrap();
+    let call = client.start(b"kept").unwrap();
     let request = server.recv(SOON).unwrap();
     let clone = request.clone();
     drop(request);
@@ -473,7 +473,7 @@ fn a_request_let_go_without_an_answer_is_abandoned() {
     assert_eq!(call.wait(SOON).unwrap().payload(), "answered");
 
     // Of a batch: what was never taken out.
-    let calls = [client.request(b"0").unwrap(), client.request(b"1").unwrap()];
+    let calls = [client.start(b"0").unwrap(), client.start(b"1").unwrap()];
     let mut batch = Batch::new();
     while batch.len() < 2 {
         assert!(batch.is_empty(), "both were sent before the batch was asked for");
@@ -491,7 +491,7 @@ fn a_request_let_go_without_an_answer_is_abandoned() {
     assert_eq!(second.wait(SOON).unwrap().payload(), "taken out");
 
     // A thread that panics lets go too.
-    let call = client.request(b"panic").unwrap();
+    let call = client.start(b"panic").unwrap();
     std::thread::scope(|scope| {
         let handler = scope.spawn(|| {
             let _request = server.recv(SOON).unwrap();
@@ -513,7 +513,7 @@ fn one_worker(peer: &Peer, served: &AtomicUsize) {
             (0, _) => Ok(Vec::new()),
             (_, deadline) => {
                 let wait = deadline.map_or(Wait::from(SOON), Wait::from);
-                peer.call(vec![depth - 1], wait).map(|reply| reply.payload().to_vec())
+                peer.request(vec![depth - 1], wait).map(|reply| reply.payload().to_vec())
             }
         };
         // The caller may have left meanwhile.
@@ -542,7 +542,7 @@ fn nested_calls_with_one_worker_on_each_side_end_in_time_and_leave_nothing_behin
             std::thread::scope(|callers_scope| {
                 for n in 0..callers {
                     let from = if n % 2 == 0 { &a } else { &b };
-                    callers_scope.spawn(move || match from.call(vec![depth], limit) {
+                    callers_scope.spawn(move || match from.request(vec![depth], limit) {
                         Ok(reply) => assert_eq!(reply.payload()[..], (0..=depth).collect::<Vec<u8>>()[..]),
                         Err(error) => assert!(
                             matches!(error.code(), Code::Timeout | Code::RemoteError | Code::CallEnded),
@@ -553,7 +553,7 @@ fn nested_calls_with_one_worker_on_each_side_end_in_time_and_leave_nothing_behin
             });
             assert!(start.elapsed() < limit + SOON / 2, "{:?}", start.elapsed());
             // One worker suffices where nobody comes back to it.
-            let direct = a.call(vec![0], SOON).unwrap();
+            let direct = a.request(vec![0], SOON).unwrap();
             assert_eq!(direct.payload()[..], [0]);
             calm(&a);
             calm(&b);
@@ -717,12 +717,12 @@ fn conversation(caller: &Peer, server: &Peer) -> Vec<String> {
             }
         });
         for payload in [&b""[..], b"x", b"abc", &big] {
-            let reply = caller.call(payload, SOON).unwrap();
+            let reply = caller.request(payload, SOON).unwrap();
             assert!(reply.payload().iter().rev().eq(payload.iter()));
             seen.push(format!("{} {}", reply.channel(), reply.payload().len()));
         }
         // Several at a time: on level 0 they wait for each other.
-        let calls: Vec<_> = (0..4u8).map(|n| caller.request(vec![n, 9]).unwrap()).collect();
+        let calls: Vec<_> = (0..4u8).map(|n| caller.start(vec![n, 9]).unwrap()).collect();
         for call in calls {
             seen.push(format!("{:?}", call.wait(SOON).unwrap().payload()));
         }
@@ -730,8 +730,8 @@ fn conversation(caller: &Peer, server: &Peer) -> Vec<String> {
     // One-way messages of the other channels do not mix with calls.
     server.send(Channel::DATA, b"one way", SOON).unwrap();
     seen.push(format!("{:?}", caller.recv(SOON).unwrap().payload()));
-    seen.push(format!("{:?}", caller.call(vec![0; hostlane::limits::MAX_MESSAGE + 1], SOON).unwrap_err().code()));
-    let error = caller.call(b"nobody answers", Duration::from_millis(20)).unwrap_err();
+    seen.push(format!("{:?}", caller.request(vec![0; hostlane::limits::MAX_MESSAGE + 1], SOON).unwrap_err().code()));
+    let error = caller.request(b"nobody answers", Duration::from_millis(20)).unwrap_err();
     seen.push(format!("{:?} {:?}", error.code(), error.sent()));
     seen
 }
@@ -791,7 +791,7 @@ fn a_context_and_a_blocking_peer_talk_on_both_levels_in_both_roles() {
                         let request = peer.recv(SOON).unwrap();
                         request.reply(request.payload(), SOON).unwrap();
                     } else {
-                        assert_eq!(peer.call(b"from below", SOON).unwrap().payload(), "from below");
+                        assert_eq!(peer.request(b"from below", SOON).unwrap().payload(), "from below");
                     }
                     assert_eq!(peer.recv(SOON).unwrap_err().code(), Code::PeerClosed);
                 });
@@ -820,10 +820,10 @@ fn what_level_0_has_no_form_for_is_refused_and_harms_nothing() {
         CallOptions::new().idempotency_key("k"),
         CallOptions::new().trace("t"),
     ] {
-        assert_eq!(client.request_with(b"?", options).unwrap_err().code(), Code::Unsupported);
+        assert_eq!(client.start_with(b"?", options).unwrap_err().code(), Code::Unsupported);
     }
     assert_eq!(client.open_stream(b"?", CallOptions::new()).unwrap_err().code(), Code::Unsupported);
-    let call = client.request(b"?").unwrap();
+    let call = client.start(b"?").unwrap();
     let request = server.recv(SOON).unwrap();
     assert!(!request.is_request() && request.call_id().is_none() && request.deadline().is_none());
     assert_eq!(request.fail(1, b"", SOON).unwrap_err().code(), Code::Unsupported);
@@ -836,7 +836,7 @@ fn what_goes_with_a_call_arrives_with_it() {
     let (client, server) = pair(&Place::new());
     let deadline = Instant::now() + SOON;
     let options = CallOptions::new().channel(Channel::DATA).deadline(deadline).idempotency_key("key").trace("trace");
-    let call = client.request_with(b"?", options).unwrap();
+    let call = client.start_with(b"?", options).unwrap();
     let request = server.recv(SOON).unwrap();
     assert_eq!(request.channel(), Channel::DATA);
     assert_eq!(request.idempotency_key().unwrap(), "key");
@@ -847,7 +847,7 @@ fn what_goes_with_a_call_arrives_with_it() {
     request.reply(b"!", SOON).unwrap();
     call.wait(SOON).unwrap();
     for options in [CallOptions::new().trace(vec![0; 65]), CallOptions::new().idempotency_key("")] {
-        assert_eq!(client.request_with(b"?", options).unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(client.start_with(b"?", options).unwrap_err().code(), Code::InvalidArgument);
     }
 }
 
@@ -855,7 +855,7 @@ fn what_goes_with_a_call_arrives_with_it() {
 fn calls_without_any_time_end_at_once_and_leave_nothing_behind() {
     let (client, server) = pair(&Place::new());
     for _ in 0..20 {
-        assert_eq!(client.call(b"?", Wait::none()).unwrap_err().code(), Code::Timeout);
+        assert_eq!(client.request(b"?", Wait::none()).unwrap_err().code(), Code::Timeout);
     }
     // Whoever is handed one finds that it is over; most are never handed out.
     while let Ok(request) = server.recv(Duration::from_millis(20)) {

@@ -235,7 +235,7 @@ fn one_driver_each() {
     let (client, _server, listener) = driver.pair(&place);
     assert_eq!(client.recv(SOON).unwrap_err().code(), Code::WrongDriver);
     assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::WrongDriver);
-    assert_eq!(client.request(b"").unwrap_err().code(), Code::WrongDriver);
+    assert_eq!(client.start(b"").unwrap_err().code(), Code::WrongDriver);
     assert_eq!(listener.accept(SOON).unwrap_err().code(), Code::WrongDriver);
     let other = Context::new().unwrap();
     assert_eq!(other.recv(&client, None, None).unwrap_err().code(), Code::WrongDriver);

@@ -70,7 +70,7 @@ fn calls_go_on_beside_a_channel_nobody_reads() {
             let mut slowest = Duration::ZERO;
             for n in 0..3000u32 {
                 let start = Instant::now();
-                assert_eq!(client.call(n.to_le_bytes().to_vec(), SOON).unwrap().payload(), &n.to_le_bytes()[..]);
+                assert_eq!(client.request(n.to_le_bytes().to_vec(), SOON).unwrap().payload(), &n.to_le_bytes()[..]);
                 slowest = slowest.max(start.elapsed());
             }
             println!("3000 calls beside a full channel, the slowest in {slowest:?}");
@@ -144,7 +144,7 @@ fn callers_on_both_ends_of_a_narrow_connection_never_stall() {
                         for round in 0..2 {
                             // 512 of them at a time, each way.
                             let numbers = (0..EACH).map(|n| (round * THREADS + thread) * EACH + n);
-                            let calls: Vec<_> = numbers.map(|n| (n, peer.request(big(n)).unwrap())).collect();
+                            let calls: Vec<_> = numbers.map(|n| (n, peer.start(big(n)).unwrap())).collect();
                             for (n, call) in calls {
                                 assert!(call.wait(6 * SOON).unwrap().payload() == &big(n));
                             }
@@ -208,7 +208,7 @@ fn a_message_larger_than_the_window_passes_and_the_next_waits_for_it() {
             }
             // Requests too, on a channel with a window of 1 MiB.
             for _ in 0..3 {
-                let reply = client.call(huge.clone(), SOON).unwrap();
+                let reply = client.request(huge.clone(), SOON).unwrap();
                 assert!(reply.payload() == &huge);
             }
         });
@@ -356,7 +356,7 @@ fn a_channel_with_the_policy_error_says_so_at_once() {
 #[test]
 fn a_call_that_is_given_up_before_a_full_socket_is_cancelled_all_the_same() {
     let (peer, mut raw) = with_raw_server_and(&ConnectOptions::new().policy(Channel::DATA, Policy::Error));
-    let call = peer.request("to be given up").unwrap();
+    let call = peer.start("to be given up").unwrap();
     while peer.send(Channel::DATA, vec![0; 100_000], SOON).is_ok() {}
     drop(call);
     // No thread is inside a call.
@@ -368,7 +368,7 @@ fn a_call_that_is_given_up_before_a_full_socket_is_cancelled_all_the_same() {
 fn a_channel_with_the_policy_error_does_not_wait_for_the_carrier_either() {
     let (peer, mut raw) = with_raw_server_and(&ConnectOptions::new().policy(Channel::DATA, Policy::Error));
     // A call that was started, and that nobody waits for, changes nothing.
-    let _call = peer.request("nobody waits").unwrap();
+    let _call = peer.start("nobody waits").unwrap();
     let start = Instant::now();
     let mut sent = 0u32;
     // Credit for 16 MB, and nobody reads: the kernel takes less, the rest is kept.
@@ -451,7 +451,7 @@ fn telemetry_drops_by_default_and_calls_are_never_dropped() {
     assert!(stats(&client, Channel::TELEMETRY).dropped > 0);
     // A call on a channel that drops waits for credit instead.
     let options = || CallOptions::new().channel(Channel::TELEMETRY);
-    let call = client.request_with(b"kept", options()).unwrap();
+    let call = client.start_with(b"kept", options()).unwrap();
     for n in 2000..4000u32 {
         client.send(Channel::TELEMETRY, numbered(n), SOON).unwrap();
     }
@@ -595,7 +595,7 @@ fn what_is_corked_leaves_in_one_write() {
     let mut calls = Vec::new();
     let seen = steps(&raw, all, || {
         let _cork = client.cork();
-        calls.extend((0..MESSAGES).map(|_| client.request(vec![7; 20]).unwrap()));
+        calls.extend((0..MESSAGES).map(|_| client.start(vec![7; 20]).unwrap()));
     });
     assert_eq!(seen, [0, all], "more than one write");
     take(&mut raw, REQUEST);
@@ -623,7 +623,7 @@ fn a_cork_bounds_what_it_holds_and_a_wait_draws_it() {
         }
         assert!(client.stats().unwrap().send_queue.bytes < 2 * limits::CHANNEL_QUEUE);
         // A reply is waited for inside the cork.
-        assert_eq!(client.call(b"?", SOON).unwrap().payload(), "!");
+        assert_eq!(client.request(b"?", SOON).unwrap().payload(), "!");
         drop(cork);
         assert!(receiver.join().unwrap() <= 20_000_000);
     });
@@ -658,7 +658,7 @@ fn batches_keep_their_order_and_their_requests() {
     });
     let calls: Vec<_> = {
         let _cork = client.cork();
-        (0..50u8).map(|n| client.request(vec![n]).unwrap()).collect()
+        (0..50u8).map(|n| client.start(vec![n]).unwrap()).collect()
     };
     let mut batch = Batch::new();
     let mut answered = 0;

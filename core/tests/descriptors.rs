@@ -92,7 +92,7 @@ fn a_pipe_passes_with_a_message_and_with_a_request_in_both_directions() {
         assert_eq!(rest(kept), "hello");
 
         let (kept, given) = pipe();
-        let call = from.request_with(b"a request", with(vec![given])).unwrap();
+        let call = from.start_with(b"a request", with(vec![given])).unwrap();
         let request = to.recv(SOON).unwrap();
         assert!(request.is_request());
         let [fd] = request.take_fds().try_into().unwrap();
@@ -124,7 +124,7 @@ fn a_pipe_passes_to_another_process_and_back() {
     assert_eq!(rest(kept), name);
     // As many as may go with one.
     let (kept, given): (Vec<_>, Vec<_>) = (0..limits::MAX_FDS).map(|_| pipe()).unzip();
-    let call = peer.request_with(b"through a pipe of the child", with(given)).unwrap();
+    let call = peer.start_with(b"through a pipe of the child", with(given)).unwrap();
     let back = peer.recv(SOON).unwrap();
     let [fd] = back.take_fds().try_into().unwrap();
     assert_eq!(rest(fd.into()), "through a pipe of the child");
@@ -198,7 +198,7 @@ fn what_nobody_takes_is_closed() {
     assert_eq!(rest(kept), "");
     // Of a call that was given up before anybody took it.
     let (kept, given) = pipe();
-    drop(client.request_with(b"", with(vec![given])).unwrap());
+    drop(client.start_with(b"", with(vec![given])).unwrap());
     let _ = server.recv(Duration::from_millis(20)).map(drop);
     assert_eq!(rest(kept), "");
     // Queued, with either end closed.
@@ -368,7 +368,7 @@ fn an_answer_with_descriptors_is_as_good_as_the_feature_allows() {
         let raw = scope.spawn(|| Raw1::accept(&listener, r#""fds""#, ""));
         let client = Peer::connect_with(&address, &ConnectOptions::new().fds(true), SOON).unwrap();
         let mut raw = raw.join().unwrap();
-        let call = client.request(b"?").unwrap();
+        let call = client.start(b"?").unwrap();
         let request = raw.next(0x11);
         let (kept, given) = pipe();
         let payload = [&[5, 0, 5, 0, 1, 0, 1][..], b"!"].concat();

@@ -190,7 +190,7 @@ fn silent_and_dripping_clients_delay_nobody_and_are_closed_at_the_total_deadline
         at += 1;
         let honest = Instant::now();
         let peer = Peer::connect(&address, SOON).unwrap();
-        assert_eq!(peer.request(b"hi").unwrap().wait(SOON).unwrap().payload(), "hi");
+        assert_eq!(peer.start(b"hi").unwrap().wait(SOON).unwrap().payload(), "hi");
         assert!(honest.elapsed() < Duration::from_secs(2), "{:?}", honest.elapsed());
         assert!(at + 2 < hello.len());
         std::thread::park_timeout(Duration::from_millis(20));

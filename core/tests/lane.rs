@@ -71,7 +71,7 @@ fn a_channel_that_drops_keeps_no_sender_waiting() {
 #[test]
 fn a_batch_goes_into_the_memory_of_the_caller() {
     let (client, server) = pair(&Place::new());
-    let call = client.request(b"ask").unwrap();
+    let call = client.start(b"ask").unwrap();
     for text in ["12345", "longer than the room", "after"] {
         client.send(Channel::DATA, text, SOON).unwrap();
     }
@@ -161,10 +161,10 @@ fn idle_is_no_error_and_a_timeout_loses_nothing() {
 fn a_call_that_timed_out_never_hands_its_reply_to_the_next() {
     let (client, server) = pair(&Place::new());
     for _ in 0..3 {
-        let call = client.request(b"slow").unwrap();
+        let call = client.start(b"slow").unwrap();
         let error = call.wait(Duration::from_millis(30)).unwrap_err();
         assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
-        let call = client.request(b"next").unwrap();
+        let call = client.start(b"next").unwrap();
         // The one that was given up is gone, or its answer unwanted.
         let mut request = server.recv(SOON).unwrap();
         if request.payload() == "slow" {
@@ -180,10 +180,10 @@ fn a_call_that_timed_out_never_hands_its_reply_to_the_next() {
 #[test]
 fn on_level_0_a_call_that_timed_out_ends_the_connection() {
     let (client, server) = pair_on_level_0(&Place::new());
-    let call = client.request(b"slow").unwrap();
+    let call = client.start(b"slow").unwrap();
     let error = call.wait(Duration::from_millis(30)).unwrap_err();
     assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
-    assert_eq!(client.request(b"next").unwrap_err().code(), Code::ConnectionLost);
+    assert_eq!(client.start(b"next").unwrap_err().code(), Code::ConnectionLost);
     let request = server.recv(SOON).unwrap();
     assert_eq!(request.payload(), "slow");
     let _ = request.reply(b"late", SOON);
@@ -193,7 +193,7 @@ fn on_level_0_a_call_that_timed_out_ends_the_connection() {
 #[test]
 fn a_dropped_call_closes_like_a_timed_out_one() {
     let (client, server) = pair_on_level_0(&Place::new());
-    drop(client.request(b"never mind").unwrap());
+    drop(client.start(b"never mind").unwrap());
     assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::ConnectionLost);
     assert_eq!(server.recv(SOON).unwrap().payload(), "never mind");
     assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
@@ -216,7 +216,7 @@ fn many_threads_share_one_peer() {
             scope.spawn(move || {
                 for n in 0..EACH {
                     let text = format!("{thread}/{n}").repeat(1 + (n as usize % 50) * 40);
-                    let reply = client.request(&text).unwrap().wait(SOON).unwrap();
+                    let reply = client.start(&text).unwrap().wait(SOON).unwrap();
                     assert_eq!(reply.payload(), &text);
                 }
             });
@@ -252,7 +252,7 @@ fn a_call_nobody_waits_for_yet_leaves_while_another_thread_receives() {
         let receiver = scope.spawn(|| client.recv_on(Channel::TELEMETRY, SOON).unwrap());
         until("it waits", || client.stats().unwrap().pending_operations == 1);
         // Too large for the socket: the rest has to be written by whoever is at the descriptor.
-        let call = client.request(vec![5; 8 << 20]).unwrap();
+        let call = client.start(vec![5; 8 << 20]).unwrap();
         let request = server.recv(SOON).unwrap();
         assert_eq!(request.payload().len(), 8 << 20);
         request.reply(b"got it", SOON).unwrap();
@@ -362,7 +362,7 @@ fn close_wakes_every_waiter_and_is_idempotent() {
             std::thread::spawn(move || match n {
                 0..3 => client.recv(Wait::forever()).unwrap_err().code(),
                 3 => client.recv_on(Channel::ERROR, Wait::forever()).unwrap_err().code(),
-                4 => client.request(b"?").and_then(|c| c.wait(Wait::forever())).unwrap_err().code(),
+                4 => client.start(b"?").and_then(|c| c.wait(Wait::forever())).unwrap_err().code(),
                 _ => client.ping(Wait::forever()).map(|_| Code::Closed).unwrap_or_else(|e| e.code()),
             })
         })
@@ -377,7 +377,7 @@ fn close_wakes_every_waiter_and_is_idempotent() {
     assert!(start.elapsed() < SOON / 2);
     assert_eq!(client.recv(SOON).unwrap_err().code(), Code::Closed);
     assert_eq!(client.send(Channel::DATA, b"", SOON).unwrap_err().code(), Code::Closed);
-    assert_eq!(client.request(b"").unwrap_err().code(), Code::Closed);
+    assert_eq!(client.start(b"").unwrap_err().code(), Code::Closed);
     assert_eq!(client.ping(SOON).unwrap_err().code(), Code::Closed);
     assert_eq!(server.recv(SOON).map(|m| m.channel()).unwrap(), Channel::COMMAND);
     assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
@@ -545,7 +545,7 @@ fn forms_of_other_builds_answer_unsupported_and_bad_options_are_refused() {
 #[test]
 fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
     let (client, server) = pair(&Place::new());
-    let mut call = client.request(b"slow").unwrap();
+    let mut call = client.start(b"slow").unwrap();
     assert_eq!(call.try_wait(Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
     assert!(!call.is_done());
     let message = server.recv(SOON).unwrap();
@@ -557,7 +557,7 @@ fn a_call_that_is_waited_for_in_vain_can_be_waited_for_again() {
     assert_eq!(call.try_wait(SOON).unwrap_err().code(), Code::InvalidArgument);
     // One that runs out of its own time is over.
     let options = CallOptions::new().deadline(Instant::now() + Duration::from_millis(30));
-    let mut call = client.request_with(b"late", options).unwrap();
+    let mut call = client.start_with(b"late", options).unwrap();
     assert_eq!(call.try_wait(Duration::from_millis(1)).unwrap_err().code(), Code::Timeout);
     assert!(call.is_open());
     let error = call.try_wait(SOON).unwrap_err();
@@ -593,7 +593,7 @@ fn what_is_there_needs_no_sleep_and_a_sleep_is_announced() {
 fn all_that_is_there_comes_whole() {
     let (client, server) = pair(&Place::new());
     let options = || CallOptions::new().trace(&b"trace"[..]);
-    let calls: Vec<_> = (0..3).map(|_| client.request_with(b"call", options()).unwrap()).collect();
+    let calls: Vec<_> = (0..3).map(|_| client.start_with(b"call", options()).unwrap()).collect();
     client.send_with(b"message", options(), SOON).unwrap();
     let mut messages = Vec::new();
     while messages.len() < 4 {
@@ -618,7 +618,7 @@ fn a_wait_lets_go_what_a_cork_holds() {
             }
         });
         let _cork = client.cork();
-        let call = client.request(b"call").unwrap();
+        let call = client.start(b"call").unwrap();
         assert_eq!(call.wait(SOON).unwrap().payload(), "call");
         client.send(Channel::DATA, b"message", SOON).unwrap();
         assert_eq!(client.recv(SOON).unwrap().payload(), "message");

@@ -71,7 +71,7 @@ fn pid(peer: &Peer) -> i32 {
 }
 
 fn ask(peer: &Peer, payload: &[u8]) {
-    assert_eq!(peer.request(payload).unwrap().wait(SOON).unwrap().payload(), payload);
+    assert_eq!(peer.start(payload).unwrap().wait(SOON).unwrap().payload(), payload);
 }
 
 // --- what this binary does as a child ------------------------------------------------------------

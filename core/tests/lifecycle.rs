@@ -71,7 +71,7 @@ fn a_stopped_process_is_reported_by_its_silence() {
     let place = Place::new();
     let start = Instant::now();
     let (process, peer) = connected("swallow", &place, &ConnectOptions::new().keepalive(KEEPALIVE));
-    let call = peer.request(b"never answered").unwrap();
+    let call = peer.start(b"never answered").unwrap();
     until("it left", || peer.stats().unwrap().channels[0].messages_sent == 1);
     process.signal("STOP");
     std::thread::scope(|scope| {
@@ -139,7 +139,7 @@ fn a_healthy_connection_is_never_taken_for_dead_however_idle_it_is() {
     for peer in [&client, &server, &one_sided.0, &one_sided.1, &a, &b] {
         assert!(peer.is_open());
     }
-    let call = client.request(b"?").unwrap();
+    let call = client.start(b"?").unwrap();
     server.recv(SOON).unwrap().reply(b"!", SOON).unwrap();
     call.wait(SOON).unwrap();
     let call = events.context.request(&a, b"?", None);
@@ -155,7 +155,7 @@ fn a_process_that_was_stopped_itself_does_not_blame_the_other_side() {
     let place = Place::new();
     let (process, peer) = connected("alive", &place, &ConnectOptions::new());
     for _ in 0..2 {
-        assert_eq!(peer.call(b"before", SOON).unwrap().payload(), "before");
+        assert_eq!(peer.request(b"before", SOON).unwrap().payload(), "before");
         process.signal("STOP");
         let stopped = Instant::now();
         while stopped.elapsed() < 7 * KEEPALIVE {
@@ -163,7 +163,7 @@ fn a_process_that_was_stopped_itself_does_not_blame_the_other_side() {
         }
         process.signal("CONT");
         // Its timers are long over when it wakes, and so is everything it had asked for answered.
-        assert_eq!(peer.call(b"after", SOON).unwrap().payload(), "after");
+        assert_eq!(peer.request(b"after", SOON).unwrap().payload(), "after");
     }
 }
 
@@ -174,7 +174,7 @@ fn a_killed_process_ends_every_call_once_and_says_what_may_have_been_executed() 
     let place = Place::new();
     let (mut process, peer) = connected("swallow", &place, &ConnectOptions::new());
     // Four are served at a time, the others provably never left.
-    let calls: Vec<_> = (0..12u8).map(|n| peer.request(vec![n]).unwrap()).collect();
+    let calls: Vec<_> = (0..12u8).map(|n| peer.start(vec![n]).unwrap()).collect();
     assert_eq!(peer.stats().unwrap().open_calls, 4);
     std::thread::scope(|scope| {
         let waits: Vec<_> = calls.into_iter().map(|call| scope.spawn(|| call.wait(Wait::forever()))).collect();
@@ -189,7 +189,7 @@ fn a_killed_process_ends_every_call_once_and_says_what_may_have_been_executed() 
         assert!(matches!(receive.join().unwrap().code(), Code::PeerClosed | Code::ConnectionLost));
     });
     process.0.wait().unwrap();
-    let error = peer.request(b"later").unwrap_err();
+    let error = peer.start(b"later").unwrap_err();
     assert_eq!((error.code(), error.sent()), (Code::ConnectionLost, Sent::No));
     assert_eq!(peer.stats().unwrap().pending_operations, 0);
 }
@@ -237,7 +237,7 @@ fn a_request_that_never_left_completely_was_never_executed() {
     std::thread::scope(|scope| {
         let waits: Vec<_> = (0..3)
             .map(|_| {
-                let call = peer.request(vec![7; 8 << 20]).unwrap();
+                let call = peer.start(vec![7; 8 << 20]).unwrap();
                 scope.spawn(move || call.wait(Wait::forever()).unwrap_err())
             })
             .collect();
@@ -256,19 +256,19 @@ fn a_request_that_never_left_completely_was_never_executed() {
 fn a_drain_waits_for_the_calls_of_both_sides_and_starts_nothing_new() {
     let (a, b) = pair(&Place::new());
     std::thread::scope(|scope| {
-        let from_a = a.request(b"from a").unwrap();
-        let from_b = b.request(b"from b").unwrap();
+        let from_a = a.start(b"from a").unwrap();
+        let from_b = b.start(b"from b").unwrap();
         let (at_b, at_a) = (b.recv(SOON).unwrap(), a.recv(SOON).unwrap());
         let drain = scope.spawn(|| a.drain(SOON));
         until("the other side is told", || {
             let _ = b.recv_on(Channel::DATA, Wait::none());
-            b.request(b"new").is_err_and(|error| {
+            b.start(b"new").is_err_and(|error| {
                 assert_eq!((error.code(), error.sent()), (Code::Draining, Sent::No));
                 true
             })
         });
         assert_eq!(b.send(Channel::DATA, b"new", SOON).unwrap_err().code(), Code::Draining);
-        assert_eq!(a.request(b"new").unwrap_err().code(), Code::Closed);
+        assert_eq!(a.start(b"new").unwrap_err().code(), Code::Closed);
         assert_eq!(a.send(Channel::DATA, b"new", SOON).unwrap_err().code(), Code::Closed);
         assert!(!drain.is_finished());
         at_b.reply(b"to a", SOON).unwrap();
@@ -288,7 +288,7 @@ fn a_drain_waits_for_the_calls_of_both_sides_and_starts_nothing_new() {
 fn a_drain_ends_at_the_deadline_of_the_calls_it_waits_for() {
     let (a, b) = pair(&Place::new());
     std::thread::scope(|scope| {
-        let call = b.request_with(b"?", CallOptions::new().deadline(Instant::now() + Duration::from_millis(80)));
+        let call = b.start_with(b"?", CallOptions::new().deadline(Instant::now() + Duration::from_millis(80)));
         let _kept = a.recv(SOON).unwrap();
         let other = scope.spawn(|| b.recv(SOON).map(drop).unwrap_err().code());
         // Nobody answers, but nobody waits for longer either.
@@ -341,7 +341,7 @@ fn crossing_drains_succeed_on_both_sides() {
     for round in 0..60 {
         let (a, b) = pair(&Place::new());
         std::thread::scope(|scope| {
-            let calls = [a.request(b"from a").unwrap(), b.request(b"from b").unwrap()];
+            let calls = [a.start(b"from a").unwrap(), b.start(b"from b").unwrap()];
             let held = [b.recv(SOON).unwrap(), a.recv(SOON).unwrap()];
             let drains = [scope.spawn(|| a.drain(SOON)), scope.spawn(|| b.drain(SOON))];
             if round % 3 == 0 {
@@ -413,7 +413,7 @@ fn a_request_that_crosses_a_drain_is_executed_once_or_provably_not() {
                 scope.spawn(|| {
                     loop {
                         let n = numbers.fetch_add(1, Ordering::Relaxed);
-                        let end = client.call(n.to_le_bytes().to_vec(), SOON);
+                        let end = client.request(n.to_le_bytes().to_vec(), SOON);
                         let over = end.is_err();
                         let end = end.map(|reply| assert_eq!(reply.payload(), &n.to_le_bytes()[..]));
                         ends.lock().unwrap().push((n, end.map_err(|error| (error.code(), error.sent()))));
@@ -490,7 +490,7 @@ fn calls_that_wait_for_their_turn_end_when_the_other_side_goes_away() {
         let raw = scope.spawn(|| Raw1::accept(&listener, "", r#""max_calls":1"#));
         let client = Peer::connect(&address, SOON).unwrap();
         let mut raw = raw.join().unwrap();
-        let calls: Vec<_> = (0..4u8).map(|n| client.request(vec![n]).unwrap()).collect();
+        let calls: Vec<_> = (0..4u8).map(|n| client.start(vec![n]).unwrap()).collect();
         let stream = client.open_stream(b"waits too", CallOptions::new()).unwrap();
         let first = raw.next(REQUEST);
         // Rudely, without the first step: only the first call was taken.

@@ -859,7 +859,7 @@ fn a_plain_client_that_speaks_level_1_is_as_good_a_partner() {
     std::thread::scope(|scope| {
         let _serving = Serving::new(scope, &link, 1, echo);
         let client = Peer::connect(&place.address("link.sock"), SOON).unwrap();
-        assert_eq!(client.call(b"?", SOON).unwrap().payload(), "?");
+        assert_eq!(client.request(b"?", SOON).unwrap().payload(), "?");
         // There is one place, and a second client is told so.
         let error = Peer::connect(&place.address("link.sock"), SOON).unwrap_err();
         assert_eq!(error.code(), Code::QueueFull);
@@ -871,6 +871,6 @@ fn a_plain_client_that_speaks_level_1_is_as_good_a_partner() {
         assert_eq!(error.code(), Code::VersionMismatch);
         // And is free for one that can.
         let client = Peer::connect(&place.address("link.sock"), SOON).unwrap();
-        assert_eq!(client.call(b"again", SOON).unwrap().payload(), "again");
+        assert_eq!(client.request(b"again", SOON).unwrap().payload(), "again");
     });
 }

@@ -53,7 +53,7 @@ fn a_killed_peer_ends_every_wait_at_once() {
     let place = Place::new();
     let (mut process, peer) = connected("swallow", &place);
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| peer.request(b"never answered").unwrap().wait(Wait::forever()).unwrap_err());
+        let call = scope.spawn(|| peer.start(b"never answered").unwrap().wait(Wait::forever()).unwrap_err());
         let receive = scope.spawn(|| peer.recv(Wait::forever()).unwrap_err());
         until("both wait", || peer.stats().unwrap().pending_operations == 2);
         let start = Instant::now();
@@ -73,7 +73,7 @@ fn a_killed_peer_ends_every_wait_at_once() {
 fn a_stopped_peer_costs_calls_and_sends_their_deadline() {
     let place = Place::new();
     let (process, peer) = connected("echo", &place);
-    peer.request(b"warm").unwrap().wait(SOON).unwrap();
+    peer.start(b"warm").unwrap().wait(SOON).unwrap();
     process.signal("STOP");
     let limit = Duration::from_millis(150);
     let start = Instant::now();
@@ -91,10 +91,10 @@ fn a_stopped_peer_costs_calls_and_sends_their_deadline() {
 
     process.signal("CONT");
     let again = Peer::connect(&place.address("a.sock"), SOON).unwrap();
-    again.request(b"warm").unwrap().wait(SOON).unwrap();
+    again.start(b"warm").unwrap().wait(SOON).unwrap();
     process.signal("STOP");
     let start = Instant::now();
-    let error = again.request(b"?").unwrap().wait(limit).unwrap_err();
+    let error = again.start(b"?").unwrap().wait(limit).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
     assert!(start.elapsed() >= limit && start.elapsed() < limit + Duration::from_millis(500), "{:?}", start.elapsed());
     process.signal("CONT");
@@ -106,7 +106,7 @@ fn a_peer_that_was_stopped_for_a_while_goes_on() {
     let (process, peer) = connected("echo", &place);
     process.signal("STOP");
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| peer.request(b"patience").unwrap().wait(SOON).unwrap());
+        let call = scope.spawn(|| peer.start(b"patience").unwrap().wait(SOON).unwrap());
         until("it is on its way", || peer.stats().unwrap().calls == 1);
         process.signal("CONT");
         assert_eq!(call.join().unwrap().payload(), "patience");
@@ -131,11 +131,11 @@ fn a_server_out_of_descriptors_keeps_serving_and_recovers() {
     let crowd: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(&address).unwrap()).collect();
     assert!(crowd.iter().all(|s| s.as_raw_fd() > 2));
     for _ in 0..50 {
-        assert_eq!(early.request(b"busy?").unwrap().wait(SOON).unwrap().payload(), "busy?");
+        assert_eq!(early.start(b"busy?").unwrap().wait(SOON).unwrap().payload(), "busy?");
     }
     let turned_away = Peer::connect(&address, Duration::from_millis(200));
     assert!(turned_away.is_err_and(|e| e.code() == Code::Timeout));
     drop(crowd);
     let late = Peer::connect(&address, SOON).unwrap();
-    assert_eq!(late.request(b"better").unwrap().wait(SOON).unwrap().payload(), "better");
+    assert_eq!(late.start(b"better").unwrap().wait(SOON).unwrap().payload(), "better");
 }

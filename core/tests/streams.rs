@@ -240,7 +240,7 @@ fn dropping_a_stream_gives_the_call_up() {
     });
     assert_eq!(request.reply(b"late", SOON).unwrap_err().code(), Code::CallEnded);
     // What was on its way is dropped, and the connection is as good as before.
-    let call = client.request(b"alive").unwrap();
+    let call = client.start(b"alive").unwrap();
     server.recv(SOON).unwrap().reply(b"yes", SOON).unwrap();
     assert_eq!(call.wait(SOON).unwrap().payload(), "yes");
     let stats = client.stats().unwrap();
@@ -286,7 +286,7 @@ fn a_stream_nobody_reads_stops_at_its_window_and_nobody_else() {
         assert!(served.recv(SOON).unwrap().unwrap() == item(n, 20_000));
     }
     request.reply(b"", SOON).unwrap();
-    let call = client.request(b"?").unwrap();
+    let call = client.start(b"?").unwrap();
     server.recv(SOON).unwrap().reply(b"!", SOON).unwrap();
     call.wait(SOON).unwrap();
 
@@ -333,7 +333,7 @@ fn a_stream_ends_at_its_deadline_on_both_sides() {
 
     // A call with a deadline of its own does not wait longer than that either.
     let options = CallOptions::new().deadline(Instant::now() + limit);
-    let call = client.request_with(b"?", options).unwrap();
+    let call = client.start_with(b"?", options).unwrap();
     let _request = server.recv(SOON).unwrap();
     let start = Instant::now();
     assert_eq!(call.wait(Wait::forever()).unwrap_err().code(), Code::Timeout);

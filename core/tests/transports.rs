@@ -116,7 +116,7 @@ fn tcp_carries_messages_of_every_size_on_both_protocols() {
                 }
             });
             for payload in [&large[..], b""] {
-                assert_eq!(client.request(payload).unwrap().wait(SOON).unwrap().payload(), payload);
+                assert_eq!(client.start(payload).unwrap().wait(SOON).unwrap().payload(), payload);
             }
         });
         drop(client);

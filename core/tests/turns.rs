@@ -345,7 +345,7 @@ fn answer(server: &Peer) {
 
 fn call(client: &Peer, text: &str) {
     let options = CallOptions::new().channel(follower(1));
-    assert_eq!(client.request_with(text.to_owned(), options).unwrap().wait(SOON).unwrap().payload(), text);
+    assert_eq!(client.start_with(text.to_owned(), options).unwrap().wait(SOON).unwrap().payload(), text);
 }
 
 #[cfg(unix)]
@@ -399,7 +399,7 @@ fn who_was_relieved_still_ends_at_its_deadline_and_with_the_connection() {
             }
         });
         // A call that is waited for in turns, never answered; and messages that never come.
-        let mut late = client.request_with(b"late", CallOptions::new().channel(follower(0))).unwrap();
+        let mut late = client.start_with(b"late", CallOptions::new().channel(follower(0))).unwrap();
         for _ in 0..10 {
             let limit = Duration::from_millis(20);
             let start = Instant::now();
@@ -437,7 +437,7 @@ fn a_call_ends_at_its_own_deadline_although_another_thread_sleeps_at_the_socket(
                 }
                 let start = Instant::now();
                 let options = CallOptions::new().channel(follower(0)).deadline(start + Duration::from_millis(50));
-                let error = client.request_with("never answered", options).unwrap().wait(SOON).unwrap_err();
+                let error = client.start_with("never answered", options).unwrap().wait(SOON).unwrap_err();
                 let took = start.elapsed();
                 assert_eq!(error.code(), Code::Timeout);
                 assert!(took < Duration::from_millis(500), "{took:?} for a deadline of 50 ms");

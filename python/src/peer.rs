@@ -118,7 +118,7 @@ impl NativePeer {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             let options = call_options(py, channel, with_, deadline)?;
             let payload = data.as_slice();
-            blocking(py, deadline, &self.calls, |wait| self.peer.request_with(payload, options)?.wait(wait))
+            blocking(py, deadline, &self.calls, |wait| self.peer.start_with(payload, options)?.wait(wait))
                 .map(Message::direct)
         })
     }
@@ -137,7 +137,7 @@ impl NativePeer {
             // It counts from the start, whenever somebody waits.
             let deadline = deadline.at().map_or(Deadline::Never, Deadline::At);
             let options = call_options(py, channel, with_, deadline)?;
-            let call = self.peer.request_with(data.as_slice(), options).or_raise(py)?;
+            let call = self.peer.start_with(data.as_slice(), options).or_raise(py)?;
             Ok(NativeCall::new(call, Arc::clone(&self.calls)))
         })
     }

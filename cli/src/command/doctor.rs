@@ -136,13 +136,13 @@ fn stream(directory: &Path) -> Finding {
 fn cancelled_call(directory: &Path) -> Finding {
     let (listener, _) = listener_in(directory, "cancelled")?;
     exchange(&listener, &ConnectOptions::new(), |peer| {
-        match peer.request(UNANSWERED).and_then(|call| call.wait(Duration::from_millis(20))) {
+        match peer.start(UNANSWERED).and_then(|call| call.wait(Duration::from_millis(20))) {
             Err(error) if error.code() == Code::Timeout => {}
             other => return Err(format!("expected timeout, got {other:?}")),
         }
         // The server answers the next call once it knows that the first one was given up.
         let started = Instant::now();
-        let reply = peer.call("next", LIMIT).map_err(said)?;
+        let reply = peer.request("next", LIMIT).map_err(said)?;
         if reply.payload() != "next" {
             return Err("the next call got another reply than its own".into());
         }
@@ -278,7 +278,7 @@ fn call(peer: &Peer, level: u8, who: Who) -> Finding {
         return Err(format!("agreed on level {} instead of {level}", info.level));
     }
     let payload: Vec<u8> = (0..=u8::MAX).cycle().take(64 * 1024).collect();
-    let reply = peer.call(&payload, LIMIT).map_err(said)?;
+    let reply = peer.request(&payload, LIMIT).map_err(said)?;
     if reply.payload()[..] != payload[..] {
         return Err("the reply differs from what was sent".into());
     }

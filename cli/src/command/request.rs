@@ -83,7 +83,7 @@ impl Request {
         loop {
             while left > 0 && open.len() < self.in_flight.into() {
                 let options = CallOptions::new().channel(self.channel).deadline(until);
-                open.push_back(peer.request_with(payload.clone(), options)?);
+                open.push_back(peer.start_with(payload.clone(), options)?);
                 left -= 1;
             }
             match open.pop_front() {

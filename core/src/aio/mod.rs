@@ -3,7 +3,7 @@
 //! ```no_run
 //! # async fn example() -> hostlane::Result<()> {
 //! let peer = hostlane::aio::connect("engine").await?;
-//! let reply = peer.request(b"status")?.await?;
+//! let reply = peer.start(b"status")?.await?;
 //! # Ok(()) }
 //! ```
 //!

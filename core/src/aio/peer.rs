@@ -107,30 +107,30 @@ impl Peer {
     /// Starts a call on the COMMAND channel. Never waits. Any number may be open; those above what the other side serves
     /// at a time, and on level 0 all but one, queue here, in order. `queue_full` above
     /// [`MAX_CALLS`](crate::limits::MAX_CALLS) queued ones, and the errors of [`send`](Peer::send).
-    pub fn request(&self, payload: impl Payload) -> Result<Call> {
-        self.request_with(payload, CallOptions::new())
+    pub fn start(&self, payload: impl Payload) -> Result<Call> {
+        self.start_with(payload, CallOptions::new())
     }
 
     /// Starts a call with what `options` says. A deadline among it is told to the other side, and ends the call with
     /// `timeout` here.
-    pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
+    pub fn start_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
         let deadline = options.told_deadline();
         let op = self.driver.begin(|context| context.request_with(&self.peer, payload, options, deadline))?;
         Ok(Call::new(self.driver.clone(), op))
     }
 
     /// Calls and waits for the reply, for `limit` at most; the other side is told so. Errors as of
-    /// [`request`](Peer::request) and [`Call`].
-    pub async fn call(&self, payload: impl Payload, limit: Duration) -> Result<Message> {
+    /// [`start`](Peer::start) and [`Call`].
+    pub async fn request(&self, payload: impl Payload, limit: Duration) -> Result<Message> {
         let options = match Instant::now().checked_add(limit) {
             Some(at) => CallOptions::new().deadline(at),
             None => CallOptions::new(),
         };
-        self.request_with(payload, options)?.await
+        self.start_with(payload, options)?.await
     }
 
     /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of
-    /// [`request`](Peer::request).
+    /// [`start`](Peer::start).
     pub fn open_stream(&self, payload: impl Payload, options: CallOptions) -> Result<Stream> {
         Ok(Stream::new(self.peer.open_stream(payload, options)?, self.driver.clone()))
     }

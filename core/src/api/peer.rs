@@ -246,12 +246,12 @@ impl Peer {
     /// Starts a call on the COMMAND channel. Never waits. Any number may be open; those above what the other side serves
     /// at a time, and on level 0 all but one, queue here, in order. `queue_full` above
     /// [`MAX_CALLS`](crate::limits::MAX_CALLS) queued ones, and the errors of [`send`](Peer::send).
-    pub fn request(&self, payload: impl Payload) -> Result<Call> {
-        self.request_with(payload, CallOptions::default())
+    pub fn start(&self, payload: impl Payload) -> Result<Call> {
+        self.start_with(payload, CallOptions::default())
     }
 
     /// Starts a call with what `options` says.
-    pub fn request_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
+    pub fn start_with(&self, payload: impl Payload, options: CallOptions) -> Result<Call> {
         let (channel, with) = options.into_parts();
         self.start_call(channel, with.deadline, with, payload)
     }
@@ -268,16 +268,29 @@ impl Peer {
     }
 
     /// Calls and waits for the reply; the other side is told how long that is. Errors as of
-    /// [`request`](Peer::request) and [`Call::wait`].
-    pub fn call<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
+    /// [`start`](Peer::start) and [`Call::wait`].
+    pub fn request<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
+        self.request_with(payload, CallOptions::default(), wait)
+    }
+
+    /// Calls with what `options` says and waits for the reply. The other side is told the deadline of `options`, and
+    /// where they have none, how long the wait is.
+    pub fn request_with<'a>(
+        &self,
+        payload: impl Payload,
+        options: CallOptions,
+        wait: impl Into<Wait<'a>>,
+    ) -> Result<Message> {
         let wait = wait.into();
-        // The wait itself sees to its deadline.
-        let with = With::new(wait.deadline);
-        self.start_call(Channel::COMMAND, None, with, payload)?.wait(wait)
+        let (channel, mut with) = options.into_parts();
+        let deadline = with.deadline;
+        // The wait itself sees to its own deadline.
+        with.deadline = deadline.or(wait.deadline);
+        self.start_call(channel, deadline, with, payload)?.wait(wait)
     }
 
     /// Opens a stream: a call with many messages both ways. Never waits. `unsupported` on level 0, else as of
-    /// [`request`](Peer::request).
+    /// [`start`](Peer::start).
     pub fn open_stream(&self, payload: impl Payload, options: CallOptions) -> Result<Stream> {
         let (channel, with) = options.into_parts();
         let payload = payload.into_bytes();

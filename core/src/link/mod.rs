@@ -7,7 +7,7 @@ mod machine;
 mod options;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use crate::os::Errno;
 use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;
@@ -113,7 +114,7 @@ impl Link {
     }
 
     /// Calls the other side, and waits until it is there if it is not; the other side is told the deadline. Errors as of
-    /// [`Peer::call`](crate::Peer::call), and the error that ended the link.
+    /// [`Peer::request`](crate::Peer::request), and the error that ended the link.
     pub fn request<'a>(&self, payload: impl Payload, wait: impl Into<Wait<'a>>) -> Result<Message> {
         self.request_with(payload, CallOptions::new(), wait)
     }

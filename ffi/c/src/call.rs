@@ -182,9 +182,9 @@ pub unsafe extern "C" fn hostlane_request_with(
     peer.call(err, |peer| {
         // SAFETY: the contract of the header for `data`, `reply` and `options`.
         let (payload, reply, options) =
-            unsafe { (args::bytes(data, len)?, Out::new(reply, "reply")?, options_until(options, timeout_ms)?) };
-        let started = peer.request_with(payload, options)?;
-        reply.set(hostlane_message_t::into_raw(started.wait(args::wait(timeout_ms))?));
+            unsafe { (args::bytes(data, len)?, Out::new(reply, "reply")?, self::options(options)?) };
+        let answer = peer.request_with(payload, options, args::wait(timeout_ms))?;
+        reply.set(hostlane_message_t::into_raw(answer));
         Ok(())
     })
 }
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn hostlane_call_start(
         // SAFETY: the contract of the header for `data`, `started` and `options`.
         let (payload, started, options) =
             unsafe { (args::bytes(data, len)?, Out::new(started, "started")?, self::options(options)?) };
-        started.set(objects::issue(peer.request_with(payload, options)?));
+        started.set(objects::issue(peer.start_with(payload, options)?));
         Ok(())
     })
 }

@@ -104,7 +104,7 @@ pub(crate) mod tests {
             let codes = [
                 client.send(Channel::DATA, b"child", Duration::ZERO).unwrap_err().code(),
                 client.recv(Duration::ZERO).unwrap_err().code(),
-                client.request(b"child").unwrap_err().code(),
+                client.start(b"child").unwrap_err().code(),
                 client.info().unwrap_err().code(),
                 listener.accept(Duration::ZERO).unwrap_err().code(),
                 listener.take_refusals().unwrap_err().code(),

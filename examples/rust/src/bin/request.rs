@@ -11,7 +11,7 @@ use hostlane::{Peer, Result};
 fn request(address: &str, text: &str) -> Result<String> {
     let limit = Duration::from_secs(5);
     let peer = Peer::connect(address, limit)?;
-    let reply = peer.request(text)?.wait(limit)?;
+    let reply = peer.request(text, limit)?;
     Ok(String::from_utf8_lossy(reply.payload()).into_owned())
 }
 // README-end

@@ -44,7 +44,7 @@ impl Lane<'_> {
         let (data, round_trip) = echo(peer, bytes)?;
         answer(out, "data", &data, round_trip)?;
         let started = Instant::now();
-        let reply = peer.request(bytes)?.wait(LIMIT)?;
+        let reply = peer.start(bytes)?.wait(LIMIT)?;
         answer(out, "call", reply.payload(), started.elapsed().as_nanos() as u64)
     }
 }

@@ -17,12 +17,12 @@ pub(crate) fn bench(address: &str, size: usize, time: Duration) -> std::result::
     let payload = vec![0x5a; size];
     let mut samples = Samples::default();
     for _ in 0..WARM_UP {
-        peer.request(&payload[..])?.wait(LIMIT)?;
+        peer.start(&payload[..])?.wait(LIMIT)?;
     }
     let end = Instant::now() + time;
     while Instant::now() < end {
         let started = Instant::now();
-        let reply = peer.request(&payload[..])?.wait(LIMIT)?;
+        let reply = peer.start(&payload[..])?.wait(LIMIT)?;
         samples.add(started.elapsed());
         if reply.payload().len() != size {
             return Err(format!("sent {size} bytes, received {}", reply.payload().len()).into());
@@ -41,7 +41,7 @@ pub(crate) fn stream(address: &str, size: usize, time: Duration) -> std::result:
         peer.send(Channel::DATA, &payload[..], LIMIT)?;
         messages += 1;
     }
-    let count = peer.request("count")?.wait(LIMIT)?;
+    let count = peer.start("count")?.wait(LIMIT)?;
     let took = started.elapsed();
     if count.payload()[..] != *messages.to_string().as_bytes() {
         let count = String::from_utf8_lossy(count.payload());

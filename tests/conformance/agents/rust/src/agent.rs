@@ -60,12 +60,12 @@ impl End {
                 Ok(json!({}))
             }
             "call" => {
-                let call = self.peer()?.request_with(asked.payload(), asked.call_options()?)?;
+                let call = self.peer()?.start_with(asked.payload(), asked.call_options()?)?;
                 Ok(shown(&call.wait(asked.wait())?))
             }
             "calls" => self.calls(asked),
             "start" => {
-                let call = self.peer()?.request_with(asked.payload(), asked.call_options()?)?;
+                let call = self.peer()?.start_with(asked.payload(), asked.call_options()?)?;
                 self.calls.insert(asked.number("id", 0), call);
                 Ok(json!({}))
             }
@@ -160,7 +160,7 @@ impl End {
         let mut started = Vec::new();
         for number in 0..asked.number("count", 1) {
             let text = format!("{} {number}", asked.text("text"));
-            started.push((peer.request_with(text.clone(), asked.call_options()?)?, text));
+            started.push((peer.start_with(text.clone(), asked.call_options()?)?, text));
         }
         let (mut right, mut wrong, mut errors) = (0, 0, BTreeMap::<&str, u64>::new());
         for (call, text) in started {

@@ -114,7 +114,7 @@ impl Service {
                 if let Some(deadline) = message.deadline() {
                     options = options.deadline(deadline);
                 }
-                let reply = peer.request_with(rest.to_owned(), options)?.wait(WAIT)?;
+                let reply = peer.start_with(rest.to_owned(), options)?.wait(WAIT)?;
                 message.reply(reply.into_payload(), WAIT)
             }
             "stream" => stream(message, rest),
