@@ -493,6 +493,12 @@
 #define HOSTLANE_MESSAGE_FDS 16
 
 /**
+ * The code to fail a call with whose handler did not come to an answer, as the languages do whose handlers can throw or
+ * panic; the data says what happened, for people.
+ */
+#define HOSTLANE_HANDLER_FAILED 1
+
+/**
  * Control messages. Used by the library alone.
  */
 #define HOSTLANE_CHANNEL_CONTROL 0
@@ -1387,7 +1393,7 @@ typedef struct {
     /**
      * Why, where there is a reason; otherwise HOSTLANE_OK.
      */
-    hostlane_status_t status;
+    hostlane_status_t code;
     /**
      * What happened, such as "connected"; the same name in every language.
      */

@@ -17,12 +17,12 @@ export interface LogEvent {
   readonly peer: string;
   /** The address connected to, or the listener's. */
   readonly address: string;
-  /** The kind of the error that is the reason, where there is one. */
-  readonly kind?: ErrorKind;
+  /** The `kind` of the error that is the reason, where there is one. */
+  readonly code?: ErrorKind;
   /** The details, for people. */
   readonly text: string;
   /** Events that were dropped in front of this one because nobody took them: above 1024 the oldest go first. */
-  readonly lost: number;
+  readonly dropped: number;
 }
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict
 
 from hostlane._native import (
     DEFAULT_TIMEOUT,
+    HANDLER_FAILED,
     AioMessage,
     Message,
     NativeCall,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "HANDLER_FAILED",
     "AioMessage",
     "CallOps",
     "Message",

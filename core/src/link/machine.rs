@@ -450,7 +450,8 @@ impl Machine {
         self.results.pop_first()
     }
 
-    pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
+    /// Nobody wants the result.
+    pub(super) fn forget(&mut self, context: &Context, ticket: Ticket) {
         self.results.remove(&ticket);
         self.awaited.remove(&ticket);
         if let Some(Call { op: Some(op), .. }) = self.calls.remove(&ticket) {
@@ -460,7 +461,7 @@ impl Machine {
     }
 
     /// A call on a connection ends when that says so, any other at once.
-    pub(super) fn give_up(&mut self, context: &Context, ticket: Ticket) {
+    pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         call.given_up = true;
         let op = call.op;
@@ -472,7 +473,7 @@ impl Machine {
     }
 
     /// Tells under the number that is returned when no answer to `message` is wanted any more.
-    pub(super) fn watch(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
+    pub(super) fn call_ended(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
         let started = context.call_ended(message, None)?;
         let ticket = self.new_ticket();
         match started {

@@ -338,7 +338,7 @@ pub unsafe extern "C" fn hostlane_link_cancel(
     err: *mut *mut hostlane_error_t,
 ) -> hostlane_status_t {
     link.call(err, |link| {
-        link.give_up(op);
+        link.cancel(op);
         Ok(())
     })
 }
@@ -356,7 +356,7 @@ pub unsafe extern "C" fn hostlane_link_call_ended(
     link.call(err, |link| {
         // SAFETY: the contract of the header for `message` and `op`.
         let (message, op) = unsafe { (args::object(message, "message")?, Out::new(op, "op")?) };
-        op.set(link.watch(message.message()?)?);
+        op.set(link.call_ended(message.message()?)?);
         Ok(())
     })
 }

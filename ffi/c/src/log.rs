@@ -30,7 +30,7 @@ pub struct hostlane_log_event_t {
     /// How much it matters: HOSTLANE_LOG_ERROR to HOSTLANE_LOG_DEBUG.
     pub level: i32,
     /// Why, where there is a reason; otherwise HOSTLANE_OK.
-    pub status: hostlane_status_t,
+    pub code: hostlane_status_t,
     /// What happened, such as "connected"; the same name in every language.
     pub event: *const c_char,
     /// The peer id of the connection; empty where there is none yet.
@@ -142,7 +142,7 @@ fn flat(event: &LogEvent) -> hostlane_log_event_t {
     hostlane_log_event_t {
         unix_micros: event.unix_micros,
         level: event.level as i32,
-        status: event.code.map_or(HOSTLANE_OK, Code::number),
+        code: event.code.map_or(HOSTLANE_OK, Code::number),
         event: name,
         peer,
         peer_len: event.peer.len(),
