@@ -89,6 +89,8 @@ pub(super) struct Machine {
     pub(super) followers: Vec<Arc<ThreadBell>>,
 }
 
+const NOBODY_THERE: &str = "the other side was not there before the deadline passed";
+
 impl Machine {
     pub(super) fn new(address: Address, options: LinkOptions) -> Machine {
         Machine {
@@ -311,7 +313,7 @@ impl Machine {
             (What::Watch(ticket), _) => drop(self.results.insert(ticket, LinkResult::CallEnded)),
             (What::Deadline(ticket), _) => {
                 if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
-                    self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+                    self.finish(ticket, Err(Error::new(Code::Timeout, NOBODY_THERE)));
                 }
             }
         }
@@ -368,7 +370,7 @@ impl Machine {
             context.cancel(parked);
         }
         if call.deadline.is_some_and(|d| d <= now) {
-            return self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+            return self.finish(ticket, Err(Error::new(Code::Timeout, NOBODY_THERE)));
         }
         match context.request_with(peer, call.payload.clone(), call.options.again(), call.deadline) {
             Ok(Started::Pending(op)) => {

@@ -337,6 +337,11 @@
 #define HOSTLANE_MAX_FDS 4
 
 /**
+ * Calls of one side that are open, or wait for their turn, at a time; also the default of `max_calls`.
+ */
+#define HOSTLANE_MAX_CALLS 1024
+
+/**
  * The channel argument of hostlane_context_recv() that stands for all of them.
  */
 #define HOSTLANE_ANY_CHANNEL -1
@@ -466,6 +471,11 @@
  * Every attempt.
  */
 #define HOSTLANE_LOG_DEBUG 4
+
+/**
+ * The events that are kept until they are drained; above that the oldest go.
+ */
+#define HOSTLANE_LOG_EVENTS 1024
 
 /**
  * Somebody waits for an answer.
@@ -930,7 +940,7 @@ typedef struct {
      */
     int64_t keepalive_ms;
     /**
-     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     * Calls of the other side that are served at a time. 0: HOSTLANE_MAX_CALLS; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1279,7 +1289,7 @@ typedef struct {
      */
     int64_t keepalive_ms;
     /**
-     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     * Calls of the other side that are served at a time. 0: HOSTLANE_MAX_CALLS; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1588,7 +1598,7 @@ void hostlane_call_options_init(hostlane_call_options_t *options, size_t size);
  * hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
  * the connection takes nothing new.
  *
- * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when 1024 calls wait already.
+ * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls wait already.
  */
 hostlane_status_t hostlane_request(hostlane_peer_t peer,
                                    const void *data,
@@ -2093,7 +2103,7 @@ hostlane_status_t hostlane_link_fd(hostlane_link_t link, int32_t *fd, hostlane_e
 /**
  * Starts a call for an event loop; does not wait. `options` may be NULL. The number in `*op` comes back once, as an event
  * of hostlane_link_process() or hostlane_link_turn(): HOSTLANE_EVENT_REPLY or HOSTLANE_EVENT_FAILED. `timeout_ms` limits
- * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when 1024 calls are open, and the error that
+ * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and the error that
  * ended the link.
  */
 hostlane_status_t hostlane_link_start(hostlane_link_t link,
@@ -2233,7 +2243,7 @@ hostlane_status_t hostlane_listener_close(hostlane_listener_t listener, hostlane
 
 /**
  * Keeps the events of `level` and of what matters more from now on; those kept already stay. For the whole process. At
- * most 1024 events are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
+ * most HOSTLANE_LOG_EVENTS are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
  */
 hostlane_status_t hostlane_log_enable(int32_t level, hostlane_error_t **err);
 
