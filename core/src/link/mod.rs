@@ -21,6 +21,7 @@ use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
@@ -31,7 +32,6 @@ use crate::os::Errno;
 use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
-use parking_lot::{Mutex, MutexGuard};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;
