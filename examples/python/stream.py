@@ -9,10 +9,11 @@ import hostlane
 
 def add(message: hostlane.Message, _: hostlane.Peer) -> bytes:
     total = int(message.data)
-    with message.stream() as stream:
-        for item in stream:
-            total += int(item)
-            stream.send(b"%d so far" % total)
+    stream = message.stream()
+    assert stream is not None, "only streams are served"
+    for item in stream:
+        total += int(item)
+        stream.send(b"%d so far" % total)
     return b"%d" % total
 
 
