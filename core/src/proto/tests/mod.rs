@@ -587,3 +587,18 @@ fn closing_is_idempotent_and_ends_everything() {
     assert!(matches!(pair.client.call(3, Bytes::new(), None), Some(Err(e)) if e.code() == Code::Closed));
     assert!(pair.client.finished() && !pair.client.wants_read());
 }
+
+#[test]
+fn a_level_0_call_counts_with_the_first_byte_that_leaves() {
+    let mut pair = Pair::new();
+    assert!(pair.client.call(1, Bytes::from_static(b"never"), None).is_none());
+    pair.client.cancel(1);
+    assert_eq!((code(&mut pair.client, 1), pair.client.stats().calls), (Code::Cancelled, 0));
+    assert!(pair.client.call(2, Bytes::from_static(b"?"), None).is_none());
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.stage();
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+    pair.exchange();
+    assert_eq!(pair.client.stats().calls, 1);
+}
