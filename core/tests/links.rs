@@ -26,7 +26,7 @@ fn child() {
     let Some((role, address)) = child_role() else { return };
     let link = Link::open(&address.parse().unwrap(), LinkOptions::new()).unwrap();
     assert_eq!(role, "link");
-    let error = link.run(|message| Ok(format!("{}: {}", std::process::id(), text(message)).into()));
+    let error = link.serve(|message| Ok(format!("{}: {}", std::process::id(), text(message)).into()));
     panic!("{error}");
 }
 
@@ -76,7 +76,7 @@ impl<'a> Serving<'a> {
     ) -> Serving<'a> {
         for _ in 0..threads {
             let link = link.clone();
-            scope.spawn(move || assert_eq!(link.run(handler).code(), Code::Closed));
+            scope.spawn(move || assert_eq!(link.serve(handler).code(), Code::Closed));
         }
         Serving(link)
     }
@@ -144,7 +144,7 @@ fn handlers_call_back_while_another_thread_serves() {
         for link in [&a, &b] {
             for _ in 0..4 {
                 let (link, handler) = (link.clone(), nested(link.clone()));
-                scope.spawn(move || assert_eq!(link.run(handler).code(), Code::Closed));
+                scope.spawn(move || assert_eq!(link.serve(handler).code(), Code::Closed));
             }
         }
         assert_eq!(a.request(vec![6], SOON).unwrap().payload(), "ground");
@@ -628,7 +628,7 @@ fn an_event_loop_drives_links_by_their_descriptors_alone() {
         }
     };
     assert_eq!(result.unwrap_err().code(), Code::Timeout);
-    assert!(a.take_result(cancelled).is_none());
+    assert_eq!(a.take_result(cancelled).unwrap().unwrap_err().code(), Code::Cancelled);
     a.close();
     assert!(readable(a, Duration::ZERO) && readable(b, Duration::ZERO));
     assert_eq!(process(a, &mut gone, Duration::ZERO).unwrap_err().code(), Code::Closed);
@@ -697,11 +697,11 @@ fn an_event_loop_takes_results_and_gives_up() {
     let soon = || Some(Instant::now() + SOON);
     // Before there is a connection, and while threads wait for calls of their own.
     let parked = a.start(b"parked", CallOptions::new(), soon()).unwrap();
-    a.give_up(parked);
+    a.cancel(parked);
     let (ticket, LinkResult::Call(Err(error))) = result(&a) else { panic!() };
     assert_eq!((ticket, error.code(), error.sent()), (parked, Code::Cancelled, Sent::No));
     let forever = a.start(b"parked", CallOptions::new(), None).unwrap();
-    a.give_up(forever);
+    a.cancel(forever);
     assert!(matches!(result(&a), (ticket, LinkResult::Call(Err(_))) if ticket == forever));
 
     let open = b.start(b"open", CallOptions::new().idempotency_key("k"), soon()).unwrap();
@@ -712,13 +712,13 @@ fn an_event_loop_takes_results_and_gives_up() {
         events.len() == 2
     });
     let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
-    let watched = a.watch(&request).unwrap();
-    b.give_up(open);
+    let watched = a.call_ended(&request).unwrap();
+    b.cancel(open);
     let (ticket, LinkResult::Call(Err(error))) = result(&b) else { panic!() };
     assert_eq!((ticket, error.code(), error.sent()), (open, Code::Cancelled, Sent::Maybe));
     assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
     assert_eq!(a.reply(&request, b"late").unwrap_err().code(), Code::CallEnded);
-    let late = a.watch(&request).unwrap();
+    let late = a.call_ended(&request).unwrap();
     assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == late));
 
     // The end comes after all results, and ends watches too.
@@ -729,7 +729,7 @@ fn an_event_loop_takes_results_and_gives_up() {
         events.len() == 2
     });
     let Some(LinkEvent::Message(request)) = events.pop() else { panic!() };
-    let watched = a.watch(&request).unwrap();
+    let watched = a.call_ended(&request).unwrap();
     a.close();
     assert!(matches!(result(&a), (ticket, LinkResult::CallEnded) if ticket == watched));
     b.close();

@@ -438,7 +438,11 @@ impl State {
     fn end_accept(&mut self, op: OpId, code: Code) {
         let Some(at) = self.waiting.iter().position(|w| w.op == op) else { return };
         self.waiting.remove(at);
-        let error = if code == Code::Closed { closed() } else { turn::given_up(code) };
+        let error = match code {
+            Code::Closed => closed(),
+            Code::Timeout => Error::new(code, "no client came before the deadline passed"),
+            _ => turn::given_up(code),
+        };
         self.hand_over(vec![(op, Err(error))]);
         self.watch_listener();
     }

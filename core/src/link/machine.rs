@@ -89,6 +89,8 @@ pub(super) struct Machine {
     pub(super) followers: Vec<Arc<ThreadBell>>,
 }
 
+const NOBODY_THERE: &str = "the other side was not there before the deadline passed";
+
 impl Machine {
     pub(super) fn new(address: Address, options: LinkOptions) -> Machine {
         Machine {
@@ -311,7 +313,7 @@ impl Machine {
             (What::Watch(ticket), _) => drop(self.results.insert(ticket, LinkResult::CallEnded)),
             (What::Deadline(ticket), _) => {
                 if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
-                    self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+                    self.finish(ticket, Err(Error::new(Code::Timeout, NOBODY_THERE)));
                 }
             }
         }
@@ -368,7 +370,7 @@ impl Machine {
             context.cancel(parked);
         }
         if call.deadline.is_some_and(|d| d <= now) {
-            return self.finish(ticket, Err(turn::given_up(Code::Timeout)));
+            return self.finish(ticket, Err(Error::new(Code::Timeout, NOBODY_THERE)));
         }
         match context.request_with(peer, call.payload.clone(), call.options.again(), call.deadline) {
             Ok(Started::Pending(op)) => {
@@ -450,7 +452,8 @@ impl Machine {
         self.results.pop_first()
     }
 
-    pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
+    /// Nobody wants the result.
+    pub(super) fn forget(&mut self, context: &Context, ticket: Ticket) {
         self.results.remove(&ticket);
         self.awaited.remove(&ticket);
         if let Some(Call { op: Some(op), .. }) = self.calls.remove(&ticket) {
@@ -460,7 +463,7 @@ impl Machine {
     }
 
     /// A call on a connection ends when that says so, any other at once.
-    pub(super) fn give_up(&mut self, context: &Context, ticket: Ticket) {
+    pub(super) fn cancel(&mut self, context: &Context, ticket: Ticket) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         call.given_up = true;
         let op = call.op;
@@ -472,7 +475,7 @@ impl Machine {
     }
 
     /// Tells under the number that is returned when no answer to `message` is wanted any more.
-    pub(super) fn watch(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
+    pub(super) fn call_ended(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
         let started = context.call_ended(message, None)?;
         let ticket = self.new_ticket();
         match started {

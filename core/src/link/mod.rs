@@ -44,7 +44,7 @@ const BATCH: usize = 64;
 /// [idempotency key](CallOptions::idempotency_key); otherwise it fails once with `connection_lost`.
 ///
 /// Nothing happens by itself: the link lives while some thread is in one of its waiting calls, best in
-/// [`run`](Link::run), or while an event loop, instead, polls its descriptor and calls [`process`](Link::process). All methods may be
+/// [`serve`](Link::serve), or while an event loop, instead, polls its descriptor and calls [`process`](Link::process). All methods may be
 /// called from any thread. Clones are the same link; dropping the last one closes it.
 #[derive(Clone)]
 pub struct Link(Arc<Handle>);
@@ -130,7 +130,11 @@ impl Link {
         let ticket = self.begin(payload.into_bytes(), options, wait.deadline, true)?;
         let result = self.wait_for(wait, |machine| machine.take_awaited(ticket));
         if result.is_err() {
-            self.cancel(ticket);
+            // A forked child has nothing to give up.
+            let _ = self.locked(|machine, context| {
+                machine.forget(context, ticket);
+                Ok(())
+            });
         }
         result
     }
@@ -159,7 +163,7 @@ impl Link {
         self.shared().state().ok()?.take_result(ticket)
     }
 
-    /// Appends at most `most` results of what was started by [`start`](Link::start) and [`watch`](Link::watch), in the
+    /// Appends at most `most` results of what was started by [`start`](Link::start) and [`call_ended`](Link::call_ended), in the
     /// order in which it was started.
     pub fn take_results(&self, results: &mut Vec<(u64, LinkResult)>, most: usize) {
         if let Ok(mut state) = self.shared().state() {
@@ -167,19 +171,11 @@ impl Link {
         }
     }
 
-    /// Gives a started call up: it has no result. Without effect when it has ended.
-    pub fn cancel(&self, ticket: Ticket) {
+    /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
+    pub fn cancel(&self, ticket: u64) {
         // A forked child has nothing to give up.
         let _ = self.locked(|machine, context| {
             machine.cancel(context, ticket);
-            Ok(())
-        });
-    }
-
-    /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
-    pub fn give_up(&self, ticket: u64) {
-        let _ = self.locked(|machine, context| {
-            machine.give_up(context, ticket);
             if machine.has_result(ticket) {
                 context.nudge();
             }
@@ -189,9 +185,9 @@ impl Link {
 
     /// Watches a request of the other side: [`take_results`](Link::take_results) tells under the number that is returned
     /// when no answer is wanted any more. Errors as of [`Message::wait_cancelled`].
-    pub fn watch(&self, message: &Message) -> Result<u64> {
+    pub fn call_ended(&self, message: &Message) -> Result<u64> {
         self.locked(|machine, context| {
-            let ticket = machine.watch(context, message)?;
+            let ticket = machine.call_ended(context, message)?;
             if machine.has_result(ticket) {
                 context.nudge();
             }
@@ -223,7 +219,7 @@ impl Link {
     /// Serves requests on this thread with `handler` until the link ends, and gives the error it ended with. One-way
     /// messages go to `handler` too; what it returns for them is dropped. A handler that has to wait for calls of its own on this
     /// link may do so: it then drives the link itself.
-    pub fn run(&self, mut handler: impl FnMut(&Message) -> std::result::Result<Bytes, (u32, Bytes)>) -> Error {
+    pub fn serve(&self, mut handler: impl FnMut(&Message) -> std::result::Result<Bytes, (u32, Bytes)>) -> Error {
         loop {
             let message = match self.next(Wait::forever()) {
                 Ok(LinkEvent::Message(message)) => message,
