@@ -79,7 +79,7 @@ pub enum LinkEvent {
 pub enum LinkResult {
     /// Of [`Link::start`]: the reply.
     Call(Result<Message>),
-    /// Of [`Link::watch`].
+    /// Of [`Link::call_ended`].
     CallEnded,
 }
 
