@@ -476,6 +476,20 @@ func TestVectorsOfResponses(t *testing.T) {
 	skips{}.tell(t, played)
 }
 
+// ending gives the errors that an end stands for, nil where the connection goes on.
+func ending(t *testing.T, end json.RawMessage) []string {
+	t.Helper()
+	switch {
+	case string(end) == `"more"`:
+		return nil
+	case string(end) == `"clean"`:
+		return []string{"peer_closed"}
+	case end[0] == '"':
+		return []string{into[string](t, end)}
+	}
+	return into[[]string](t, end)
+}
+
 func TestVectorsOfFrames(t *testing.T) {
 	type frames struct {
 		ID     string
@@ -515,39 +529,12 @@ func TestVectorsOfFrames(t *testing.T) {
 			must(t, err)
 			s.raw.put(frame(control, string(hello)))
 			s.handshake()
-			peer := s.peer()
-			writing := make(chan struct{})
-			go func() {
-				defer close(writing)
-				for _, chunk := range c.Chunks {
-					s.raw.conn.Write(chunk) // whoever found a fault hangs up in the middle
-				}
-				if c.EOF {
-					s.raw.conn.CloseWrite()
-				}
-			}()
-			for _, want := range c.Expect.Frames {
-				m, err := peer.Recv(testCtx(t))
-				must(t, err)
-				if m.Channel != want.Channel || !bytes.Equal(m.Data, want.Payload) {
-					t.Fatalf("%d bytes on channel %d", len(m.Data), m.Channel)
-				}
+			s.peer()
+			var messages []hostlane.Message
+			for _, f := range c.Expect.Frames {
+				messages = append(messages, hostlane.Message{Channel: f.Channel, Data: f.Payload})
 			}
-			<-writing
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			if string(c.Expect.End) == `"more"` {
-				cancel()
-				ctx, cancel = context.WithTimeout(context.Background(), hold)
-			}
-			defer cancel()
-			_, err = peer.Recv(ctx)
-			want := map[string]string{`"more"`: `"timeout"`, `"clean"`: `"peer_closed"`}[string(c.Expect.End)]
-			if want == "" {
-				want = string(c.Expect.End)
-			}
-			if !strings.Contains(want, `"`+nameOf(err)+`"`) {
-				t.Errorf("it is %v, want %s", err, c.Expect.End)
-			}
+			s.feed(c.Chunks, c.EOF, messages, ending(t, c.Expect.End))
 		})
 	}
 	left.tell(t, played)
@@ -594,6 +581,193 @@ func TestVectorsOfControl(t *testing.T) {
 		})
 	}
 	skips{}.tell(t, played)
+}
+
+// level1 is a server under test whose client offers level 1, up to its own READY.
+func level1(t *testing.T, opts ...hostlane.Option) *subject {
+	t.Helper()
+	s := newSubject(t, "server", opts...)
+	s.raw.put(frame(control, strings.TrimSuffix(hello, "}")+`,"hostlane":{"versions":[1],"instance":"`+strings.Repeat("0", 32)+`"}}`))
+	s.handshake()
+	return s
+}
+
+// feed writes chunks, and holds what comes of them against what is expected: messages, and then the end.
+func (s *subject) feed(chunks []byteValue, eof bool, messages []hostlane.Message, end []string) []hostlane.Message {
+	s.t.Helper()
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		for _, chunk := range chunks {
+			s.raw.conn.Write(chunk) // whoever found a fault hangs up in the middle
+		}
+		if eof {
+			s.raw.conn.CloseWrite()
+		}
+	}()
+	var got []hostlane.Message
+	for _, want := range messages {
+		m, err := s.peer().Recv(testCtx(s.t))
+		must(s.t, err)
+		if m.Channel != want.Channel || !bytes.Equal(m.Data, want.Data) {
+			s.t.Fatalf("%d bytes on channel %d", len(m.Data), m.Channel)
+		}
+		got = append(got, m)
+	}
+	<-writing
+	if end == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), hold)
+		defer cancel()
+		_, err := s.peer().Recv(ctx)
+		mustBe(s.t, err, context.DeadlineExceeded)
+	} else if is := s.end(); !slices.Contains(end, is) {
+		s.t.Errorf("it is %s, want one of %v", is, end)
+	}
+	return got
+}
+
+func TestVectorsOfLevel1Frames(t *testing.T) {
+	type frames struct {
+		ID         string
+		MaxMessage int `json:"max_message"`
+		Ready, EOF bool
+		Chunks     []byteValue
+		Expect     struct {
+			Items []struct {
+				Type    string
+				Channel hostlane.Channel
+				Payload byteValue
+			}
+			End json.RawMessage
+		}
+	}
+	left, played := skips{}, 0
+	for _, c := range cases[frames](t, "level1/frames.json") {
+		var messages []hostlane.Message
+		visible := true
+		for _, item := range c.Expect.Items {
+			switch item.Type {
+			case "MESSAGE":
+				messages = append(messages, hostlane.Message{Channel: item.Channel, Data: item.Payload})
+			case "PING", "READY", "CREDIT":
+			default:
+				visible = false
+			}
+		}
+		if !visible {
+			left["a frame that takes a call, a secret or another ending to be right"]++
+			continue
+		}
+		played++
+		t.Run(c.ID, func(t *testing.T) {
+			s := level1(t, hostlane.WithMaxMessage(c.MaxMessage))
+			if c.Ready {
+				s.raw.put(frame1(ready, 0, 0, 0, ""))
+				s.peer()
+			}
+			s.feed(c.Chunks, c.EOF, messages, ending(t, c.Expect.End))
+		})
+	}
+	left.tell(t, played)
+}
+
+func TestVectorsOfExtensions(t *testing.T) {
+	type extensions struct {
+		ID, Form string
+		Payload  byteValue
+		Expect   struct {
+			Extensions struct {
+				Idempotency, Trace byteValue
+			}
+			Rest  byteValue
+			Error []string
+		}
+	}
+	played := 0
+	for _, c := range cases[extensions](t, "level1/extensions.json") {
+		played++
+		t.Run(c.ID, func(t *testing.T) {
+			s := level1(t)
+			if c.Form == "ready" {
+				s.feed([]byteValue{frame1(ready, 0, 0, 0, string(c.Payload))}, false, nil, c.Expect.Error)
+				return
+			}
+			s.raw.put(frame1(ready, 0, 0, 0, ""))
+			chunk := []byteValue{frame1(request, whole|flagExt, 1, 1, string(c.Payload))}
+			if c.Expect.Error != nil {
+				s.feed(chunk, false, nil, c.Expect.Error)
+				return
+			}
+			m := s.feed(chunk, false, []hostlane.Message{{Channel: 1, Data: c.Expect.Rest}}, nil)[0]
+			want := hostlane.Extra{
+				IdempotencyKey: string(c.Expect.Extensions.Idempotency), Trace: string(c.Expect.Extensions.Trace),
+			}
+			if m.Extra == nil {
+				m.Extra = &hostlane.Extra{}
+			}
+			if m.Extra.IdempotencyKey != want.IdempotencyKey || m.Extra.Trace != want.Trace {
+				t.Errorf("%+v, want %+v", m.Extra, want)
+			}
+		})
+	}
+	skips{}.tell(t, played)
+}
+
+func TestVectorsOfLevel1Control(t *testing.T) {
+	type message struct {
+		ID, Type string
+		Payload  byteValue
+		Expect   struct {
+			Fields *struct {
+				Code  *uint32
+				Token byteValue
+			}
+			Error []string
+		}
+	}
+	left, played := skips{}, 0
+	for _, c := range cases[message](t, "level1/control.json") {
+		var kind byte
+		for number, name := range kinds {
+			if name == c.Type {
+				kind = number
+			}
+		}
+		if c.Expect.Error == nil && c.Type != "PING" && c.Type != "PONG" && c.Type != "CLOSE" {
+			left["a frame that takes a call or a handshake to be right"]++
+			continue
+		}
+		played++
+		t.Run(c.ID, func(t *testing.T) {
+			s := level1(t)
+			s.raw.put(frame1(ready, 0, 0, 0, ""))
+			s.peer()
+			end := c.Expect.Error
+			if c.Type == "CLOSE" && end == nil {
+				end = []string{"remote_error"}
+				if name := hostlane.Code(*c.Expect.Fields.Code); name.Meaning() != hostlane.Code(0).Meaning() {
+					end = []string{name.String()}
+				}
+				if end[0] == "closed" {
+					end = []string{"peer_closed"}
+				}
+			}
+			s.feed([]byteValue{frame1(kind, 0, 0, 0, string(c.Payload))}, false, nil, end)
+			if c.Type == "PING" && end == nil {
+				k := &talk{subject: s, credit: map[[2]uint64]uint64{}}
+				k.begin()
+				for o := k.take(); ; o = k.take() {
+					if kinds[o.kind] == "PONG" {
+						if !bytes.Equal(o.payload, c.Expect.Fields.Token) {
+							t.Errorf("PONG of %x", o.payload)
+						}
+						break
+					}
+				}
+			}
+		})
+	}
+	left.tell(t, played)
 }
 
 // side is a server or client of offers.json and grants.json.
