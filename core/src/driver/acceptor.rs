@@ -17,6 +17,7 @@ use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::Scope;
 use crate::os::carrier::Carrier;
 use crate::os::listen::ListenSocket;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
@@ -124,6 +125,7 @@ impl Acceptor {
     /// A blocking accept.
     pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
         self.stamp.check()?;
+        let _scope = Scope::enter();
         let op = {
             let mut state = lock_telling(&self.state);
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Box::default())) {

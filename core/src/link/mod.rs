@@ -126,11 +126,11 @@ impl Link {
         wait: impl Into<Wait<'a>>,
     ) -> Result<Message> {
         let wait = wait.into();
+        let _scope = Scope::enter();
         let ticket = self.begin(payload.into_bytes(), options, wait.deadline, true)?;
+        let mut awaited = Awaited { link: self, ticket, ended: false };
         let result = self.wait_for(wait, |machine| machine.take_awaited(ticket));
-        if result.is_err() {
-            self.cancel(ticket);
-        }
+        awaited.ended = result.is_ok();
         result
     }
 
@@ -342,6 +342,13 @@ impl Link {
             if wait.deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(turn::given_up(Code::Timeout));
             }
+            if log::is_held() {
+                // A subscriber may take long, use this very link, or panic: others drive meanwhile.
+                drop(state);
+                log::flush();
+                state = lock(&shared.state);
+                continue;
+            }
             if state.driven {
                 let interrupted;
                 (state, interrupted) = shared.follow(state, wait.deadline)?;
@@ -360,9 +367,11 @@ impl Link {
             if let Some(result) = ready(&mut state) {
                 return result;
             }
+            if log::is_held() {
+                continue;
+            }
             state.driven = true;
             drop(state);
-            log::flush();
             let slept = poller::wait_one(shared.context.readiness(), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
@@ -374,6 +383,21 @@ impl Link {
                 }
                 state = lock(&shared.state);
             }
+        }
+    }
+}
+
+/// A call that a thread waits for. It is given up when the wait ends before it, be it by a panic in the program's code.
+struct Awaited<'a> {
+    link: &'a Link,
+    ticket: Ticket,
+    ended: bool,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.cancel(self.ticket);
         }
     }
 }
@@ -421,7 +445,6 @@ impl Shared {
         bell.clear();
         state.followers.push(Arc::clone(&bell));
         drop(state);
-        log::flush();
         let slept = poller::wait_one(bell.as_fd(), READ, deadline);
         state = lock(&self.state);
         state.followers.retain(|other| !Arc::ptr_eq(other, &bell));
