@@ -95,6 +95,9 @@ pub const MAX_FEATURES: usize = 64;
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
 
+/// Bytes of a message that a sender may write at once, before anybody else has a turn.
+pub const WRITTEN_AT_ONCE: usize = 4 * FRAGMENT;
+
 /// Credit every channel starts with, in charged bytes.
 pub const WINDOW_START: u64 = 64 * 1024;
 

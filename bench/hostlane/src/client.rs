@@ -34,7 +34,7 @@ impl Client for Lane {
     }
 
     async fn call(&mut self, request: &[u8], check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
-        check(self.peer.request(request)?.wait(LIMIT)?.payload())
+        check(self.peer.start(request)?.wait(LIMIT)?.payload())
     }
 
     async fn fly(&mut self, flight: &mut Flight) -> Result<()> {
@@ -44,7 +44,7 @@ impl Client for Lane {
             let cork = self.peer.cork();
             while calls.len() < WINDOW {
                 let Some(request) = flight.launch() else { break };
-                calls.push_back(self.peer.request(request)?);
+                calls.push_back(self.peer.start(request)?);
             }
             drop(cork);
             let Some(call) = calls.pop_front() else { return Ok(()) };

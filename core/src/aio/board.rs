@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 
 use crate::driver::context::{Completion, Outcome};
 use crate::driver::lock;
 use crate::error::{Code, Error, Result};
 use crate::proto::ids::{IdHasher, IdMap};
+use parking_lot::{Mutex, MutexGuard};
 
 /// It is the waker at the reactor: woken, it passes the call on.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll, Waker};
 
 use tokio::io::unix::AsyncFd;
@@ -16,6 +16,7 @@ use crate::driver::lock;
 use crate::error::{Code, Error, Result};
 use crate::os::per_process::PerProcess;
 use crate::os::reactor;
+use parking_lot::Mutex;
 
 /// Completions taken in one go.
 const BATCH: usize = 64;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::limits;
+
 /// Bytes to send: borrowed ones are written straight from the caller's memory, owned ones are never
 /// copied. Borrowed bytes are copied only when the carrier cannot take all of them at once.
 ///
@@ -44,4 +46,38 @@ payload! {
     [] String, |s| s.as_bytes(), Bytes::from;
     [] Bytes, |s| s, |s| s;
     [] &Bytes, |s| s, |s| s.clone();
+}
+
+/// A payload on its way under a lock.
+pub(crate) enum Prepared<P> {
+    AsGiven(P),
+    Owned(Bytes),
+}
+
+impl<P: Payload> Prepared<P> {
+    /// Copies what is borrowed and too large for one write, so that nobody who needs the lock waits for that.
+    pub(crate) fn new(payload: P) -> Prepared<P> {
+        match payload.as_slice().len() {
+            len if len > limits::WRITTEN_AT_ONCE && len <= limits::MAX_MESSAGE => Prepared::Owned(payload.into_bytes()),
+            _ => Prepared::AsGiven(payload),
+        }
+    }
+}
+
+impl<P: Payload> Payload for Prepared<P> {}
+
+impl<P: Payload> sealed::Sealed for Prepared<P> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Prepared::AsGiven(payload) => payload.as_slice(),
+            Prepared::Owned(bytes) => bytes,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Prepared::AsGiven(payload) => payload.into_bytes(),
+            Prepared::Owned(bytes) => bytes,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A call with many messages in both directions.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use crate::driver::lane::Lane;
 use crate::driver::lock;
 use crate::error::Result;
 use crate::proto::Outcome;
+use parking_lot::Mutex;
 
 /// The items of one call, in both directions, each with a credit of its own: a stream nobody reads stops nobody else.
 ///

@@ -2,7 +2,7 @@
 //! under its own total deadline, and only finished ones reach the application.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::addr::Address;
@@ -25,6 +25,7 @@ use crate::os::{AsFd, Errno};
 use crate::os::{fork, trust};
 use crate::proto::OpId;
 use crate::proto::conn::{Conn, Role};
+use parking_lot::Mutex;
 
 const LISTEN: u64 = 0;
 const FIRST_CLIENT: u64 = 1;

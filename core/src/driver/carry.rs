@@ -5,12 +5,16 @@ use std::io::IoSlice;
 use std::time::Instant;
 
 use crate::error::Error;
+use crate::limits;
 use crate::os::carrier::Carrier;
 use crate::os::{self, BorrowedDescriptor, Errno};
 use crate::proto::conn::Conn;
 
 /// Reads in one turn, so that one busy connection cannot starve the others.
 const READS_PER_TURN: usize = 16;
+
+/// Bytes after which a turn of reading, or of writing, is over: answers to what came, and other callers, wait for that.
+const TURN_BYTES: usize = limits::WRITTEN_AT_ONCE;
 
 /// What came of reading.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,7 @@ pub(crate) fn fill(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
 }
 
 fn fill_lent(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
+    let mut bytes = 0;
     for turn in 0..READS_PER_TURN {
         let so_far = Filled { any: turn > 0, more: false };
         if !conn.wants_read() {
@@ -60,8 +65,9 @@ fn fill_lent(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
                 if n < offered {
                     return Filled { any: true, more: false };
                 }
+                bytes += n;
                 // One that ended with a frame most likely did too; a poll tells at once if not.
-                if !conn.inside_frame() {
+                if !conn.inside_frame() || bytes >= TURN_BYTES {
                     return Filled { any: true, more: true };
                 }
             }
@@ -76,9 +82,10 @@ fn fill_lent(conn: &mut Conn, carrier: &Carrier, now: Instant) -> Filled {
     Filled { any: true, more: true }
 }
 
-/// Writes what is queued, as far as the carrier takes it.
+/// Writes what is queued, as far as the carrier takes it, and at most a turn's share.
 pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
-    while conn.wants_write() {
+    let mut bytes = 0;
+    while conn.wants_write() && bytes < TURN_BYTES {
         conn.stage();
         if !conn.wants_write() {
             return;
@@ -87,7 +94,10 @@ pub(crate) fn flush(conn: &mut Conn, carrier: &Carrier) {
         let fds: Vec<_> = conn.slices(&mut slices).iter().map(os::borrow).collect();
         match write(carrier, &slices, &fds) {
             Ok(0) => return,
-            Ok(n) => conn.transmitted(n),
+            Ok(n) => {
+                bytes += n;
+                conn.transmitted(n);
+            }
             Err(error) => return conn.write_failed(error),
         }
     }

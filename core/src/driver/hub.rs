@@ -6,8 +6,8 @@
 mod seat;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::api::message::Message;
@@ -26,6 +26,7 @@ use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
 use crate::os::{AsFd, BorrowedFd};
 use crate::proto::ids::IdMap;
 use crate::proto::{self, OpId};
+use parking_lot::Mutex;
 
 const BELL: u64 = 0;
 const ALARM: u64 = 1;

@@ -11,7 +11,7 @@
 //! callers who come again and again are not accompanied by its wake-ups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::driver::hub::{Hub, Seat};
@@ -23,6 +23,7 @@ use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::quiet_thread;
 use crate::os::{BorrowedFd, Errno};
+use parking_lot::Mutex;
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);

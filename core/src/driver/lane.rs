@@ -2,12 +2,12 @@
 
 mod state;
 
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use crate::api::info::{Credentials, Info};
 use crate::api::options::{Common, Spin};
-use crate::api::payload::Payload;
+use crate::api::payload::{Payload, Prepared};
 use crate::api::stats::Stats;
 use crate::api::wait::Wait;
 use crate::driver::hub::Hub;
@@ -27,6 +27,7 @@ use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post, Role};
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome, Step};
+use parking_lot::Mutex;
 
 pub(crate) struct Lane {
     stamp: fork::Stamp,
@@ -276,6 +277,7 @@ impl Lane {
         waits: bool,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
+        let payload = Prepared::new(payload);
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = state.post(op, post, payload, deadline);
@@ -361,6 +363,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
+        let payload = Prepared::new(payload);
         let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);

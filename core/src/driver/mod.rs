@@ -13,14 +13,15 @@ pub(crate) mod spin;
 pub(crate) mod turn;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard};
 
 use crate::log::Scope;
+use parking_lot::{Mutex, MutexGuard};
 
-/// Locks. A panic while it was held leaves the state usable: every change to it is made by methods
+/// Locks. Who waits long for it is served before who comes back at once: a thread that sends all the time would keep
+/// the others out of a lock of the standard library. A panic while it was held leaves the state usable: every change to it is made by methods
 /// that complete or do nothing.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock()
 }
 
 /// A lock under which events may be told to the log; they go out when it is free again.

@@ -9,7 +9,6 @@
 
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::api::options::Spin;
@@ -25,6 +24,7 @@ use crate::os::poller::{Interest, READ, WRITE};
 use crate::os::{AsFd, BorrowedFd, Errno};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Who slept at the descriptor for so long goes on sleeping elsewhere when another caller comes: it would be woken for
 /// that one's answers. Those who came a moment ago most likely wait for answers of their own.
@@ -504,10 +504,9 @@ fn spin<'a, S: Shared>(
         state = loop {
             (0..PAUSES).for_each(|_| std::hint::spin_loop());
             match shared.try_lock() {
-                Ok(state) => break state,
-                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) if Instant::now() >= until => break lock(shared),
-                Err(TryLockError::WouldBlock) => {}
+                Some(state) => break state,
+                None if Instant::now() >= until => break lock(shared),
+                None => {}
             }
         };
     }

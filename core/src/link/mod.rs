@@ -7,7 +7,7 @@ mod machine;
 mod options;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use crate::os::Errno;
 use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;

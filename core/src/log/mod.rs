@@ -24,7 +24,6 @@
 mod emitted;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +31,7 @@ use crate::driver::lock;
 use crate::error::{Code, Error};
 use crate::limits;
 use crate::os::per_process::PerProcess;
+use parking_lot::Mutex;
 
 #[cfg(feature = "tracing")]
 pub(crate) use emitted::{Scope, flush, is_held};

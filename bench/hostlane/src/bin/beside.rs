@@ -165,7 +165,7 @@ fn beside_bulk(peer: &Peer) -> Result<(Vec<f64>, Option<f64>)> {
 }
 
 fn call(peer: &Peer) -> Result<()> {
-    match peer.request(&[0x5a; 64][..])?.wait(LIMIT)?.payload().len() {
+    match peer.start(&[0x5a; 64][..])?.wait(LIMIT)?.payload().len() {
         64 => Ok(()),
         other => Err(format!("an answer of {other} bytes").into()),
     }

@@ -94,7 +94,7 @@ impl Conn {
                     None
                 }
                 Post::Answer(answer) => {
-                    one.wrote_answer(op, *answer, plan, len, taken, payload, &mut self.ops, deadline)
+                    one.wrote_answer(op, *at, *answer, plan, len, taken, payload, &mut self.ops, deadline)
                 }
             },
             (Inline::Zero(header), _) => {

@@ -33,6 +33,7 @@ pub(crate) struct More {
 }
 
 impl With {
+    #[cfg(test)]
     pub(crate) fn new(deadline: Option<Instant>) -> With {
         With { deadline, more: None }
     }
@@ -282,7 +283,7 @@ impl Level1 {
         let id = self.new_id();
         self.count_out(at, len);
         self.outbox.channel(at).charge(len);
-        let left = self.outbox.wrote(plan, taken, payload, Some(Mark::Request(id)));
+        let left = self.outbox.wrote(at, plan, taken, payload, Some(Mark::Request(id)));
         self.insert_plain(id, op, at, left);
         ops.insert(op, Kind::Request(id), deadline);
     }

@@ -183,7 +183,7 @@ impl Level1 {
         let channel = self.outbox.channel(at);
         channel.charge(len);
         let waits = channel.policy.waits();
-        if self.outbox.wrote(plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
+        if self.outbox.wrote(at, plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);

@@ -93,20 +93,19 @@ pub(crate) struct Outbox {
     sealed: bool,
 }
 
-/// The frames of a message that the driver may write itself, straight from the caller's memory.
+/// The frames of a message of which the driver may write the first ones itself, straight from the caller's memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    message: Header,
     head: [u8; Plan::HEAD],
     head_len: usize,
-    /// Bytes of the payload in the first frame.
-    first: usize,
-    /// Headers of the frames after it.
-    more: Vec<[u8; HEADER_LEN]>,
     payload: usize,
 }
 
 impl Plan {
     const HEAD: usize = 64;
+    /// Frames that are written at once; others may come between this and the rest.
+    const FRAMES: usize = limits::WRITTEN_AT_ONCE / limits::FRAGMENT;
 
     /// `None` when the extensions do not fit.
     pub(super) fn new(message: &Header, ext: Option<&Ext>, payload: usize) -> Option<Plan> {
@@ -130,34 +129,43 @@ impl Plan {
         let mut head = [0; Plan::HEAD];
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         head[HEADER_LEN..head_len].copy_from_slice(&prefix);
-        let mut more = Vec::new();
-        let mut at = first;
-        while at < payload {
-            let len = (payload - at).min(limits::FRAGMENT);
-            at += len;
-            let flags = if at == payload { flag::LAST } else { 0 };
-            more.push(Header { len: len as u32, flags, ..*message }.encode());
-        }
-        Some(Plan { head, head_len, first, more, payload })
+        Some(Plan { message: *message, head, head_len, payload })
+    }
+
+    /// What goes before the payload of the first frame.
+    fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+
+    /// What goes before the payload of the frame that begins at `at`, which is not the first.
+    fn header(&self, at: usize) -> [u8; HEADER_LEN] {
+        let rest = self.payload - at;
+        let len = rest.min(limits::FRAGMENT);
+        let flags = if len == rest { flag::LAST } else { 0 };
+        Header { len: len as u32, flags, ..self.message }.encode()
     }
 
     /// Hands the slices of one vectored write to `write`.
     pub(crate) fn with_slices<R>(&self, payload: &[u8], write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
-        let first = [IoSlice::new(&self.head[..self.head_len]), IoSlice::new(&payload[..self.first])];
-        if self.more.is_empty() {
-            return write(&first);
+        if payload.len() <= limits::FRAGMENT {
+            return write(&[IoSlice::new(self.head()), IoSlice::new(payload)]);
         }
-        let mut out = Vec::with_capacity(2 + 2 * self.more.len());
-        out.extend(first);
-        for (header, piece) in self.more.iter().zip(payload[self.first..].chunks(limits::FRAGMENT)) {
-            out.push(IoSlice::new(header));
-            out.push(IoSlice::new(piece));
-        }
-        write(&out)
+        let headers: [_; Plan::FRAMES] = std::array::from_fn(|n| match n * limits::FRAGMENT {
+            at if 0 < at && at < self.payload => self.header(at),
+            _ => [0; HEADER_LEN],
+        });
+        let pieces = payload.chunks(limits::FRAGMENT).zip(&headers).enumerate();
+        let slices: Vec<_> = pieces
+            .flat_map(|(n, (piece, header))| {
+                [IoSlice::new(if n == 0 { self.head() } else { header }), IoSlice::new(piece)]
+            })
+            .collect();
+        write(&slices)
     }
 
+    /// Bytes of all frames.
     pub(crate) fn len(&self) -> usize {
-        self.head_len + HEADER_LEN * self.more.len() + self.payload
+        self.head_len + self.payload + HEADER_LEN * (self.payload.div_ceil(limits::FRAGMENT).saturating_sub(1))
     }
 }
 
@@ -215,7 +223,7 @@ impl Outbox {
     /// Stages a small message behind what is staged.
     pub(super) fn gather_plan(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
         let gathered = self.gather(plan.len());
-        gathered.extend_from_slice(&plan.head[..plan.head_len]);
+        gathered.extend_from_slice(plan.head());
         gathered.extend_from_slice(payload);
         self.staged_total += plan.len() as u64;
         if let Some(mark) = mark {
@@ -252,41 +260,50 @@ impl Outbox {
         true
     }
 
-    /// The driver wrote `taken` bytes of `plan`; the rest is staged. `payload` owns the bytes if any are left.
+    /// The driver wrote `taken` bytes of `plan`. What is left of the frame it cut is staged, and the frames after it
+    /// take their turns; `payload` owns the bytes if any are left. Whether none are.
     pub(super) fn wrote(
         &mut self,
+        at: usize,
         plan: &Plan,
         taken: usize,
         payload: impl FnOnce() -> Bytes,
         mark: Option<Mark>,
     ) -> bool {
-        self.staged_total += plan.len() as u64;
         self.taken_total += taken as u64;
         if taken == plan.len() {
+            self.staged_total += taken as u64;
             return true;
         }
         let payload = payload();
-        let mut skip = taken;
-        let mut stage = |bytes: Bytes, copied: bool| {
-            let from = skip.min(bytes.len());
-            skip -= from;
-            if from < bytes.len() {
-                let rest = bytes.slice(from..);
-                self.staged.push_back(if copied { Chunk::Gathered(rest.to_vec()) } else { Chunk::Payload(rest) });
+        // The frame that is cut, or the first that did not begin.
+        let (mut start, mut offset, mut head) = (0, 0, plan.head().to_vec());
+        let end = loop {
+            let len = (plan.payload - offset).min(limits::FRAGMENT);
+            let end = start + head.len() + len;
+            if taken < end {
+                break offset + len;
             }
+            (start, offset) = (end, offset + len);
+            head = plan.header(offset).to_vec();
         };
-        stage(Bytes::copy_from_slice(&plan.head[..plan.head_len]), true);
-        stage(payload.slice(..plan.first), false);
-        let mut at = plan.first;
-        for header in &plan.more {
-            let end = (at + limits::FRAGMENT).min(payload.len());
-            stage(Bytes::copy_from_slice(header), true);
-            stage(payload.slice(at..end), false);
-            at = end;
+        let skip = taken - start;
+        let piece = payload.slice(offset + skip.saturating_sub(head.len())..end);
+        self.staged_total += (start + head.len() + end - offset) as u64;
+        if skip < head.len() {
+            self.staged.push_back(Chunk::Gathered(head.split_off(skip)));
         }
-        if let Some(mark) = mark {
-            self.marks.push_back((self.staged_total, mark));
+        if !piece.is_empty() {
+            self.staged.push_back(Chunk::Payload(piece));
         }
+        if end == plan.payload {
+            self.marks.extend(mark.map(|mark| (self.staged_total, mark)));
+            return false;
+        }
+        let Header { kind, flags, id, .. } = plan.message;
+        let message = Outgoing { kind, flags, id, ext: Ext::default(), payload, fds: Vec::new(), mark };
+        self.channels[at].put_back(Queued::cut(message, end));
+        self.activate(at);
         false
     }
 

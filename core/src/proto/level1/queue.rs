@@ -51,6 +51,11 @@ impl Queued {
         Queued { message, offset: 0, begun: false, credited }
     }
 
+    /// The rest, from `offset` on, of a message that was paid for and has begun to leave.
+    pub(super) fn cut(message: Outgoing, offset: usize) -> Queued {
+        Queued { message, offset, begun: true, credited: false }
+    }
+
     fn charge(&self) -> usize {
         self.message.payload.len() + limits::MESSAGE_OVERHEAD
     }

@@ -100,6 +100,7 @@ impl Level1 {
     pub(crate) fn wrote_answer(
         &mut self,
         op: OpId,
+        at: usize,
         answer: Answer,
         plan: &Plan,
         len: usize,
@@ -112,7 +113,7 @@ impl Level1 {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             self.count_out(served.at, len);
         }
-        if self.outbox.wrote(plan, taken, payload, Some(Mark::Send(op))) {
+        if self.outbox.wrote(at, plan, taken, payload, Some(Mark::Send(op))) {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
