@@ -277,8 +277,14 @@ impl State {
         };
         let listening = room && self.resume_at.is_none() && !self.over;
         let wanted = if listening { READ } else { Interest::empty() };
-        if wanted != self.watched && self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted).is_ok() {
-            self.watched = wanted;
+        if wanted == self.watched {
+            return;
+        }
+        match self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted) {
+            Ok(()) => self.watched = wanted,
+            // Nothing is left to watch it with: as if nothing was left to accept with.
+            Err(_) if listening => self.resume_at = Some(Instant::now() + limits::ACCEPT_BACKOFF),
+            Err(_) => {}
         }
     }
 
@@ -327,13 +333,11 @@ impl State {
         self.last_token += 1;
         let token = self.last_token;
         let wanted = carrier.watch(READ);
-        let watched = match self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted) {
-            Ok(()) => wanted,
-            Err(_) => Interest::empty(),
-        };
+        let watch = self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted);
+        let watched = if watch.is_ok() { wanted } else { Interest::empty() };
         let conn = Conn::new(config, now);
         self.half_open.insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched });
-        match verdict {
+        match verdict.and(watch) {
             Ok(()) => self.advance(token, now),
             Err(error) => self.refuse(token, error),
         }
@@ -425,6 +429,7 @@ impl State {
         self.watch_listener();
         let timeout = self.next_timeout();
         if let Some(Driver::Seated(seat)) = &mut self.driver {
+            seat.watch(self.epoll.as_fd(), READ);
             seat.set_alarm(timeout);
         }
     }

@@ -404,6 +404,11 @@ impl Lane {
                 if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, rest, led, waiting, now) {
                     return false;
                 }
+                if !share.reads(waiting, now) {
+                    state.conn.handle_timeout(now);
+                    state.move_on();
+                    return false;
+                }
             }
         }
         state.pump(now)
