@@ -167,7 +167,7 @@ fn everybody_hears_of_an_end_at_which_a_subscriber_panics() {
 }
 
 fn links(place: &Place) -> (Link, Link) {
-    let open = || Link::open(&place.address("link.sock").parse().unwrap(), LinkOptions::new()).unwrap();
+    let open = || Link::open(&place.address("link.sock"), LinkOptions::new()).unwrap();
     (open(), open())
 }
 
