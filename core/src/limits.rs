@@ -159,7 +159,7 @@ pub const MIN_SPIN: Duration = Duration::from_micros(5);
 pub const MAX_FIXED_SPIN: Duration = Duration::from_millis(10);
 
 /// Callers that take turns at one connection. While more wait, the process's I/O thread attends to it.
-pub const MAX_LEADING_CALLERS: usize = 8;
+pub const MAX_LEADING_CALLERS: usize = if cfg!(shuttle) { 2 } else { 8 };
 
 /// Longest socket path, in bytes. Every supported system takes at least this much.
 pub const MAX_SOCKET_PATH: usize = 100;

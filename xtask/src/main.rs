@@ -9,6 +9,7 @@ mod hash;
 mod hygiene;
 mod lang;
 mod layers;
+mod models;
 mod process;
 mod server;
 mod simulate;
@@ -41,6 +42,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Measure every language beside a raw Unix socket in the same language
     Bench(bench::Options),
+    /// Try orders in which threads share a connection, with a model checker
+    Models(models::Options),
     /// Run simulated worlds of core's protocol, each made from its seed
     Simulate(simulate::Options),
     /// Say which languages can be built here, and what the others lack
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Conformance(options) => conformance::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Models(options) => models::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
         Command::Gen => r#gen::write(&workspace),

@@ -7,9 +7,9 @@ use std::task::{Poll, Wake, Waker};
 
 use crate::driver::context::{Completion, Outcome};
 use crate::driver::lock;
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::error::{Code, Error, Result};
 use crate::proto::ids::{IdHasher, IdMap};
-use parking_lot::{Mutex, MutexGuard};
 
 /// It is the waker at the reactor: woken, it passes the call on.
 #[derive(Debug, Default)]

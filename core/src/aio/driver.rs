@@ -13,10 +13,10 @@ use super::board::Board;
 use crate::api::peer::unexpected;
 use crate::driver::context::{Completion, Context, Outcome, Progress, Started};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::os::per_process::PerProcess;
 use crate::os::reactor;
-use parking_lot::Mutex;
 
 /// Completions taken in one go.
 const BATCH: usize = 64;

@@ -29,7 +29,7 @@ pub struct Message {
     payload: Bytes,
     trace: Option<Bytes>,
     /// Few messages have any.
-    fds: Option<Arc<parking_lot::Mutex<Vec<Descriptor>>>>,
+    fds: Option<Arc<crate::driver::sync::Mutex<Vec<Descriptor>>>>,
     lane: Arc<Lane>,
     ticket: Option<Arc<Ticket>>,
 }
@@ -74,7 +74,7 @@ impl Message {
         let Some(extra) = extra else { return Message::plain(channel, payload, lane) };
         let Extra { request, trace, fds } = *extra;
         let ticket = request.map(|request| Ticket::new(lane.clone(), request, false));
-        let fds = (!fds.is_empty()).then(|| Arc::new(parking_lot::Mutex::new(fds)));
+        let fds = (!fds.is_empty()).then(|| Arc::new(crate::driver::sync::Mutex::new(fds)));
         Message { channel, payload, trace, fds, lane, ticket }
     }
 

@@ -11,9 +11,9 @@ use crate::api::peer::unexpected;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::Result;
 use crate::proto::Outcome;
-use parking_lot::Mutex;
 
 /// The items of one call, in both directions, each with a credit of its own: a stream nobody reads stops nobody else.
 ///

@@ -13,6 +13,7 @@ use crate::api::stats::ListenerStats;
 use crate::api::wait::Wait;
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Made;
+use crate::driver::sync::Mutex;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
@@ -25,7 +26,6 @@ use crate::os::{AsFd, Errno};
 use crate::os::{fork, trust};
 use crate::proto::OpId;
 use crate::proto::conn::{Conn, Role};
-use parking_lot::Mutex;
 
 const LISTEN: u64 = 0;
 const FIRST_CLIENT: u64 = 1;

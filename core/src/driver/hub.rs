@@ -17,6 +17,7 @@ use crate::driver::context::{Completion, Outcome, Progress};
 pub(crate) use crate::driver::hub::seat::Seat;
 use crate::driver::lane::{self, Driver, Lane, Made};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result};
 use crate::log::Scope;
@@ -26,7 +27,6 @@ use crate::os::poller::{Alarm, Bell, Epoll, Interest, READ, WRITE};
 use crate::os::{AsFd, BorrowedFd};
 use crate::proto::ids::IdMap;
 use crate::proto::{self, OpId};
-use parking_lot::Mutex;
 
 const BELL: u64 = 0;
 const ALARM: u64 = 1;

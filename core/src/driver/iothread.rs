@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use crate::driver::hub::{Hub, Seat};
 use crate::driver::lane::Lane;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+#[cfg(not(shuttle))]
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::quiet_thread;
 use crate::os::{BorrowedFd, Errno};
-use parking_lot::Mutex;
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);
@@ -32,18 +33,31 @@ const LEADER_LINGER: Duration = Duration::from_millis(1);
 /// How rarely it looks whether leaders have gone, as long as they keep coming.
 const MAX_PATIENCE: Duration = Duration::from_millis(16);
 
-/// A lane that was not attached keeps its seat for so long after it was last needed.
-const SEAT_LINGER: Duration = Duration::from_secs(1);
+/// A lane that was not attached keeps its seat for so long after it was last needed; in a model, for none.
+const SEAT_LINGER: Duration = Duration::from_secs(if cfg!(shuttle) { 0 } else { 1 });
 
-/// The thread ends when it has had nothing to attend to for so long.
-const IDLE: Duration = Duration::from_secs(1);
+/// The thread ends when it has had nothing to attend to for so long; that of a model, which has to end, at once.
+const IDLE: Duration = Duration::from_secs(if cfg!(shuttle) { 0 } else { 1 });
+
+#[cfg(not(shuttle))]
+static RUNNING: PerProcess<Mutex<Option<Arc<Hub>>>> = PerProcess::new();
+
+#[cfg(shuttle)]
+shuttle::lazy_static! {
+    static ref RUNNING: Mutex<Option<Arc<Hub>>> = Mutex::default();
+}
 
 /// The running thread's context. Locked after a lane, before the context.
-static RUNNING: PerProcess<Mutex<Option<Arc<Hub>>>> = PerProcess::new();
+fn running() -> &'static Mutex<Option<Arc<Hub>>> {
+    #[cfg(not(shuttle))]
+    return RUNNING.get();
+    #[cfg(shuttle)]
+    return &RUNNING;
+}
 
 /// A seat for `lane` beside the thread, which is started if need be.
 fn seat(lane: &Arc<Lane>) -> Result<Seat> {
-    let mut running = lock(RUNNING.get());
+    let mut running = lock(running());
     let hub = match &*running {
         Some(hub) => hub.clone(),
         None => {
@@ -67,7 +81,7 @@ fn run(hub: &Arc<Hub>) {
         // A bug that ends in a panic is one lane's misfortune, not everybody's.
         let _ = catch_unwind(AssertUnwindSafe(|| hub.process(1, &mut completions)));
         if deadline.is_some_and(|at| at <= Instant::now()) {
-            let mut running = lock(RUNNING.get());
+            let mut running = lock(running());
             if hub.is_empty() {
                 *running = None;
                 return;
@@ -292,7 +306,7 @@ impl Share {
         seat.leave();
         self.crowd = None;
         // It may be the last one, and the thread's idle time begins.
-        lock(RUNNING.get()).iter().for_each(|hub| hub.nudge());
+        lock(running()).iter().for_each(|hub| hub.nudge());
     }
 
     /// The lane is finished.

@@ -15,6 +15,7 @@ use crate::driver::iothread::Share;
 pub(crate) use crate::driver::lane::state::Driver;
 use crate::driver::lane::state::{State, ended};
 use crate::driver::spin::Spinner;
+use crate::driver::sync::Mutex;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock, lock_telling};
 use crate::error::{Code, Error, Result};
@@ -27,7 +28,6 @@ use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post, Role};
 use crate::proto::level1::With;
 use crate::proto::{OpId, Outcome, Step};
-use parking_lot::Mutex;
 
 pub(crate) struct Lane {
     stamp: fork::Stamp,

@@ -10,12 +10,13 @@ pub(crate) mod lane;
 mod place;
 pub(crate) mod report;
 pub(crate) mod spin;
+pub(crate) mod sync;
 pub(crate) mod turn;
 
 use std::ops::{Deref, DerefMut};
 
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::log::Scope;
-use parking_lot::{Mutex, MutexGuard};
 
 /// Locks. Who waits long for it is served before who comes back at once: a thread that sends all the time would keep
 /// the others out of a lock of the standard library. A panic while it was held leaves the state usable: every change to it is made by methods

@@ -23,6 +23,7 @@ use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
+use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
 use crate::limits;
@@ -35,7 +36,6 @@ use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
 use crate::proto::OpId;
 use crate::proto::conn::Conn;
-use parking_lot::{Mutex, MutexGuard};
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;

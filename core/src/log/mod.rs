@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error};
 use crate::limits;
 use crate::os::per_process::PerProcess;
-use parking_lot::Mutex;
 
 #[cfg(feature = "tracing")]
 pub(crate) use emitted::{Scope, flush, is_held};

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{Counter, Step, Suite, portable};
 use crate::conformance;
 use crate::lang::{self, Lang, Profile};
+use crate::models;
 use crate::workspace::Workspace;
 
 const VALGRIND: (&str, &str) = ("valgrind", "apt-get install valgrind");
@@ -121,6 +122,10 @@ fn rust(full: bool) -> Vec<Suite> {
             let mut optional = words(workspace.command("cargo"), &optional);
             optional.args(["--test=aio", "--test=log", "--test=subscribers", "--test=traced"]);
             Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
+        }),
+        Suite::of("models", &[], move |workspace| {
+            let runs = if full { 20_000 } else { 200 };
+            Ok(vec![Counter::Cargo.of(models::command(workspace, runs))])
         }),
     ]
 }

@@ -30,9 +30,20 @@ pub(crate) fn wait_two(bell: BorrowedFd<'_>, fd: BorrowedFd<'_>, interest: Inter
     wait_any(&mut [bell, PollFd::from_borrowed_fd(fd, flags(interest))], None)
 }
 
+#[cfg(not(shuttle))]
 fn wait_any(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Errno> {
     let timeout = deadline.map(|d| timespec(d.saturating_duration_since(Instant::now())));
     rustix::event::poll(fds, timeout.as_ref()).map(drop)
+}
+
+/// The threads of a model share one of the kernel's, so none of them may sleep in it.
+#[cfg(shuttle)]
+fn wait_any(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), Errno> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while rustix::event::poll(fds, Some(&now))? == 0 && deadline.is_none_or(|at| Instant::now() < at) {
+        shuttle::thread::yield_now();
+    }
+    Ok(())
 }
 
 fn flags(interest: Interest) -> PollFlags {
