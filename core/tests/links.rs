@@ -671,7 +671,8 @@ fn an_event_loop_may_leave_events_where_they_are() {
     turns(&a);
     assert!(matches!(a.next(Wait::none()).unwrap(), LinkEvent::Up { serving: true }));
     for n in 0..100u8 {
-        let LinkEvent::Message(message) = a.next(Wait::none()).unwrap() else { panic!() };
+        // Not every carrier has all of them there by now.
+        let LinkEvent::Message(message) = a.next(SOON).unwrap() else { panic!() };
         assert_eq!(message.payload(), &[n][..]);
     }
     assert_eq!(a.next(Wait::none()).unwrap_err().code(), Code::Timeout);

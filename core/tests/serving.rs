@@ -200,3 +200,29 @@ fn addresses_are_written_as_for_peers() {
     drop(Link::open(address, LinkOptions::new()).unwrap());
     assert_eq!(Link::open("no/such\0", LinkOptions::new()).unwrap_err().code(), Code::InvalidAddress);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_event_loop_beside_threads_that_wait_takes_nothing_from_them() {
+    let place = Place::new();
+    let links = [open(&place), open(&place)];
+    std::thread::scope(|scope| {
+        let _closing = Closing(&links);
+        scope.spawn(|| links[1].run(|message| Ok(message.payload().clone())));
+        scope.spawn(|| {
+            let mut events = Vec::new();
+            while links[0].process(&mut events).is_ok() {
+                common::events::readable(&links[0], SOON);
+            }
+        });
+        std::thread::scope(|callers| {
+            for _ in 0..2 {
+                callers.spawn(|| {
+                    for _ in 0..300 {
+                        assert_eq!(links[0].request(b"beside a loop", SOON).unwrap().payload(), "beside a loop");
+                    }
+                });
+            }
+        });
+    });
+}

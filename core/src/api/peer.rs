@@ -109,7 +109,8 @@ impl Peer {
     }
 
     /// Sends many messages of one channel in as few system calls as they allow. Returns once the kernel has all of them;
-    /// on an error, how many were accepted before it is in [`stats`](Peer::stats).
+    /// on an error, how many were accepted before it is in [`stats`](Peer::stats), and those leave. `payloads` runs while the
+    /// connection is locked: it must not use this peer.
     pub fn send_batch<'a, 'p>(
         &self,
         channel: Channel,

@@ -23,6 +23,7 @@ use crate::api::message::Message;
 use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::driver::context::{Completion, Context, Outcome, Started};
+use crate::driver::place::Sleep;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
@@ -91,6 +92,8 @@ pub(super) struct Machine {
     held: bool,
     /// Some thread waits for the context.
     pub(super) driven: bool,
+    /// What wakes it, beside the context.
+    pub(super) driver: Option<Sleep>,
     /// Who waits for that thread.
     pub(super) followers: Vec<Arc<ThreadBell>>,
 }
@@ -112,6 +115,7 @@ impl Machine {
             events: VecDeque::new(),
             held: false,
             driven: false,
+            driver: None,
             followers: Vec::new(),
         }
     }

@@ -23,6 +23,7 @@ use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
+use crate::driver::place::{Place, Sleep};
 use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
@@ -352,6 +353,7 @@ impl Link {
     fn wait_for<T>(&self, wait: &mut Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
+        let mut place = Place::default();
         let mut state = shared.state()?;
         loop {
             if let Some(result) = ready(&mut state) {
@@ -389,10 +391,13 @@ impl Link {
                 continue;
             }
             state.driven = true;
+            let now = Instant::now();
+            state.driver = place.prepare(true, now, wait.deadline);
             drop(state);
-            let slept = poller::wait_one(shared.context.readiness(), READ, wait.deadline);
+            let slept = place.sleep(Some(shared.context.readiness()), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
+            state.driver = None;
             state.tell_followers();
             if slept == Err(Errno::INTR) {
                 drop(state);
@@ -442,6 +447,10 @@ impl Shared {
             Err(error) if error.code() == Code::Closed => Progress::Wait,
             Err(error) => return Err(error),
         };
+        if !done.is_empty() {
+            // An event loop beside a thread that sleeps at the same descriptor: what is for that one may be among them.
+            state.driver.iter().for_each(Sleep::wake);
+        }
         let now = Instant::now();
         for completion in done {
             state.completed(&self.context, completion, now);
