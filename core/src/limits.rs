@@ -139,7 +139,7 @@ pub const LINK_EVENTS: usize = 64;
 
 /// Requests that a thread in [`Link::serve`](crate::Link::serve) may be inside of at a time: one more takes stack for
 /// handler and wait.
-pub const LINK_NESTING: usize = 32;
+pub const LINK_NESTING: usize = 64;
 
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);

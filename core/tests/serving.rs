@@ -24,7 +24,7 @@ fn nested(serving: &Serving<'_>, message: &Message) -> Answer {
     serving
         .request(vec![depth - 1], wait)
         .map(|reply| reply.payload().clone())
-        .map_err(|error| (error.code().number() as u32, Bytes::new()))
+        .map_err(|error| (error.status().unwrap_or(error.code().number() as u32), Bytes::new()))
 }
 
 /// Closes the links when the test ends, however.
@@ -67,7 +67,7 @@ fn handlers_call_each_other_back_with_one_thread_on_each_side() {
 }
 
 #[test]
-fn calls_nested_too_deep_end_in_time_and_it_goes_on() {
+fn calls_nested_too_deep_are_refused_at_once_and_it_goes_on() {
     let place = Place::new();
     let links = [open(&place), open(&place)];
     std::thread::scope(|scope| {
@@ -76,9 +76,52 @@ fn calls_nested_too_deep_end_in_time_and_it_goes_on() {
             scope.spawn(|| assert_eq!(link.serve(nested).code(), Code::Closed));
         }
         let depth = u8::try_from(3 * limits::LINK_NESTING).unwrap();
-        let error = links[0].request(vec![depth], Duration::from_millis(200)).unwrap_err();
-        assert!(matches!(error.code(), Code::Timeout | Code::RemoteError), "{error}");
-        until("it goes on", || links[1].request(vec![4], SOON).is_ok_and(|reply| reply.payload() == "ground"));
+        let start = Instant::now();
+        let error = links[0].request(vec![depth], SOON).unwrap_err();
+        assert_eq!((error.code(), error.status()), (Code::RemoteError, Some(Code::QueueFull.number() as u32)));
+        assert!(start.elapsed() < SOON / 2);
+        assert_eq!(links[1].request(vec![4], SOON).unwrap().payload(), "ground");
+        // More at a time than a thread may be inside of: some are refused, nobody waits until a deadline.
+        let start = Instant::now();
+        std::thread::scope(|callers| {
+            for n in 0..2 * limits::LINK_NESTING {
+                let link = &links[n % 2];
+                callers.spawn(move || match link.request(vec![5], 2 * SOON) {
+                    Ok(reply) => assert_eq!(reply.payload(), "ground"),
+                    Err(error) => assert_eq!(error.status(), Some(Code::QueueFull.number() as u32), "{error}"),
+                });
+            }
+        });
+        assert!(start.elapsed() < SOON);
+    });
+}
+
+#[test]
+fn calls_that_run_out_of_time_inside_each_other_leave_the_thread_to_the_next() {
+    let place = Place::new();
+    let links = [open(&place), open(&place)];
+    std::thread::scope(|scope| {
+        let _closing = Closing(&links);
+        let slow = |serving: &Serving<'_>, message: &Message| match message.payload()[0] {
+            // Answered by nobody: its time is that of all who wait.
+            0 => {
+                let message = message.clone();
+                while message.deadline().is_some_and(|deadline| Instant::now() < deadline) {
+                    std::thread::yield_now();
+                }
+                Ok(Bytes::new())
+            }
+            _ => nested(serving, message),
+        };
+        for link in &links {
+            scope.spawn(move || assert_eq!(link.serve(slow).code(), Code::Closed));
+        }
+        let error = links[0].request(vec![20], Duration::from_millis(100)).unwrap_err();
+        assert!(matches!(error.code(), Code::Timeout | Code::RemoteError | Code::CallEnded), "{error}");
+        let start = Instant::now();
+        let error = links[1].request(vec![20], Duration::from_millis(100)).unwrap_err();
+        assert!(matches!(error.code(), Code::Timeout | Code::RemoteError | Code::CallEnded), "{error}");
+        assert!(start.elapsed() < SOON / 2);
     });
 }
 

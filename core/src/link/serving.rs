@@ -1,5 +1,7 @@
 //! Serving the requests of the other side, and calling it meanwhile.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::{Awaited, Awaiting, Link, LinkEvent};
@@ -7,7 +9,7 @@ use crate::api::call::CallOptions;
 use crate::api::message::Message;
 use crate::api::payload::Payload;
 use crate::api::wait::Wait;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::Scope;
 
@@ -78,9 +80,8 @@ impl<'a> Serving<'a> {
     }
 
     /// Calls the other side, and serves what comes until it answers; errors as of [`Link::request`]. What is served
-    /// meanwhile goes first: a call whose time has passed, or whose reply has come, ends when that was answered. Inside of
-    /// [`LINK_NESTING`](limits::LINK_NESTING) requests it only waits, and what comes is left to other threads, or until
-    /// one of those is answered: give calls a deadline.
+    /// meanwhile goes first: a call whose time has passed, or whose reply has come, ends when that was answered.
+    /// `queue_full`, with nothing sent, inside of more than [`LINK_NESTING`](limits::LINK_NESTING) requests.
     pub fn request<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<Message> {
         self.request_with(payload, CallOptions::new(), wait)
     }
@@ -92,16 +93,23 @@ impl<'a> Serving<'a> {
         options: CallOptions,
         wait: impl Into<Wait<'w>>,
     ) -> Result<Message> {
+        if self.depth > limits::LINK_NESTING {
+            // With what comes left to others, both sides could wait for each other until their deadlines.
+            let why = format!("this thread is inside of {} requests already", self.depth);
+            return Err(Error::new(Code::QueueFull, why));
+        }
         let mut wait = wait.into();
         let _scope = Scope::enter();
         let link = self.link;
+        let deadline = wait.deadline;
         let ticket = link.begin(payload.into_bytes(), options, wait.deadline, true)?;
         let mut awaited = Awaited { link, what: Awaiting::Call(ticket), ended: false };
         let context = &link.shared().context;
         loop {
             let next = link.wait_for(&mut wait, |machine| match machine.take_awaited(ticket) {
                 Some(result) => Some(result.map(Next::Reply)),
-                None if self.depth >= limits::LINK_NESTING => None,
+                // Who has run out of time makes room for its own caller before it takes on more.
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => None,
                 None => machine.take_event(context).map(|event| event.map(Next::Event)),
             });
             match next {
