@@ -48,12 +48,12 @@ type Stats struct {
 	MessagesSent, BytesSent uint64
 	// MessagesReceived and BytesReceived count what arrived, replies among them.
 	MessagesReceived, BytesReceived uint64
-	// Calls counts the requests this side put on the wire, not those that wait for a place
-	// at the other side; OpenCalls those of them without an answer now. OpenCalls and the
-	// next four are 0 on level 0.
+	// Calls counts the requests this side put on the wire: the operating system took a byte
+	// of them. OpenCalls are those that have a place at the other side now: no answer has
+	// come, also of those that were given up. The next four are 0 on level 0.
 	Calls, OpenCalls uint64
-	// CallsServed counts the requests of the other side, OpenServed those without an
-	// answer now.
+	// CallsServed counts the requests of the other side that got a place, OpenServed those
+	// that have it now: unanswered, answered and not yet sent, or given up and still handled.
 	CallsServed, OpenServed uint64
 	// CallsCancelled counts the calls this side gave up after they had left.
 	CallsCancelled uint64

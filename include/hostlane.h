@@ -924,7 +924,8 @@ typedef struct {
      */
     int64_t keepalive_ms;
     /**
-     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     * Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
+     * they were given up until the message is answered or freed. 0: 1024; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1079,19 +1080,21 @@ typedef struct {
      */
     uint64_t bytes_received;
     /**
-     * Calls that this side put on the wire; not those that wait for a place at the other side.
+     * Calls that this side put on the wire: the operating system took a byte of them.
      */
     uint64_t calls;
     /**
-     * Those of them that have no answer yet. Wire level 1 only, as the next four.
+     * Calls of this side that have a place at the other: no answer has come, also of those that were given up. Wire
+     * level 1 only, as the next four.
      */
     uint64_t open_calls;
     /**
-     * Calls of the other side that arrived.
+     * Calls of the other side that arrived and got a place.
      */
     uint64_t calls_served;
     /**
-     * Calls of the other side that have no answer yet.
+     * Calls of the other side that have a place: the operating system has no whole answer yet, or they were given up and
+     * the program still has them.
      */
     uint64_t open_served;
     /**
@@ -1273,7 +1276,8 @@ typedef struct {
      */
     int64_t keepalive_ms;
     /**
-     * Calls of the other side that are served at a time. 0: 1024; at most 16384.
+     * Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
+     * they were given up until the message is answered or freed. 0: 1024; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1554,11 +1558,12 @@ hostlane_status_t hostlane_context_recv_batch(hostlane_context_t context,
 
 /**
  * Holds back what is sent, requested and replied on the peer, by whatever thread, until hostlane_uncork(): small writes
- * are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued; what fills a
- * write leaves before, and a call that waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go.
+ * are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued, and wait as without
+ * a cork once 4 MiB of a channel are; what fills a write leaves before, and a call that waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go.
  * Works on peers of any driver; without effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
  */
-hostlane_status_t hostlane_cork(hostlane_peer_t peer, hostlane_error_t **err);
+hostlane_status_t hostlane_cork(hostlane_peer_t peer,
+                                hostlane_error_t **err);
 
 /**
  * Ends one hostlane_cork(). One too many changes nothing. Errors: HOSTLANE_E_CLOSED.

@@ -37,5 +37,10 @@ pub use proto::channel::Channel;
 pub use proto::level1::Policy;
 pub use proto::offer::Level;
 
+/// What fuzz targets are made of.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use proto::fuzz as fuzzing;
+
 /// Reference-counted bytes, as payloads arrive.
 pub use bytes::Bytes;

@@ -120,8 +120,12 @@ pub const STREAM_WINDOW: u64 = 256 * 1024;
 /// Charged bytes that may wait on a channel whose policy is to drop, or inside a cork.
 pub const CHANNEL_QUEUE: usize = 4 * 1024 * 1024;
 
-/// Bytes of level-1 control frames that may wait to be sent while more is read.
+/// Bytes of level-1 control frames that may wait to be sent while more is read, beside the ends of the calls that are
+/// served at a time.
 pub const CONTROL_QUEUE: usize = 256 * 1024;
+
+/// Most bytes of the frame that ends a call without an answer.
+pub const CALL_END: usize = 96;
 
 /// Answers to pings that the other side has not read.
 pub const MAX_UNREAD_PONGS: usize = 1024;

@@ -31,6 +31,8 @@ impl Drop for Closing<'_> {
 
 fn calm(peer: &Peer) {
     until("no call is open", || {
+        // The end of a call that was given up is read by whoever reads.
+        let _ = peer.recv_on(Channel::ERROR, Wait::none());
         let stats = peer.stats().unwrap();
         stats.open_calls == 0 && stats.open_served == 0
     });
@@ -204,8 +206,9 @@ fn a_reply_in_the_moment_of_the_deadline_answers_its_own_call_or_none() {
         }
         assert_eq!(answered + late, ROUNDS);
         assert!(client.is_open());
+        calm(&client);
         let stats = client.stats().unwrap();
-        assert_eq!((stats.calls, stats.open_calls), (u64::from(ROUNDS), 0));
+        assert_eq!(stats.calls, u64::from(ROUNDS));
         assert!(stats.late <= stats.calls_cancelled && stats.calls_cancelled <= late.into());
     });
 }

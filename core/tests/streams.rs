@@ -328,6 +328,7 @@ fn a_stream_ends_at_its_deadline_on_both_sides() {
     assert_eq!(request.reply(b"late", SOON).unwrap_err().code(), Code::CallEnded);
     until("nothing stays open", || {
         let _ = server.recv_on(Channel::DATA, Wait::none());
+        let _ = client.recv_on(Channel::DATA, Wait::none());
         client.stats().unwrap().open_calls == 0 && server.stats().unwrap().open_served == 0
     });
 

@@ -43,13 +43,13 @@ export interface PeerStats {
   readonly receiveQueue: Depth;
   /** Frames that wait for the operating system to take them. */
   readonly sendQueue: Depth;
-  /** Calls put on the wire by this side. */
+  /** Calls put on the wire by this side: the operating system took a byte of them. */
   readonly calls: number;
-  /** Calls of this side that have no answer yet. */
+  /** Calls of this side that have a place at the other: no answer has come, also of those that were given up. */
   readonly openCalls: number;
-  /** Calls of the other side that arrived. Level 1 only, as the next three. */
+  /** Calls of the other side that arrived and got a place. Level 1 only, as the next three. */
   readonly callsServed: number;
-  /** Calls of the other side that have no answer yet. */
+  /** Calls of the other side that have a place: unanswered, answered and not yet sent, or given up and still handled. */
   readonly openServed: number;
   /** Calls this side gave up after they had left. */
   readonly callsCancelled: number;

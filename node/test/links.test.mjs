@@ -135,7 +135,8 @@ test('a call that is given up ends on the other side', async (t) => {
   aborting.abort();
   await assert.rejects(call, { name: 'AbortError' });
   await fired;
-  assert.equal(b.stats().openCalls, 0);
+  await rejects(asked.reply('late'), 'call_ended');
+  await until(() => b.stats().openCalls === 0);
   await rejects(b.request('', { timeoutMs: 20 }), 'timeout');
   const late = await message(a);
   await fires(late.signal);

@@ -317,16 +317,19 @@ class Stats:
     """Frames that wait for the carrier."""
 
     calls: int
-    """Calls put on the wire by this side."""
+    """Calls put on the wire by this side: the operating system took a byte of them."""
 
     open_calls: int
-    """Calls of this side without an answer so far."""
+    """Calls of this side that have a place at the other: no answer has come, also of those that
+    were given up."""
 
     calls_served: int
-    """Calls of the other side that arrived. Wire level 1 only, as the next three."""
+    """Calls of the other side that arrived and got a place. Wire level 1 only, as the next
+    three."""
 
     open_served: int
-    """Calls of the other side without an answer so far."""
+    """Calls of the other side that have a place: unanswered, answered and not yet sent, or given
+    up and still handled."""
 
     calls_cancelled: int
     """Calls this side gave up after they had left."""

@@ -103,7 +103,9 @@ def test_a_cancelled_task_gives_its_call_up(loop: Loop, address: str) -> None:
             asked = await message(a)
             call.cancel()
             await until(loop, lambda: asked.cancelled)
-            assert b.stats().open_calls == 0
+            with pytest.raises(hostlane.CallEndedError):
+                await asked.reply(b"")
+            await until(loop, lambda: b.stats().open_calls == 0)
             # An event goes to who is still there.
             waiting = []
 

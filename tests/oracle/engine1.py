@@ -186,6 +186,10 @@ class Engine:
         self.windows: dict[int, Window] = {}
         self.mine: dict[int, Call] = {}
         self.yours: dict[int, Call] = {}
+        # Calls nobody waits for any more keep their places: this side's until the other side ends them, the
+        # other side's until the program here is done with them; with the reason it will be told.
+        self.given_up: set[int] = set()
+        self.gone: dict[int, str] = {}
         self.last_mine = -1 if connector else 0
         self.last_yours = 0
         self.last_by_channel: dict[int, int] = {}
@@ -450,7 +454,7 @@ class Engine:
         self.last_by_channel[m.channel] = m.id
         self.last_yours = max(self.last_yours, m.id)
         self.windows[m.channel].charge(m.total)
-        if len(self.yours) >= self.limits.max_calls:
+        if len(self.yours) + len(self.gone) >= self.limits.max_calls:
             self.out += control(Type.REFUSE, NUMBERS["queue_full"], id=m.id, text="too many calls")
             return
         deadline = m.extensions.deadline_us
@@ -469,7 +473,9 @@ class Engine:
                 self.inbox.append(Delivered(m.channel, payload, m.id, m.stream, m.fin, m.extensions))
             else:
                 self._give_back(m.channel, 0, self.windows[m.channel], m.total)
+                self._release(m.id)
         elif m.type == Type.RESPONSE:
+            self.given_up.discard(m.id)
             if (call := self.mine.pop(m.id, None)) is not None:
                 status = m.extensions.status
                 if status is None:
@@ -484,13 +490,30 @@ class Engine:
                 call.fin_in = call.fin_in or m.fin
 
     def _failed(self, ident: int, code: int, sent: str) -> None:
-        if self._my_call(ident) is not None:
+        if ident in self.given_up:
+            self.given_up.remove(ident)
+        elif self._my_call(ident) is not None:
             self.done.append(Done(self.mine.pop(ident).op, name_of(code), sent=sent, code=code))
 
     def _cancel(self, ident: int) -> None:
-        if self._your_call(ident) is not None:
-            del self.yours[ident]
-            self.told.append((ident, "cancelled"))
+        if ident not in self.gone and self._your_call(ident) is not None:
+            self._let_go(ident, "cancelled", "cancelled")
+
+    def _let_go(self, ident: int, why: str, error: str) -> None:
+        """Nobody waits for the answer any more. The place is free when the program is done, at once if it never
+        had the call."""
+        del self.yours[ident]
+        self.told.append((ident, why))
+        self.gone[ident] = error
+        if (waiting := next((d for d in self.inbox if d.call == ident), None)) is not None:
+            self.inbox.remove(waiting)
+            self._give_back(waiting.channel, 0, self.windows[waiting.channel], len(waiting.payload))
+            self._release(ident)
+
+    def _release(self, ident: int) -> None:
+        """The program is done with a call of the other side's."""
+        if (error := self.gone.pop(ident, None)) is not None and not self.ended:
+            self.out += control(Type.ERROR, NUMBERS[error], id=ident)
 
     def _credit(self, channel: int, ident: int, total: int) -> None:
         if ident:
@@ -510,6 +533,7 @@ class Engine:
         if last != NO_LAST:
             for ident in [i for i in self.mine if i > last]:
                 self.done.append(Done(self.mine.pop(ident).op, "draining", sent="no"))
+            self.given_up = {ident for ident in self.given_up if ident <= last}
 
     def _drain_ack(self) -> None:
         if not self.draining or self.drain_acked:
@@ -563,6 +587,7 @@ class Engine:
         call = self.yours.get(ident)
         if call is None or self.ended:
             self.done.append(Done(op, "call_ended"))
+            self._release(ident)
             return
         call.queue.extend(frames)
         self.pump()
@@ -592,6 +617,7 @@ class Engine:
         for ident, call in list(self.mine.items()):
             if call.op == op:
                 del self.mine[ident]
+                self.given_up.add(ident)
                 self.out += control(Type.CANCEL, id=ident)
                 self.done.append(Done(op, why, sent="maybe"))
         for queue in self.queues.values():
@@ -656,8 +682,7 @@ class Engine:
             self._give_up(call.op, "timeout")
         for ident, call in list(self.yours.items()):
             if call.deadline is not None and call.deadline <= self.now:
-                del self.yours[ident]
-                self.told.append((ident, "deadline"))
+                self._let_go(ident, "deadline", "timeout")
         every = self.limits.keepalive_ms
         if every and self.is_open() and self.level == 1:
             idle = self.now - self.last_arrival
@@ -678,7 +703,8 @@ class Engine:
             return
         for channel, queue in self.queues.items():
             while queue and self.credit[channel].may_begin():
-                if queue[0].kind == Type.REQUEST and len(self.mine) >= self.theirs_limits.max_calls:
+                places = len(self.mine) + len(self.given_up)
+                if queue[0].kind == Type.REQUEST and places >= self.theirs_limits.max_calls:
                     break
                 self._emit(channel, queue.popleft(), self.credit[channel])
         for call in [*self.mine.values(), *self.yours.values()]:
@@ -749,4 +775,6 @@ class Engine:
         self.done.extend(Done(op, lost) for op in self.pings.values())
         self.mine.clear()
         self.yours.clear()
+        self.given_up.clear()
+        self.gone.clear()
         self.pings.clear()

@@ -152,6 +152,8 @@ def streams() -> list[dict[str, Any]]:
             does("item", op="i", call="x", payload=b"2"),
             step("fails", op="i", error=["call_ended"]),
             step("silent"),
+            does("abandon", call="x"),
+            sends(Type.ERROR, id=1, code=110),
         ),
         transcript(
             "stream-cancel",
@@ -162,7 +164,7 @@ def streams() -> list[dict[str, Any]]:
             does("cancel", call="a"),
             sends(Type.CANCEL, id=1),
             fails("a", "cancelled"),
-            arrives(item(b"late"), control(Type.CREDIT, 9, id=1)),
+            arrives(item(b"late"), control(Type.CREDIT, 9, id=1), control(Type.ERROR, 110, id=1)),
             step("silent"),
         ),
         transcript(

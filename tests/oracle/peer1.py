@@ -25,6 +25,7 @@ from wire import TIMEOUT, Wire
 
 INSTANCE = "00112233445566778899aabbccddeeff"
 CHUNK = 256 * 1024
+LAST_WORDS = 1.0  # seconds that the reason for an end may take to leave
 
 
 class Ended(Exception):
@@ -50,6 +51,7 @@ class Level1Peer:
         self.engine.unread_pongs = lambda: 0 if self._writable() else len(self.engine.out) // 24
         self.sock.setblocking(False)
         self.hung_up = False
+        self.leaves_by: float | None = None
         self.clock = time.monotonic()
         self.ops = 0
 
@@ -70,11 +72,10 @@ class Level1Peer:
         """Writes and reads what can be written and read, waiting for it no longer than `timeout`."""
         engine = self.engine
         self._write()
-        writing = [self.sock] if engine.out else []
-        reading = [] if self.hung_up else [self.sock]
-        if engine.ended and not writing:
+        if engine.ended:
+            self._leave(timeout)
             return
-        readable, _, _ = select.select(reading, writing, [], max(0.0, timeout))
+        readable, _, _ = select.select([self.sock], [self.sock] if engine.out else [], [], max(0.0, timeout))
         now = time.monotonic()
         engine.clock((now - self.clock) * 1000)
         self.clock = now
@@ -88,10 +89,22 @@ class Level1Peer:
             else:
                 self.hung_up = True
                 engine.eof()
-        elif readable:
-            self.hung_up = not self.sock.recv(CHUNK)
         self._write()
-        if engine.ended and not engine.out and not self.hung_up:
+        if engine.ended:
+            self._leave(0.0)
+
+    def _leave(self, timeout: float) -> None:
+        """After the end nothing is read: whoever does not read the last words could go on sending for ever. They
+        have a bound to leave in, then the stream ends without them."""
+        out, now = self.engine.out, time.monotonic()
+        if self.leaves_by is None:
+            self.leaves_by = now + LAST_WORDS
+        if out and now < self.leaves_by:
+            select.select([], [self.sock], [], max(0.0, min(timeout, self.leaves_by - now)))
+            self._write()
+        if time.monotonic() >= self.leaves_by:
+            out.clear()
+        if not out and not self.hung_up:
             self.sock.shutdown(socket.SHUT_WR)
             self.hung_up = True
 

@@ -234,10 +234,12 @@ def test_late_frames_are_dropped(echo1: Any) -> None:
 
 
 def test_cancelled_while_it_arrives(echo1: Any) -> None:
-    """A call given up between its frames: the rest of it still comes, and is no fault."""
+    """A call given up between its frames: the rest of it still comes, is no fault, and ends it."""
     first, second = [f.encode() for f in frames_of(Type.REQUEST, 1, 1, b"abcd", cut=2)]
     with RawLevel1.opened(echo1.path) as peer:
         peer.send(first + control(Type.CANCEL, id=1) + second)
+        ended = peer.expect(Type.ERROR)
+        assert (ended["id"], ended["code"]) == (1, 110)
         assert peer.call(message(Type.REQUEST, 1, 3, b"next")).id == 3
 
 

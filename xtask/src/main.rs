@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod doctor;
+mod fuzz;
 mod r#gen;
 mod hash;
 mod hygiene;
@@ -42,6 +43,8 @@ enum Command {
     Conformance(conformance::Options),
     /// Measure every language beside a raw Unix socket in the same language
     Bench(bench::Options),
+    /// Look for inputs that break core, with coverage as a guide
+    Fuzz(fuzz::Options),
     /// Try orders in which threads share a connection, with a model checker
     Models(models::Options),
     /// Run simulated worlds of core's protocol, each made from its seed
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Conformance(options) => conformance::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Models(options) => models::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),

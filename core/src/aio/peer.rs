@@ -66,8 +66,8 @@ impl Peer {
     }
 
     /// Gathers what is sent, requested and replied, by whatever task, until the cork is dropped, and then writes it in one
-    /// go. Meanwhile [`send`](Peer::send) and [`reply`](Message::reply) return once a message is queued. Without effect on
-    /// level 0.
+    /// go. Meanwhile [`send`](Peer::send) and [`reply`](Message::reply) return once a message is queued, as long as less than
+    /// [`CHANNEL_QUEUE`](crate::limits::CHANNEL_QUEUE) of its channel is. Without effect on level 0.
     pub fn cork(&self) -> Cork<'_> {
         self.peer.cork()
     }

@@ -179,9 +179,11 @@ macro_rules! common_setters {
             self
         }
 
-        /// Calls of the other side that are served at a time, level 1 alone; default
+        /// Calls of the other side that have a place here at a time, level 1 alone; default
         /// [`MAX_CALLS`](crate::limits::MAX_CALLS), most [`MAX_OPS`](crate::limits::MAX_OPS). More wait at
-        /// their caller's.
+        /// their caller's. A call keeps its place until the kernel has its whole answer, and one that was given up until
+        /// its [`Message`](crate::Message) is answered or dropped: this times
+        /// [`max_message`](Self::max_message) bounds the answers that the other side does not read.
         pub fn max_calls(mut self, calls: usize) -> Self {
             self.common.max_calls = calls;
             self

@@ -121,8 +121,9 @@ impl Peer {
     }
 
     /// Gathers what is sent, requested and replied, by whatever thread, until the cork is dropped, and then writes it in
-    /// one go. Meanwhile [`send`](Peer::send) and [`reply`](Message::reply) return once a message is queued. What fills a write leaves
-    /// before; a call that waits in this peer leaves all. Without effect on level 0.
+    /// one go. Meanwhile [`send`](Peer::send) and [`reply`](Message::reply) return once a message is queued, as long as less
+    /// than [`CHANNEL_QUEUE`](crate::limits::CHANNEL_QUEUE) of its channel is, and wait as without a cork above. What fills a
+    /// write leaves before; a call that waits in this peer leaves all. Without effect on level 0.
     pub fn cork(&self) -> Cork<'_> {
         self.lane.with(|conn| conn.cork(true));
         Cork { peer: self, held: false }

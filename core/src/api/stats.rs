@@ -19,13 +19,15 @@ pub struct Stats {
     /// Frames that wait for the carrier, bounded by [`SEND_QUEUE`](crate::limits::SEND_QUEUE) plus
     /// one message.
     pub send_queue: Depth,
-    /// Calls put on the wire by this side; not those that wait for a place at the other side.
+    /// Calls put on the wire by this side: the kernel took a byte of them.
     pub calls: u64,
-    /// Those of them that have no answer yet. Level 1 only, as the next four.
+    /// Calls of this side that have a place at the other: no answer has come, also of those that were given up. Level 1
+    /// only, as the next four.
     pub open_calls: usize,
-    /// Calls of the other side that arrived.
+    /// Calls of the other side that arrived and got a place.
     pub calls_served: u64,
-    /// Calls of the other side that have no answer yet.
+    /// Calls of the other side that have a place: the kernel has no whole answer yet, or they were given up and the
+    /// program still has them.
     pub open_served: usize,
     /// Calls this side gave up after they had left.
     pub calls_cancelled: u64,

@@ -4,10 +4,14 @@
 //! [`Conn`](conn::Conn); everything that decides about bytes, deadlines, order and errors is on
 //! this side, so it can be tested without a socket (docs/protocol.md, docs/architecture.md).
 
+#[cfg(any(test, fuzzing))]
+mod by_hand;
 pub(crate) mod channel;
 pub(crate) mod conn;
 mod control;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub(crate) mod hello;
 pub(crate) mod ids;
 pub(crate) mod inbox;

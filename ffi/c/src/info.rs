@@ -70,13 +70,15 @@ pub struct hostlane_stats_t {
     pub messages_received: u64,
     /// Their payload bytes.
     pub bytes_received: u64,
-    /// Calls that this side put on the wire; not those that wait for a place at the other side.
+    /// Calls that this side put on the wire: the operating system took a byte of them.
     pub calls: u64,
-    /// Those of them that have no answer yet. Wire level 1 only, as the next four.
+    /// Calls of this side that have a place at the other: no answer has come, also of those that were given up. Wire
+    /// level 1 only, as the next four.
     pub open_calls: u64,
-    /// Calls of the other side that arrived.
+    /// Calls of the other side that arrived and got a place.
     pub calls_served: u64,
-    /// Calls of the other side that have no answer yet.
+    /// Calls of the other side that have a place: the operating system has no whole answer yet, or they were given up and
+    /// the program still has them.
     pub open_served: u64,
     /// Calls this side gave up after they had left.
     pub calls_cancelled: u64,

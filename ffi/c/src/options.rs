@@ -90,7 +90,8 @@ pub struct hostlane_connect_options_t {
     /// Pings when nothing arrived for so long, in milliseconds, and ends the connection with
     /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
     pub keepalive_ms: i64,
-    /// Calls of the other side that are served at a time. 0: 1024; at most 16384.
+    /// Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
+    /// they were given up until the message is answered or freed. 0: 1024; at most 16384.
     pub max_calls: u64,
     /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
     /// HOSTLANE_POLICY_BLOCK for the others.
@@ -145,7 +146,8 @@ pub struct hostlane_listen_options_t {
     /// Pings when nothing arrived for so long, in milliseconds, and ends the connection with
     /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
     pub keepalive_ms: i64,
-    /// Calls of the other side that are served at a time. 0: 1024; at most 16384.
+    /// Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
+    /// they were given up until the message is answered or freed. 0: 1024; at most 16384.
     pub max_calls: u64,
     /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
     /// HOSTLANE_POLICY_BLOCK for the others.

@@ -127,6 +127,10 @@ fn rust(full: bool) -> Vec<Suite> {
             let runs = if full { 20_000 } else { 200 };
             Ok(vec![Counter::Cargo.of(models::command(workspace, runs))])
         }),
+        Suite::of("fuzz", &[], move |workspace| {
+            let time = if full { "--minutes=30" } else { "--seconds=5" };
+            Ok(vec![Counter::Plain.of(words(xtask(workspace, "fuzz")?, &[time]))])
+        }),
     ]
 }
 

@@ -14,6 +14,7 @@ use crate::proto::frame::HEADER_LEN;
 use crate::proto::level1::{Ask, Body, Delivery, Extra, With};
 use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
+use crate::proto::outbox::Standing;
 
 impl Conn {
     /// Waits for the handshake.
@@ -275,6 +276,14 @@ impl Conn {
         }
     }
 
+    /// Counts the call on the wire once a byte of it has left.
+    pub(super) fn note_call_begun(&mut self) {
+        if !self.call_begun && self.call.is_some_and(|op| self.outbox.standing(op) != Standing::Waiting) {
+            self.call_begun = true;
+            self.calls_begun += 1;
+        }
+    }
+
     fn may_stream(&self) -> Result<()> {
         match &self.state {
             State::Ended(error) => Err(lost(error)),
@@ -304,7 +313,8 @@ impl Conn {
         }
         if call {
             self.call = Some(op);
-            self.calls_started += 1;
+            self.call_begun = false;
+            self.note_call_begun();
             self.ops.insert(op, Kind::Call, deadline);
             return None;
         }

@@ -167,6 +167,7 @@ impl Conn {
                 ops.finish(op, Ok(Outcome::Sent));
             }
         });
+        self.note_call_begun();
         self.advance();
     }
 

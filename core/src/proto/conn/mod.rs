@@ -144,7 +144,9 @@ pub(crate) struct Conn {
     control_rate: Rate,
     ping_rate: Rate,
     counters: Vec<ChannelStats>,
-    calls_started: u64,
+    calls_begun: u64,
+    /// A byte of the call on the wire has left.
+    call_begun: bool,
     /// The engine of level 1, once it was agreed on. The fields above that speak of messages are level 0's.
     one: Option<Box<Level1>>,
     /// A connector's request, while the proof of a secret may be computed over it.
@@ -183,7 +185,8 @@ impl Conn {
             control_rate: Rate::default(),
             ping_rate: Rate::default(),
             counters: Vec::new(),
-            calls_started: 0,
+            calls_begun: 0,
+            call_begun: false,
             one: None,
             hello_sent: Vec::new(),
             last_words: None,
@@ -337,7 +340,7 @@ impl Conn {
                 channels: one.channel_stats(),
                 receive_queue: one.receive_depth(),
                 send_queue: one.send_depth(),
-                calls: counts.calls,
+                calls: one.calls_begun(),
                 open_calls,
                 calls_served: counts.served,
                 open_served,
@@ -356,7 +359,7 @@ impl Conn {
             channels: channels.map(|(at, c)| ChannelStats { queued: self.inbox.queued(at), ..*c }).collect(),
             receive_queue: self.inbox.depth(),
             send_queue: self.outbox.depth(),
-            calls: self.calls_started,
+            calls: self.calls_begun,
             pending_operations: self.ops.pending(),
         }
     }
@@ -367,9 +370,9 @@ impl Conn {
             && let Some((op, payload)) = self.waiting_calls.pop_front()
         {
             self.count_out(Channel::COMMAND, payload.len());
-            self.calls_started += 1;
             self.outbox.push(Channel::COMMAND, payload, Some(op));
             self.call = Some(op);
+            self.call_begun = false;
         }
     }
 

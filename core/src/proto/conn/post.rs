@@ -48,7 +48,7 @@ impl Conn {
     /// queued before them. `None`: use [`post`](Conn::post). The driver then reports with
     /// [`wrote`](Conn::wrote), in the same critical section.
     pub(crate) fn inline(&mut self, post: &Post, len: usize, now: Instant) -> Result<Option<Inline>> {
-        self.check_post(post, len)?;
+        self.admit_post(post, len)?;
         let Some(one) = &mut self.one else {
             let call = matches!(post, Post::Request(..));
             let calls_idle = !call || (self.call.is_none() && self.waiting_calls.is_empty());
@@ -152,7 +152,7 @@ impl Conn {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Step {
-        if let Err(error) = self.check_post(&post, payload.len()) {
+        if let Err(error) = self.admit_post(&post, payload.len()) {
             return Some(Err(error));
         }
         let deadline = post.deadline(deadline);
@@ -184,6 +184,17 @@ impl Conn {
         let Post::Message(channel, _) = post else { return false };
         let at = self.agreed.channels.position(*channel);
         at.is_some_and(|at| self.one.as_ref().is_some_and(|one| one.is_stuck(at)))
+    }
+
+    fn admit_post(&mut self, post: &Post, len: usize) -> Result<()> {
+        let checked = self.check_post(post, len);
+        if let (Err(error), Post::Answer(answer), Some(one)) = (&checked, post, &mut self.one)
+            && error.code() == Code::CallEnded
+        {
+            // Wanted or not, the program has given it.
+            one.release_orphan(answer.id);
+        }
+        checked
     }
 
     fn check_post(&self, post: &Post, len: usize) -> Result<()> {

@@ -33,7 +33,7 @@ pub(crate) struct More {
 }
 
 impl With {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(deadline: Option<Instant>) -> With {
         With { deadline, more: None }
     }
@@ -140,7 +140,7 @@ pub(super) struct OwnCall {
     pub(super) at: usize,
     /// `None` for a stream, which is waited for item by item, and for a cancelled one.
     pub(super) op: Option<OpId>,
-    /// It has one of the places the other side gives, until its end.
+    /// It has one of the places the other side gives, until its end, or until it is [given up](Level1::given_up).
     pub(super) open: bool,
     /// The last byte of the request left this process.
     pub(super) sent: bool,
@@ -149,10 +149,19 @@ pub(super) struct OwnCall {
     pub(super) stream: Option<Box<Stream>>,
 }
 
+impl OwnCall {
+    /// Whether somebody may still be told how it ends.
+    pub(super) fn has_no_end(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| !stream.ended())
+    }
+}
+
 /// A call of the other side that the program has not answered.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) at: usize,
+    /// The program has it; before, it waits in the inbox.
+    pub(super) taken: bool,
     /// Operations that wait for its end.
     pub(super) watchers: Vec<OpId>,
     pub(super) stream: Option<Box<Stream>>,
@@ -182,7 +191,6 @@ impl Level1 {
     /// A plain call has its place at once; `sent` if it has left, too.
     fn insert_plain(&mut self, id: u64, op: OpId, at: usize, sent: bool) {
         self.calls.insert(id, OwnCall { at, op: Some(op), open: true, sent, cancelled: false, stream: None });
-        self.counts.calls += 1;
         self.open_calls += 1;
     }
 
@@ -223,11 +231,10 @@ impl Level1 {
         if let Some(call) = self.calls.get_mut(&id) {
             call.open = true;
             self.open_calls += 1;
-            self.counts.calls += 1;
         }
     }
 
-    /// The other side works at the call no more.
+    /// Its request never left.
     fn leave_place(&mut self, id: u64) {
         if let Some(call) = self.calls.get_mut(&id)
             && std::mem::take(&mut call.open)
@@ -319,7 +326,7 @@ impl Level1 {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             self.count_out(served.at, payload.len());
         }
-        self.gather(plan, payload, waits.map(Mark::Send));
+        self.gather(plan, payload, Some(Mark::Answer(waits)));
     }
 
     /// Whether nothing of the request of an own call has begun to leave.
@@ -359,7 +366,10 @@ impl Level1 {
         let Some(call) = self.calls.get_mut(&id) else { return Sent::Maybe };
         let at = call.at;
         if call.sent {
-            self.leave_place(id);
+            // The other side's program may go on, and the place is its.
+            if std::mem::take(&mut call.open) {
+                self.given_up.insert(id, ());
+            }
             self.counts.cancelled += 1;
             self.withdraw_items(id, at, ops);
             self.outbox.push_control(kind::CANCEL, 0, id, &[]);
@@ -421,8 +431,14 @@ impl Level1 {
         }
     }
 
-    /// A call of this side ended with `result`.
+    /// The other side said how a call of this side ended.
     pub(super) fn end_call(&mut self, id: u64, result: Result<Bytes>, ops: &mut Ops) {
+        if !self.given_up.is_empty() && self.given_up.remove(&id).is_some() {
+            self.open_calls -= 1;
+            // An answer crossed the CANCEL; else this is what the CANCEL asked for.
+            self.counts.late += u64::from(result.as_ref().map_or_else(|e| e.code() == Code::RemoteError, |_| true));
+            return;
+        }
         let Entry::Occupied(mut entry) = self.calls.entry(id) else {
             self.counts.late += 1;
             return;

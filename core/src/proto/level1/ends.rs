@@ -43,7 +43,7 @@ impl Level1 {
             && at <= now
         {
             self.served_deadlines.pop();
-            self.let_go(id, ops);
+            self.let_go(id, Code::Timeout, ops);
         }
         while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
             && at <= now
@@ -105,7 +105,9 @@ impl Level1 {
             self.drain.ack_owed = false;
             self.outbox.push_control(kind::DRAIN_ACK, 0, 0, &[]);
         }
-        if !self.drain.asked || !self.drain.acked || self.open_calls > 0 || !self.served.is_empty() {
+        // Nobody waits for calls that were given up.
+        let called = self.open_calls > self.given_up.len();
+        if !self.drain.asked || !self.drain.acked || called || !self.served.is_empty() {
             return false;
         }
         if !self.drain.closing && self.outbox.channels().iter().all(queue::ChannelQueue::is_empty) {
@@ -151,6 +153,7 @@ impl Level1 {
         self.pings.clear();
         self.keep_streams();
         self.served.clear();
+        self.orphans.clear();
         self.keepalive = None;
     }
 
@@ -158,6 +161,7 @@ impl Level1 {
     pub(super) fn keep_streams(&mut self) {
         self.calls.retain(|_, call| call.stream.is_some());
         self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.given_up.clear();
         self.open_calls = 0;
     }
 

@@ -46,7 +46,7 @@ impl Level1 {
                 None => return Ok(()),
             }
             // What comes in may ask for answers; whoever does not read them does not get to ask for ever.
-            if self.outbox.control_bytes() > limits::CONTROL_QUEUE {
+            if self.outbox.control_bytes() > limits::CONTROL_QUEUE + limits::CALL_END * self.own.max_calls {
                 return Err(Error::new(Code::ControlFlood, "the other side does not read what it asks for"));
             }
         }
@@ -159,13 +159,14 @@ impl Level1 {
                 let id = header.id;
                 if !header.has(flag::LAST) && !self.has_arrived(id) {
                     // Its caller left while it arrived.
+                    self.push_end(id, Code::Cancelled);
                     self.discard(at, body.len());
                     return Ok(());
                 }
-                if self.served.contains_key(&id) {
+                if self.served.contains_key(&id) || self.orphans.contains_key(&id) {
                     return Err(bad(format!("the call {id} was opened twice")));
                 }
-                if self.served.len() >= self.own.max_calls {
+                if self.places() >= self.own.max_calls {
                     let limit = self.own.max_calls;
                     let error = Error::new(Code::QueueFull, format!("{limit} calls are being served"));
                     self.outbox.push_control(kind::REFUSE, 0, id, &Reason::encode(&error));
@@ -174,9 +175,10 @@ impl Level1 {
                 }
                 let deadline = ext.deadline_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
                 let stream = header.has(flag::STREAM);
-                self.serve(at, id, deadline, stream.then_some(header.has(flag::FIN)));
                 let request = Request { id, deadline, stream, idempotency: ext.idempotency };
-                self.deliver(at, body, Extra { request: Some(request), trace: ext.trace, fds }.boxed(), ops);
+                let extra = Extra { request: Some(request), trace: ext.trace, fds }.boxed();
+                let taken = self.deliver(at, body, extra, ops);
+                self.serve(at, id, taken, deadline, stream.then_some(header.has(flag::FIN)));
             }
             kind::RESPONSE => {
                 self.count_in(at, body.len());
@@ -204,16 +206,18 @@ impl Level1 {
         self.give_back(grant);
     }
 
-    fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) {
+    /// Hands a message to whoever waits for it, or keeps it. Says whether somebody did.
+    fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) -> bool {
         let len = body.len();
-        if let Some((op, delivery)) = self.inbox.arrive(at, body, extra) {
-            if let Some(total) = self.inbox.window(at).consume(len) {
-                self.outbox.push_control(kind::CREDIT, delivery.channel.number(), 0, &total.to_le_bytes());
-            }
-            ops.finish(op, Ok(Outcome::Message(delivery)));
-        } else {
+        let Some((op, delivery)) = self.inbox.arrive(at, body, extra) else {
             ops.note(self.inbox.rises(at));
+            return false;
+        };
+        if let Some(total) = self.inbox.window(at).consume(len) {
+            self.outbox.push_control(kind::CREDIT, delivery.channel.number(), 0, &total.to_le_bytes());
         }
+        ops.finish(op, Ok(Outcome::Message(delivery)));
+        true
     }
 
     fn control(&mut self, header: Header, payload: &[u8], ops: &mut Ops, now: Instant) -> Result<()> {
@@ -268,8 +272,8 @@ impl Level1 {
                 }
                 self.check_opened(header.id)?;
                 if self.served.contains_key(&header.id) {
-                    self.let_go(header.id, ops);
-                } else if !self.has_arrived(header.id) {
+                    self.let_go(header.id, Code::Cancelled, ops);
+                } else if !self.orphans.contains_key(&header.id) && !self.has_arrived(header.id) {
                     self.counts.late += 1;
                 }
             }
@@ -292,11 +296,15 @@ impl Level1 {
             self.drain.ack_owed = true;
             ops.note([Notice::Draining { by_peer: true }]);
         }
-        let refused: Vec<u64> = self.calls.keys().copied().filter(|&id| id > last).collect();
-        for id in refused {
+        // The others have ended already, for their callers too or not.
+        let refused = self.calls.iter().filter(|(id, call)| **id > last && call.has_no_end());
+        for id in refused.map(|(&id, _)| id).collect::<Vec<_>>() {
             let error = Error::new(Code::Draining, "the other side drains this connection and did not take the call");
             self.end_call(id, Err(error), ops);
         }
+        let before = self.given_up.len();
+        self.given_up.retain(|&id, ()| id <= last);
+        self.open_calls -= before - self.given_up.len();
     }
 
     /// The stream of bytes ended, or reading did: what waits for the other side to send ends.

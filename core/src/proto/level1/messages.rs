@@ -23,7 +23,7 @@ impl Level1 {
             let (delivery, grant) = self.inbox.take_delivery(channel)?;
             self.give_back(grant);
             // A request whose caller has left meanwhile is nobody's any more.
-            if delivery.request().is_none_or(|r| self.served.contains_key(&r.id)) {
+            if delivery.request().is_none_or(|r| Level1::take_request(&mut self.served, r.id)) {
                 return Some(delivery);
             }
         }
@@ -36,11 +36,11 @@ impl Level1 {
         mut keep: impl FnMut(Channel, Body<'_>, Option<Box<Extra>>) -> bool,
     ) {
         loop {
-            let served = &self.served;
+            let served = &mut self.served;
             let taken = self.inbox.take(channel, |channel, body, extra| {
                 // A request whose caller has left meanwhile is nobody's any more.
                 let request = extra.as_ref().and_then(|extra| extra.request.as_ref());
-                let alive = request.is_none_or(|request| served.contains_key(&request.id));
+                let alive = request.is_none_or(|request| Level1::take_request(served, request.id));
                 !alive || keep(channel, body, extra)
             });
             let Some((more, grant)) = taken else { return };
@@ -136,6 +136,7 @@ impl Level1 {
         self.apply_policy(at, payload.len(), ops)?;
         let waits = last.filter(|_| self.outbox.channel(at).policy.waits());
         if let Some(op) = waits {
+            ops.admit()?;
             ops.insert(op, Kind::Send, deadline);
         }
         self.count_out(at, payload.len());

@@ -20,7 +20,8 @@ mod serving;
 mod stream;
 
 /// The codec, for those who test it alone.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(unused_imports))]
 pub(crate) mod wire {
     pub(crate) use super::control::{Control, Reason};
     pub(crate) use super::ext::Ext;
@@ -142,11 +143,16 @@ pub(crate) struct Level1 {
     inbox: Inbox,
     counters: Vec<ChannelStats>,
     calls: IdMap<OwnCall>,
-    /// Calls of this side the other side works at.
+    /// Calls of this side that have a place at the other: sent, and without an end.
     open_calls: usize,
+    /// Those of them whose caller has left; the other side's program may still be at work.
+    given_up: IdMap<()>,
     waiting: VecDeque<Waiting>,
     last_own: u64,
     served: IdMap<Served>,
+    /// Calls of the other side that want no answer any more while the program still has them, and why: each keeps its
+    /// place until the program lets it go.
+    orphans: IdMap<Code>,
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
@@ -171,7 +177,6 @@ pub(crate) struct Level1 {
 /// Counters of the whole connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
-    pub(crate) calls: u64,
     pub(crate) served: u64,
     pub(crate) cancelled: u64,
     pub(crate) late: u64,
@@ -202,10 +207,12 @@ impl Level1 {
             channels: channels.clone(),
             calls: IdMap::default(),
             open_calls: 0,
+            given_up: IdMap::default(),
             waiting: VecDeque::new(),
             // Odd ids are the connector's, even ones the acceptor's, 0 is none.
             last_own: if connector { u64::MAX } else { 0 },
             served: IdMap::default(),
+            orphans: IdMap::default(),
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
             arriving: Vec::new(),
@@ -251,6 +258,8 @@ impl Level1 {
         self.outbox.stage(|mark| match mark {
             Mark::Send(op) => ops.kind(op).is_some(),
             Mark::Request(id) => calls.contains_key(&id),
+            // Its caller waits for it, whoever else does.
+            Mark::Answer(_) => true,
         });
     }
 
@@ -266,7 +275,8 @@ impl Level1 {
         let mut left = Vec::new();
         let calls = &mut self.calls;
         self.outbox.transmitted(n, |mark| match mark {
-            Mark::Send(op) => {
+            Mark::Answer(None) => {}
+            Mark::Send(op) | Mark::Answer(Some(op)) => {
                 if matches!(ops.kind(op), Some(Kind::Send | Kind::StreamSend(_))) {
                     ops.finish(op, Ok(Outcome::Sent));
                 }
@@ -354,9 +364,19 @@ impl Level1 {
         self.counts
     }
 
-    /// Calls open in each direction: this side's, the other's.
+    /// Calls of this side that began to leave.
+    pub(crate) fn calls_begun(&self) -> u64 {
+        self.outbox.begun()
+    }
+
+    /// Places taken in each direction: by this side's calls, by the other's.
     pub(crate) fn open_calls(&self) -> (usize, usize) {
-        (self.open_calls, self.served.len())
+        (self.open_calls, self.places())
+    }
+
+    /// Places that calls of the other side take: until the program is done with them and the carrier has the answer.
+    fn places(&self) -> usize {
+        self.served.len() + self.orphans.len() + self.outbox.answers()
     }
 }
 

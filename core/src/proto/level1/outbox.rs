@@ -36,6 +36,8 @@ pub(crate) enum Mark {
     Send(OpId),
     /// The request of this call.
     Request(u64),
+    /// An answer, and the operation that waits until it has left, if one does. Its call keeps its place until then.
+    Answer(Option<OpId>),
 }
 
 /// A message and how it is to be framed.
@@ -83,6 +85,11 @@ pub(crate) struct Outbox {
     staged_total: u64,
     taken_total: u64,
     marks: VecDeque<(u64, Mark)>,
+    /// Answers that are queued or staged.
+    answers: usize,
+    /// Where requests begin of which no byte was taken, and how many of the others there were.
+    to_begin: VecDeque<u64>,
+    begun: u64,
     /// Descriptors that leave with the byte at this position.
     fds: VecDeque<(u64, Vec<Descriptor>)>,
     /// Buffer of the last gathered chunk that left, used again.
@@ -216,23 +223,33 @@ impl Outbox {
 
     /// Whether a small message could join what is gathered, before anything else of its channel.
     pub(super) fn may_gather(&self, at: usize, credited: bool, len: usize) -> bool {
-        let channel = &self.channels[at];
-        len <= COPIED && self.control.is_empty() && self.ring.is_empty() && channel.may_pass(credited)
+        let free = self.control.is_empty() && self.ring.is_empty() && self.channels[at].may_pass(credited);
+        free && len <= COPIED && self.staged_bytes() < BATCH_BYTES
     }
 
     /// Stages a small message behind what is staged.
     pub(super) fn gather_plan(&mut self, plan: &Plan, payload: &[u8], mark: Option<Mark>) {
+        self.note_begin(mark);
         let gathered = self.gather(plan.len());
         gathered.extend_from_slice(plan.head());
         gathered.extend_from_slice(payload);
         self.staged_total += plan.len() as u64;
         if let Some(mark) = mark {
+            self.answers += usize::from(matches!(mark, Mark::Answer(_)));
             self.marks.push_back((self.staged_total, mark));
+        }
+    }
+
+    /// The message with `mark` is staged next.
+    fn note_begin(&mut self, mark: Option<Mark>) {
+        if let Some(Mark::Request(_)) = mark {
+            self.to_begin.push_back(self.staged_total);
         }
     }
 
     /// Queues a message of the channel at `at`.
     pub(super) fn push(&mut self, at: usize, message: Outgoing, credited: bool) {
+        self.answers += usize::from(matches!(message.mark, Some(Mark::Answer(_))));
         self.channels[at].push(Queued::new(message, credited));
         self.activate(at);
     }
@@ -270,6 +287,10 @@ impl Outbox {
         payload: impl FnOnce() -> Bytes,
         mark: Option<Mark>,
     ) -> bool {
+        match mark {
+            Some(Mark::Request(_)) if taken > 0 => self.begun += 1,
+            mark => self.note_begin(mark),
+        }
         self.taken_total += taken as u64;
         if taken == plan.len() {
             self.staged_total += taken as u64;
@@ -296,6 +317,7 @@ impl Outbox {
         if !piece.is_empty() {
             self.staged.push_back(Chunk::Payload(piece));
         }
+        self.answers += usize::from(matches!(mark, Some(Mark::Answer(_))));
         if end == plan.payload {
             self.marks.extend(mark.map(|mark| (self.staged_total, mark)));
             return false;
@@ -305,6 +327,16 @@ impl Outbox {
         self.channels[at].put_back(Queued::cut(message, end));
         self.activate(at);
         false
+    }
+
+    /// Answers that the carrier has not taken.
+    pub(super) fn answers(&self) -> usize {
+        self.answers
+    }
+
+    /// Requests of which the carrier took a byte.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Has `mark` told when all that is staged has left. `false` if nothing is.
@@ -402,6 +434,9 @@ impl Outbox {
             if !last {
                 prefix.extend_from_slice(&(rest as u32).to_le_bytes());
             }
+        }
+        if first {
+            self.note_begin(message.message.mark);
         }
         let header = Header {
             len: (prefix.len() + len) as u32,
@@ -503,8 +538,16 @@ impl Outbox {
             }
         }
         self.taken = left;
-        while self.marks.front().is_some_and(|(end, _)| *end <= total) {
-            self.marks.pop_front().into_iter().for_each(|(_, mark)| done(mark));
+        while self.to_begin.front().is_some_and(|start| *start < total) {
+            self.to_begin.pop_front();
+            self.begun += 1;
+        }
+        while let Some(&(end, mark)) = self.marks.front()
+            && end <= total
+        {
+            self.marks.pop_front();
+            self.answers -= usize::from(matches!(mark, Mark::Answer(_)));
+            done(mark);
         }
         while self.pongs.front().is_some_and(|end| *end <= total) {
             self.pongs.pop_front();
@@ -528,6 +571,8 @@ impl Outbox {
         self.drop_queued();
         self.control.clear();
         self.marks.clear();
+        self.answers = 0;
+        self.to_begin.clear();
         self.staged.clear();
         self.fds.clear();
         self.pongs.clear();

@@ -165,11 +165,10 @@ impl ChannelQueue {
         self.bytes < limits::CHANNEL_QUEUE
     }
 
-    /// Drops messages nobody waits for any more from the front. Answers stay.
+    /// Drops messages nobody waits for any more from the front.
     pub(super) fn skip_dead(&mut self, alive: &mut impl FnMut(Mark) -> bool) {
         for queue in [&mut self.credited, &mut self.free] {
             while let Some(front) = queue.front()
-                && front.message.kind != super::header::kind::RESPONSE
                 && front.message.mark.is_some_and(|mark| !alive(mark))
             {
                 self.bytes -= queue.pop_front().map_or(0, |q| q.charge());
@@ -235,11 +234,10 @@ impl ChannelQueue {
         self.credited.iter().chain(&self.free).any(|q| q.message.mark == Some(mark))
     }
 
-    /// Withdraws the message with `mark` if nothing of it is staged. Answers stay: their callers wait for them.
+    /// Withdraws the message with `mark` if nothing of it is staged.
     pub(super) fn withdraw(&mut self, mark: Mark) -> Option<Outgoing> {
-        let answer = |q: &Queued| q.message.kind == super::header::kind::RESPONSE;
         for queue in [&mut self.credited, &mut self.free] {
-            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark) && !answer(q))
+            if let Some(at) = queue.iter().position(|q| q.message.mark == Some(mark))
                 && let Some(queued) = queue.remove(at)
             {
                 self.bytes -= queued.charge();

@@ -13,6 +13,7 @@ use super::header::{Header, kind};
 use super::outbox::{Mark, Outgoing, Plan};
 use super::stream::Stream;
 use crate::error::{Code, Error};
+use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 /// Deadlines of ended calls kept before they are swept out.
@@ -20,7 +21,7 @@ const STALE: usize = 64;
 
 impl Level1 {
     /// A call of the other side begins.
-    pub(super) fn serve(&mut self, at: usize, id: u64, deadline: Option<Instant>, stream: Option<bool>) {
+    pub(super) fn serve(&mut self, at: usize, id: u64, taken: bool, deadline: Option<Instant>, stream: Option<bool>) {
         self.counts.served += 1;
         if let Some(deadline) = deadline {
             self.served_deadlines.push(Reverse((deadline, id)));
@@ -37,7 +38,7 @@ impl Level1 {
             }
             Box::new(stream)
         });
-        self.served.insert(id, Served { at, watchers: Vec::new(), stream });
+        self.served.insert(id, Served { at, taken, watchers: Vec::new(), stream });
     }
 
     /// Answers a call; done when the carrier took all of it. `call_ended` if it needs none any more.
@@ -52,7 +53,8 @@ impl Level1 {
         if !self.served.contains_key(&answer.id) {
             return Some(Err(call_ended()));
         }
-        let corked = self.is_done_when_gathered();
+        let at = self.served.get(&answer.id).map_or(0, |served| served.at);
+        let corked = self.is_done_when_gathered() && self.outbox.channel(at).has_room();
         if !corked {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -66,7 +68,7 @@ impl Level1 {
             ext: Ext { status: answer.status, ..Ext::default() },
             payload,
             fds: Vec::new(),
-            mark: (!corked).then_some(Mark::Send(op)),
+            mark: Some(Mark::Answer((!corked).then_some(op))),
         };
         let Some(mut served) = self.served.remove(&answer.id) else { return Some(Err(call_ended())) };
         served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
@@ -113,34 +115,70 @@ impl Level1 {
             served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
             self.count_out(served.at, len);
         }
-        if self.outbox.wrote(at, plan, taken, payload, Some(Mark::Send(op))) {
+        if self.outbox.wrote(at, plan, taken, payload, Some(Mark::Answer(Some(op)))) {
             return Some(Ok(Outcome::Sent));
         }
         ops.insert(op, Kind::Send, deadline);
         None
     }
 
-    /// The program let a call go without an answer.
+    /// The program is done with a call, without an answer.
     pub(crate) fn abandon_served(&mut self, id: u64, ops: &mut Ops) {
+        self.release_orphan(id);
         if self.served.get(&id).is_some_and(|s| s.stream.as_ref().is_none_or(|s| !s.is_held())) {
-            self.let_go(id, ops);
-            let error = Error::new(Code::CallAbandoned, "the program let the call go without an answer");
-            self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&error));
+            self.end_served(id, ops);
+            self.push_end(id, Code::CallAbandoned);
         }
     }
 
-    /// A call of the other side needs no answer any more: its program is told.
-    pub(super) fn let_go(&mut self, id: u64, ops: &mut Ops) {
-        if let Some(mut served) = self.served.remove(&id) {
-            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
-            if let Some(stream) = &mut served.stream {
-                stream.fail_all(ops, &call_ended());
-                if let Some(Outgoing { mark: Some(Mark::Send(op)), .. }) = stream.held.take() {
+    /// The program is done with a call that wants no answer any more.
+    pub(crate) fn release_orphan(&mut self, id: u64) {
+        if let Some(code) = self.orphans.remove(&id) {
+            self.push_end(id, code);
+        }
+    }
+
+    /// A call of the other side needs no answer any more: its program is told. Its place is free when the program is
+    /// done with it; otherwise calls that are given up at once would pile up in the program.
+    pub(super) fn let_go(&mut self, id: u64, code: Code, ops: &mut Ops) {
+        match self.end_served(id, ops) {
+            Some(true) => drop(self.orphans.insert(id, code)),
+            Some(false) => self.push_end(id, code),
+            None => {}
+        }
+    }
+
+    /// The last frame of a call that gets no answer.
+    pub(super) fn push_end(&mut self, id: u64, code: Code) {
+        let why = match code {
+            Code::CallAbandoned => "the program let the call go without an answer",
+            Code::Timeout => "the deadline of the call passed",
+            _ => "the call was given up",
+        };
+        self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&Error::new(code, why)));
+    }
+
+    /// Ends what waits for or in a call of the other side. Says whether the program has it and has not answered.
+    fn end_served(&mut self, id: u64, ops: &mut Ops) -> Option<bool> {
+        let mut served = self.served.remove(&id)?;
+        served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+        let mut owed = served.taken;
+        if let Some(stream) = &mut served.stream {
+            stream.fail_all(ops, &call_ended());
+            if let Some(held) = stream.held.take() {
+                owed = false;
+                if let Some(Mark::Answer(Some(op))) = held.mark {
                     ops.finish(op, Err(call_ended()));
                 }
-                self.withdraw_items(id, served.at, ops);
             }
+            self.withdraw_items(id, served.at, ops);
         }
+        Some(owed)
+    }
+
+    /// The program takes a request out of the inbox. `false` if it is nobody's any more.
+    pub(super) fn take_request(served: &mut IdMap<Served>, id: u64) -> bool {
+        served.get_mut(&id).map(|served| served.taken = true).is_some()
     }
 
     /// Waits for the end of a call of the other side. Says whether it has ended already.

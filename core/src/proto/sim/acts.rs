@@ -714,9 +714,9 @@ impl World {
             // Of this read alone.
             Err(error) if pending.cancelled || (error.code() == Code::Timeout && pending.deadline.is_some()) => {
                 // Or the end of the whole, which is told once.
-                let now = self.now(s);
+                let (now, leapt) = (self.now(s), self.has_leapt(1 - s));
                 let of = &mut self.ledger.calls[call];
-                of.given_up |= of.told.is_some_and(|told| told <= now);
+                of.given_up |= of.told.is_some_and(|told| told <= now || leapt);
             }
             Err(error) => {
                 if own && !self.ledger.calls[call].ended && !self.ledger.calls[call].given_up {
@@ -762,7 +762,9 @@ impl World {
                     What::Call(call) | What::ItemIn(call) => self.ledger.calls[call].told,
                     _ => None,
                 };
-                told.into_iter().chain(pending.deadline).any(|at| at <= self.now(s))
+                // The other side counts by its own clock.
+                let early = told.is_some() && self.has_leapt(1 - s);
+                early || told.into_iter().chain(pending.deadline).any(|at| at <= self.now(s))
             }
             Code::WouldBlock => match pending.what {
                 What::Send(tag) => {

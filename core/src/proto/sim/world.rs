@@ -138,6 +138,11 @@ impl World {
         self.base + Duration::from_micros(self.time + self.leap[side])
     }
 
+    /// Whether the clock of a peer was ever ahead of the world's.
+    pub(super) fn has_leapt(&self, side: usize) -> bool {
+        self.leap[side] > 0
+    }
+
     /// A clock's reading as a time of the world.
     fn world_time(&self, side: usize, at: Instant) -> u64 {
         let micros = at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64;
@@ -606,20 +611,11 @@ impl World {
                     Some(at) => self.time = at,
                     // Calls that wait for each other in a ring are the programs' own affair.
                     None if self.break_ring() => {}
-                    // The other side may have forgotten a call whose time is up by its own clock.
-                    None if let Some(at) = self.next_told() => self.time = at,
                     None => return,
                 }
             }
         }
         panic!("it never becomes quiet");
-    }
-
-    /// When the next call ends whose deadline the other side knows.
-    fn next_told(&self) -> Option<u64> {
-        let calls = self.ledger.calls.iter().filter(|c| !c.ended && !c.given_up && !self.dead[c.caller]);
-        let told = calls.filter_map(|c| Some(self.world_time(c.caller, c.told?)));
-        told.filter(|at| *at > self.time).min()
     }
 
     fn break_ring(&mut self) -> bool {
@@ -648,7 +644,10 @@ impl World {
                 // Requests on a lossy channel wait without a limit but that of operations.
                 assert!(!lossy || channel.channel.number() == 1 || channel.send_queued_bytes <= out + (1 << 20));
             }
-            assert!(stats.open_served <= plan.limits[s].max_calls);
+            // Calls whose callers have left are among them, as long as the program has them.
+            let most = plan.limits[s].max_calls;
+            assert!(stats.open_served <= most, "{l}.{s} has {} calls of {most}", stats.open_served);
+            assert!(side.served.len() <= most || side.ended, "{l}.{s} works at {} of {most}", side.served.len());
         } else if side.open {
             assert!(stats.receive_queue.bytes <= limits::RECV_QUEUE + most + (80 << 10) * 9);
             assert!(stats.send_queue.bytes <= limits::SEND_QUEUE + most + (200 << 10));

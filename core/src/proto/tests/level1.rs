@@ -587,7 +587,10 @@ fn a_call_given_up_inside_its_frame_may_have_been_seen() {
     // The rest leaves, and the CANCEL behind it.
     pair.server.recv(1, None, None);
     pair.exchange();
-    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Message(_))));
+    let Ok(Outcome::Message(request)) = result(&mut pair.server, 1) else { panic!("a request") };
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (1, 1));
+    pair.server.abandon_served(request.request().unwrap().id);
+    pair.exchange();
     assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
 }
 
@@ -842,4 +845,110 @@ fn a_call_inside_a_cork_gives_its_place_back() {
     pair.exchange();
     assert_eq!(reply(&mut pair.client, 1), "r");
     assert_eq!(pair.client.stats().open_calls, 0);
+}
+
+#[test]
+fn a_call_counts_with_the_first_byte_that_leaves() {
+    let mut pair = pair();
+    // Queued, and taken back before anything of it left.
+    ask(&mut pair, 1, "never", None);
+    pair.client.cancel(1);
+    assert_eq!((result(&mut pair.client, 1).unwrap_err().sent(), pair.client.stats().calls), (Sent::No, 0));
+    // Staged, and then a byte at a time.
+    ask(&mut pair, 2, "staged", None);
+    pair.client.stage();
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+
+    // Written from the caller's memory, all of it, a part of it, and for now nothing of it.
+    for (taken, calls) in [(usize::MAX, 1), (5, 1), (0, 0)] {
+        let mut pair = self::pair();
+        let post = Post::Request(Channel::COMMAND, With::default());
+        assert!(write(&mut pair, false, 1, post, Bytes::from_static(b"question"), taken).is_none());
+        assert_eq!(pair.client.stats().calls, calls);
+        pair.exchange();
+        assert_eq!((pair.client.stats().calls, pair.server.stats().calls_served), (1, 1));
+    }
+
+    // Gathered inside a cork.
+    let mut pair = self::pair();
+    pair.client.cork(true);
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let inline = pair.client.inline(&post, 1, pair.now).unwrap().expect("it is gathered");
+    assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.cork(false);
+    pair.exchange();
+    assert_eq!(pair.client.stats().calls, 1);
+}
+
+#[test]
+fn a_drain_makes_no_frame_late_that_never_came() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    ask(&mut pair, 1, "x", None);
+    // A stream that ran out of time before it had a place, and whose end nobody has taken.
+    let with = With::new(Some(pair.now + SECOND));
+    pair.client.open_stream(Channel::COMMAND, true, with, Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    pair.pass(SECOND);
+    assert!(pair.server.drain(2, None).is_none());
+    pair.exchange();
+    let id = take(&mut pair.server).request().unwrap().id;
+    answer(&mut pair.server, 3, id, None, "r", pair.now);
+    pair.exchange();
+    assert_eq!((reply(&mut pair.client, 1), pair.client.stats().late), (Bytes::from_static(b"r"), 0));
+    assert!(matches!(result(&mut pair.server, 2), Ok(Outcome::Drained)));
+}
+
+#[test]
+fn a_drain_waits_for_no_call_that_was_given_up() {
+    for server_drains in [false, true] {
+        let mut pair = pair();
+        ask(&mut pair, 1, "x", None);
+        pair.exchange();
+        take(&mut pair.server);
+        pair.client.cancel(1);
+        pair.exchange();
+        assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (1, 1));
+        let drains = if server_drains { &mut pair.server } else { &mut pair.client };
+        assert!(drains.drain(2, None).is_none());
+        pair.exchange();
+        let drains = if server_drains { &mut pair.server } else { &mut pair.client };
+        assert!(matches!(result(drains, 2), Ok(Outcome::Drained)));
+    }
+}
+
+#[test]
+fn an_end_by_the_other_clock_is_a_deadline_too() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "x", Some(SECOND));
+    ask(&mut pair, 2, "y", Some(SECOND));
+    pair.exchange();
+    let id = take(&mut pair.server).request().unwrap().id;
+    // The other side's clock is ahead. Of what its program never got it tells at once.
+    pair.server.handle_timeout(pair.now + SECOND);
+    pair.exchange();
+    let error = result(&mut pair.client, 2).unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
+    assert_eq!(pair.server.stats().open_served, 1);
+    pair.server.abandon_served(id);
+    pair.exchange();
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().code(), Code::Timeout);
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (0, 0));
+}
+
+#[test]
+fn a_burst_is_bounded_by_the_operations_that_may_be_pending() {
+    let mut pair = pair();
+    for op in 0..limits::MAX_OPS as OpId {
+        assert!(pair.client.recv(op, None, None).is_none());
+    }
+    let mut part = |last| pair.client.send_part(Channel::DATA, Bytes::from_static(b"part"), last, None);
+    part(None).unwrap();
+    assert_eq!(part(Some(limits::MAX_OPS as OpId)).unwrap_err().code(), Code::QueueFull);
 }

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::by_hand::{config, connector, drain_bytes, give};
 use super::channel::Channel;
-use super::conn::{Config, Conn, Role};
-use super::level1::Limits;
-use super::offer::{Level, Own};
+use super::conn::{Conn, Role};
 use super::{OpId, Outcome};
 use crate::error::{Code, Result, Sent};
 use crate::limits;
@@ -22,58 +21,6 @@ struct Pair {
     client: Conn,
     server: Conn,
     now: Instant,
-}
-
-fn config(role: Role) -> Config {
-    Config {
-        role,
-        channels: Channel::DEFAULT.to_vec(),
-        auth_token: None,
-        secret: None,
-        max_message: limits::MAX_MESSAGE,
-        handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-        own: Own {
-            level: Level::Zero,
-            instance: "00112233445566778899aabbccddeeff".into(),
-            nonce: None,
-            features: Vec::new(),
-            limits: Limits::default(),
-            grease: 3,
-        },
-        policies: Vec::new(),
-    }
-}
-
-fn connector() -> Role {
-    Role::Connector
-}
-
-/// Takes everything `conn` wants to send.
-fn drain_bytes(conn: &mut Conn) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        conn.stage();
-        if !conn.wants_write() {
-            return bytes;
-        }
-        let mut slices = Vec::new();
-        conn.slices(&mut slices);
-        let chunk: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
-        conn.transmitted(chunk.len());
-        bytes.extend(chunk);
-    }
-}
-
-/// Gives `bytes` to `conn` as far as it wants them; returns the rest.
-fn give<'a>(conn: &mut Conn, mut bytes: &'a [u8], now: Instant) -> &'a [u8] {
-    while !bytes.is_empty() && conn.wants_read() {
-        let (buffer, offered) = conn.read_buffer();
-        let n = offered.min(bytes.len());
-        buffer.extend_from_slice(&bytes[..n]);
-        bytes = &bytes[n..];
-        conn.received(n, offered, now);
-    }
-    bytes
 }
 
 impl Pair {
@@ -586,4 +533,19 @@ fn closing_is_idempotent_and_ends_everything() {
     assert!(matches!(pair.client.recv(2, None, None), Some(Err(e)) if e.code() == Code::Closed));
     assert!(matches!(pair.client.call(3, Bytes::new(), None), Some(Err(e)) if e.code() == Code::Closed));
     assert!(pair.client.finished() && !pair.client.wants_read());
+}
+
+#[test]
+fn a_level_0_call_counts_with_the_first_byte_that_leaves() {
+    let mut pair = Pair::new();
+    assert!(pair.client.call(1, Bytes::from_static(b"never"), None).is_none());
+    pair.client.cancel(1);
+    assert_eq!((code(&mut pair.client, 1), pair.client.stats().calls), (Code::Cancelled, 0));
+    assert!(pair.client.call(2, Bytes::from_static(b"?"), None).is_none());
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.stage();
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+    pair.exchange();
+    assert_eq!(pair.client.stats().calls, 1);
 }
