@@ -36,7 +36,7 @@ fn client(peer: &Peer, thread: u64, seed: u64) {
         match dice.roll() % 8 {
             0..=2 => {
                 let batch: Vec<Vec<u8>> = (0..1 + dice.roll() % 100)
-                    .map(|_| next(if dice.roll() % 40 == 0 { 100_000 } else { (dice.roll() % 300) as usize }))
+                    .map(|_| next(if dice.roll().is_multiple_of(40) { 100_000 } else { (dice.roll() % 300) as usize }))
                     .collect();
                 peer.send_batch(Channel::DATA, batch.iter().map(|p| &p[..]), HANG).unwrap();
             }
@@ -50,7 +50,7 @@ fn client(peer: &Peer, thread: u64, seed: u64) {
             }
             5 => drop(peer.start(vec![9; 30]).unwrap()),
             _ => {
-                let len = 1 + if dice.roll() % 20 == 0 { 200_000 } else { (dice.roll() % 64) as usize };
+                let len = 1 + if dice.roll().is_multiple_of(20) { 200_000 } else { (dice.roll() % 64) as usize };
                 assert_eq!(peer.request(vec![7; len], HANG).unwrap().payload().len(), len);
             }
         }
