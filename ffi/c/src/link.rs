@@ -121,7 +121,7 @@ pub unsafe extern "C" fn hostlane_link_open(
         let (link, addr, options) =
             unsafe { (Out::new(link, "link")?, args::text(addr, addr_len, "addr")?, self::options(options)?) };
         let address: Address = addr.parse()?;
-        link.set(objects::issue(Link::open(&address, options)?));
+        link.set(objects::issue(Link::open(address, options)?));
         Ok(())
     })
 }

@@ -120,7 +120,7 @@ fn rust(full: bool) -> Vec<Suite> {
             // What is left out by default.
             let optional = ["test", "--locked", "--package=hostlane", "--features=tokio,tracing"];
             let mut optional = words(workspace.command("cargo"), &optional);
-            optional.args(["--test=aio", "--test=log", "--test=traced"]);
+            optional.args(["--test=aio", "--test=log", "--test=subscribers", "--test=traced"]);
             Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
         }),
         Suite::of("models", &[], move |workspace| {
