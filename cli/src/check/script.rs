@@ -129,6 +129,11 @@ impl Lane<'_> {
         })
     }
 
+    pub(super) fn expect_pong(&mut self, token: &[u8]) -> Played {
+        let pong = self.expect(PONG)?;
+        demand(pong.payload == token, || format!("PONG with {token:02x?} is due, and {pong:?} came"))
+    }
+
     // --- control messages of level 0 ------------------------------------------------------------------
 
     /// The next frame is a control message of this type.
@@ -164,16 +169,15 @@ impl Lane<'_> {
         self.expect_closing("any", |_| Ok(()))
     }
 
+    /// The other side ends the connection, and what must not be delivered was not.
+    pub(super) fn expect_undelivered(&mut self) -> Played {
+        self.expect_closing("", undelivered)
+    }
+
     /// Whether the other side ends the connection within this time; what comes meanwhile is kept.
     pub(super) fn ends_within(&mut self, time: Duration) -> Played<bool> {
         let until = self.stage.within(time);
         self.look(until)
-    }
-
-    /// The same with CLOSE(`closed`), or the end of the stream alone on level 0.
-    pub(super) fn expect_closed(&mut self) -> Played {
-        let due = if self.form == Form::Numbered { "closed" } else { "" };
-        self.expect_closing(due, |_| Ok(()))
     }
 
     /// The other side found a fault: the connection ends for one of these reasons, with `|` between them, and what was
@@ -183,8 +187,7 @@ impl Lane<'_> {
         let hello = self.phase == Phase::Hello;
         let names = if hello && self.stage.role() == Role::Client { "" } else { names };
         self.expect_closing(names, |came| {
-            let delivered = came.kind >= MESSAGE && came.payload.windows(NEVER.len()).any(|part| part == NEVER);
-            demand(!delivered, || format!("what was wrong was delivered: {came:?}"))?;
+            undelivered(came)?;
             demand(!hello, || format!("it was accepted: {came:?}"))
         })
     }
@@ -240,7 +243,7 @@ impl Lane<'_> {
 
     fn judge_end(&self, end: End, due: &str, reason: Option<&str>) {
         // A refusal is never owed, CLOSE is.
-        let owed = !due.is_empty() && self.form == Form::Numbered;
+        let owed = !due.is_empty() && due != "any" && self.form == Form::Numbered;
         match reason {
             Some(told) if due.is_empty() && told == "closed" => self.stage.closing(Verdict::Pass, ""),
             Some(told) if due == "any" || due.split('|').any(|name| name == told) => {
@@ -257,4 +260,9 @@ impl Lane<'_> {
             None => self.stage.closing(Verdict::Pass, ""),
         }
     }
+}
+
+fn undelivered(came: &Frame) -> Played {
+    let delivered = came.kind >= MESSAGE && came.payload.windows(NEVER.len()).any(|part| part == NEVER);
+    demand(!delivered, || format!("what must not be delivered was: {came:?}"))
 }
