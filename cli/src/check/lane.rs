@@ -194,6 +194,12 @@ impl<'s> Lane<'s> {
         Ok(frame.payload)
     }
 
+    /// This frame comes next again.
+    pub(super) fn put_back(&mut self, frame: &Frame) {
+        let Frame { kind, flags, channel, id, payload } = frame;
+        self.inbox.splice(..0, super::wire::frame(*kind, *flags, *channel, *id, payload));
+    }
+
     /// The next frame has to be of this type.
     pub(super) fn expect(&mut self, kind: u8) -> Played<Frame> {
         let frame = self.frame()?;

@@ -139,6 +139,7 @@ pub(super) fn cases(b: &mut Book) {
             p.form = Form::Numbered;
             p.phase = crate::check::lane::Phase::Open;
             p.expect(READY)?;
+            p.expect_pong(b"01234567")?;
             p.works()?;
             p.leave()
         },
