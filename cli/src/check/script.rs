@@ -178,7 +178,7 @@ impl Lane<'_> {
 
     /// The other side ends the connection, and what must not be delivered was not.
     pub(super) fn expect_undelivered(&mut self) -> Played {
-        self.expect_closing("", undelivered)
+        self.expect_closing("any", undelivered)
     }
 
     /// Whether the other side ends the connection within this time; what comes meanwhile is kept.

@@ -154,7 +154,11 @@ pub(super) fn cases(b: &mut Book) {
     b.both("never", "17", "No READY.", "timeout: the deadline of the handshake lasts until READY.", |s| {
         let began = Instant::now();
         let mut p = agreed(s)?;
-        p.expect_error("timeout")?;
+        match s.role() {
+                Role::Server => p.expect_error("timeout")?,
+                // A connector may give up by itself, without a word.
+                Role::Client => p.expect_undelivered()?,
+            }
         if began.elapsed().as_secs() >= 7 {
             s.info(format!("the handshake may take {} s here", began.elapsed().as_secs()));
         }
