@@ -1,9 +1,10 @@
-"""A relay between `hostlane check` and a real peer, which spoils what the peer says or is told: a peer with a planted fault.
+"""A relay between `hostlane check` and a real peer, which spoils what the peer says or is told: a planted fault.
 
     relay.py FAULT server LISTEN TO            serves LISTEN, and relays to the server at TO
-    relay.py FAULT client TO COMMAND...        relays what COMMAND, told `{address}`, says to the checker at TO
+    relay.py FAULT client TO COMMAND...        relays what COMMAND, told `{relayed}`, says to the checker at TO
 
-`up` is what comes from the peer under test, `down` what is sent to it. A way that a fault leaves alone is passed on byte by byte.
+`up` is what comes from the peer under test, `down` what is sent to it. A way that a fault leaves alone is passed on
+byte by byte.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 
 import level0
 import level1
-from level1 import Flag, Type
+from level1 import Type
 
 Frame = level0.Frame | level1.Frame
 Edit = Callable[["Talk", Frame], list[bytes]]
@@ -70,7 +71,7 @@ def put(frame: level1.Frame, **changes: object) -> list[level1.Frame]:
 
 
 def every_fifth_lost(talk: Talk, frame: Frame) -> list[bytes]:
-    counts = is_kind(frame, Type.MESSAGE, Type.RESPONSE) or isinstance(frame, level0.Frame) and frame.channel != 0
+    counts = is_kind(frame, Type.MESSAGE, Type.RESPONSE) or (isinstance(frame, level0.Frame) and frame.channel != 0)
     talk.count += counts
     return [] if counts and talk.count % 5 == 0 else [frame.encode()]
 
@@ -236,7 +237,7 @@ class Way:
     def whole(self, head: int, length: int, make: Callable[[bytes], Frame]) -> Frame | None:
         if length > 17 << 20:
             self.raw = True
-        if len(self.buffer) < head + length or self.raw and self.edit is not None:
+        if len(self.buffer) < head + length or (self.raw and self.edit is not None):
             return None
         payload = bytes(self.buffer[head : head + length])
         del self.buffer[: head + length]
@@ -272,8 +273,8 @@ def relay(fault: str, peer: socket.socket, checker: socket.socket, server: bool)
                 open_ways.clear()
     if fault == "never-ends":
         time.sleep(20.0)  # the fault itself: the end of the peer is never passed on
-    for each in (peer, checker):
-        each.close()
+    for sock in (peer, checker):
+        sock.close()
 
 
 def connect(path: str) -> socket.socket:

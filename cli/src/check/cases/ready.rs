@@ -155,10 +155,10 @@ pub(super) fn cases(b: &mut Book) {
         let began = Instant::now();
         let mut p = agreed(s)?;
         match s.role() {
-                Role::Server => p.expect_error("timeout")?,
-                // A connector may give up by itself, without a word.
-                Role::Client => p.expect_undelivered()?,
-            }
+            Role::Server => p.expect_error("timeout")?,
+            // A connector may give up by itself, without a word.
+            Role::Client => p.expect_undelivered()?,
+        }
         if began.elapsed().as_secs() >= 7 {
             s.info(format!("the handshake may take {} s here", began.elapsed().as_secs()));
         }
