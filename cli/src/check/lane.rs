@@ -154,6 +154,12 @@ impl<'s> Lane<'s> {
         Ok(self.end.is_some())
     }
 
+    /// Whether the stream ends without another frame.
+    pub(super) fn ends_before_a_frame(&mut self) -> Played<bool> {
+        while self.end.is_none() && self.inbox.is_empty() && self.fill(self.stage.end)? {}
+        Ok(self.end.is_some() && self.inbox.is_empty())
+    }
+
     /// The next frame that is not about the connection itself: pings are answered, credit is noted, what may be ignored is.
     pub(super) fn next(&mut self, until: Instant) -> Played<Option<Event>> {
         loop {
@@ -172,7 +178,7 @@ impl<'s> Lane<'s> {
         }
     }
 
-    fn note_credit(&mut self, frame: &Frame) {
+    pub(super) fn note_credit(&mut self, frame: &Frame) {
         let total = u64::from_le_bytes(frame.payload[..8].try_into().unwrap_or_default());
         let had = self.granted.entry((frame.channel, frame.id)).or_default();
         *had = total.max(*had);

@@ -139,6 +139,9 @@ fn judge_exit(program: Program, record: &mut Record, payload: &str, settings: &S
     match (left.status.map(|status| status.code()), record.exit) {
         (None, _) => record.behaviour(Verdict::Timeout, "the program did not end"),
         (Some(None), _) => record.behaviour(Verdict::Fail, format!("the program crashed: {why}")),
+        (Some(Some(code)), Exit::Any) if record.behaviour == Verdict::Timeout => {
+            record.notes.push(format!("the program had ended with {code}: {why}"));
+        }
         (_, Exit::Any) => {}
         (Some(Some(0)), Exit::Success) if left.out.trim_end() == payload => {}
         (Some(Some(0)), Exit::Success) => {

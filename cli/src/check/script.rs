@@ -141,6 +141,32 @@ impl Lane<'_> {
         demand(pong.payload == token, || format!("PONG with {token:02x?} is due, and {pong:?} came"))
     }
 
+    /// This message again and again, whatever credit there is for its channel or stream. The other side has to end the
+    /// connection, or its program took them all: then it gave credit for them.
+    pub(super) fn overruns(&mut self, key: (u16, u64), bytes: &[u8], count: u64) -> Played {
+        let mut alive = true;
+        for _ in 0..count {
+            alive = alive && self.send_deaf(bytes)?;
+        }
+        let charged = (bytes.len() as u64 - 16 + CHARGE) * (count - 1);
+        while alive && self.granted.get(&key).copied().unwrap_or(0) <= charged {
+            match self.event(self.stage.within(Duration::from_secs(2)))? {
+                Some(Event::Frame(frame)) if frame.kind == CREDIT => self.note_credit(&frame),
+                Some(Event::Frame(frame)) if frame.kind == CLOSE => {
+                    self.put_back(&frame);
+                    alive = false;
+                }
+                Some(Event::Frame(_)) => {}
+                Some(Event::End(_)) | None => alive = false,
+            }
+        }
+        if alive {
+            self.stage.info("the program takes it all");
+            return Ok(());
+        }
+        self.expect_error("credit_exceeded")
+    }
+
     // --- control messages of level 0 ------------------------------------------------------------------
 
     /// The next frame is a control message of this type.

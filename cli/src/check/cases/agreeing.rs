@@ -202,6 +202,13 @@ fn grants(b: &mut Book) {
             let mut p = s.connect()?;
             let asked = p.expect_request()?;
             p.answer(&without(Hello::new(s).response(&asked), "hostlane"))?;
+            if s.settings.secret.is_some() {
+                return p.expect_error("");
+            }
+            if p.ends_before_a_frame()? {
+                s.info("it demands level 1");
+                return p.expect_error("");
+            }
             p.works()?;
             p.leave()
         },

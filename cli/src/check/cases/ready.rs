@@ -240,6 +240,21 @@ fn proofs(b: &mut Book) {
         });
     }
     b.client(
+        "grant-without-proof",
+        "17",
+        "A grant without auth, to a client that has a secret.",
+        "authentication_failed: the client's program fails.",
+        |s| {
+            secret(s)?;
+            let mut p = s.connect()?;
+            let asked = p.expect_request()?;
+            let mut answer = Hello::new(s).response(&asked);
+            answer["hostlane"] = without(answer["hostlane"].take(), "auth");
+            p.answer(&answer)?;
+            p.expect_error("authentication_failed")
+        },
+    );
+    b.client(
         "acceptor-proof-wrong",
         "17",
         "An acceptor's proof of another secret.",
