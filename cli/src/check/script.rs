@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::case::Role;
 use super::hello::json_object;
 use super::lane::{Event, Lane, Phase};
@@ -267,7 +265,7 @@ impl Lane<'_> {
         let says = |member: &str| error[member].as_str().is_some_and(|text| !text.is_empty());
         let code = error["code"].as_u64().and_then(|code| u32::try_from(code).ok());
         let bare = refusal.get("channels").is_none() && refusal.get("peer_id").is_none();
-        let head = refusal["protocol"] == "ipcprims" && refusal["version"] == Value::from("1.0");
+        let head = refusal["protocol"] == "ipcprims" && refusal["version"] == "1.0";
         match code {
             Some(code) if bare && head && says("name") && says("message") => Ok(Some(named(code))),
             _ => fail(format!("a refusal against section 4: {refusal}")),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::check::case::Book;
 use crate::check::hello::{Hello, request, with, without};
 use crate::check::stage::{Stage, demand};
-use crate::check::verdict::Played;
+use crate::check::verdict::{Played, Stop};
 use crate::check::wire::*;
 
 /// A request with this offer is accepted on level 1; the response's member.
@@ -140,7 +140,7 @@ pub(super) fn cases(b: &mut Book) {
         "The response does not ask for one.",
         |s| {
             if s.settings.secret.is_some() {
-                return Err(crate::check::verdict::Stop::NotApplicable("the server has a secret".into()));
+                return Err(Stop::NotApplicable("the server has a secret".into()));
             }
             let auth = json!({"methods": ["hmac-sha256", "grease"], "nonce": "0".repeat(32)});
             let (_, response) = s.ask(&with(request(s), "hostlane", with(offer(s), "auth", auth)))?;
@@ -179,7 +179,7 @@ fn rejects(s: &Stage<'_>, change: impl FnOnce(Value) -> Value) -> Played {
     let mut p = s.connect()?;
     let asked = p.expect_request()?;
     if asked.get("hostlane").is_none() {
-        return Err(crate::check::verdict::Stop::NotApplicable("the client does not offer level 1".into()));
+        return Err(Stop::NotApplicable("the client does not offer level 1".into()));
     }
     let mut answer = Hello::new(s).response(&asked);
     answer["hostlane"] = change(answer["hostlane"].take());

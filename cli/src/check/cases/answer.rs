@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::check::case::Book;
 use crate::check::hello::{Hello, with, without};
+use crate::check::lane::Phase;
 use crate::check::stage::Stage;
 use crate::check::verdict::{Exit, Played};
 use crate::check::wire::*;
@@ -57,7 +58,7 @@ pub(super) fn cases(b: &mut Book) {
         let mut answer = Hello::new(s).response(&asked).to_string().into_bytes();
         answer.resize(HELLO, b' ');
         p.send(&plain(0, answer))?;
-        p.phase = crate::check::lane::Phase::Open;
+        p.phase = Phase::Open;
         p.works()?;
         p.leave()
     });

@@ -3,7 +3,7 @@
 use crate::check::case::Book;
 use crate::check::lane::Lane;
 use crate::check::script::NEVER;
-use crate::check::stage::{Stage, demand};
+use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::Played;
 use crate::check::wire::*;
 
@@ -33,7 +33,7 @@ fn at_once(p: &mut Lane<'_>, ids: &[u64]) -> Played {
     while !due.is_empty() {
         let came = p.expect_message()?;
         let at = due.iter().position(|id| came.kind == RESPONSE && came.id == *id && came.payload == id.to_le_bytes());
-        let Some(at) = at else { return crate::check::stage::fail(format!("nobody waits for {came:?}")) };
+        let Some(at) = at else { return fail(format!("nobody waits for {came:?}")) };
         due.swap_remove(at);
     }
     Ok(())

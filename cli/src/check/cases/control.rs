@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::check::case::{Ability::Messages, Book};
-use crate::check::stage::Stage;
-use crate::check::verdict::Played;
+use crate::check::stage::{Stage, demand};
+use crate::check::verdict::{Exit, Played};
 use crate::check::wire::*;
 
 fn say(kind: &str) -> Vec<u8> {
@@ -32,7 +32,7 @@ pub(super) fn cases(b: &mut Book) {
         let mut came = (0..3).map(|_| p.frame()).collect::<Played<Vec<_>>>()?;
         came.retain(|frame| frame.channel != 0);
         let payloads: Vec<_> = came.iter().map(|frame| &frame.payload[..]).collect();
-        crate::check::stage::demand(payloads == [&b"before"[..], b"behind"], || format!("{came:?} came"))?;
+        demand(payloads == [&b"before"[..], b"behind"], || format!("{came:?} came"))?;
         p.leave()
     })
     .needs(Messages);
@@ -49,7 +49,7 @@ pub(super) fn cases(b: &mut Book) {
         let id = p.expect_call()?;
         p.send(&say("ping"))?;
         p.expect_control("pong")?;
-        s.exit(crate::check::verdict::Exit::Success);
+        s.exit(Exit::Success);
         let reply = p.as_reply(id, s.payload());
         p.send(&reply)?;
         p.leave()
@@ -116,7 +116,7 @@ pub(super) fn cases(b: &mut Book) {
             p.send(&[plain(COMMAND, "last"), say("shutdown_request")].concat())?;
             let (first, second) = (p.frame()?, p.frame()?);
             let channels = (first.channel.min(second.channel), first.channel.max(second.channel));
-            crate::check::stage::demand(channels == (0, COMMAND), || format!("{first:?} and {second:?} came"))?;
+            demand(channels == (0, COMMAND), || format!("{first:?} and {second:?} came"))?;
             p.leave()
         },
     );
@@ -143,7 +143,7 @@ pub(super) fn cases(b: &mut Book) {
         |s| {
             let mut p = s.open()?;
             let id = p.expect_call()?;
-            s.exit(crate::check::verdict::Exit::Success);
+            s.exit(Exit::Success);
             let reply = p.as_reply(id, s.payload());
             p.send(&[reply, say("shutdown_request")].concat())?;
             p.leave()

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::check::case::{Ability::Messages, Book};
 use crate::check::hello::Hello;
-use crate::check::lane::Lane;
-use crate::check::stage::{Stage, demand};
+use crate::check::lane::{Event, Lane};
+use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::Played;
 use crate::check::wire::*;
 
@@ -115,11 +115,11 @@ pub(super) fn cases(b: &mut Book) {
             p.say(ERROR, b"let through")?;
             let came = p.next(s.within(Duration::from_secs(1)))?;
             match came {
-                Some(crate::check::lane::Event::Frame(frame)) => {
+                Some(Event::Frame(frame)) => {
                     demand(frame.channel == ERROR && frame.payload == b"let through", || format!("{frame:?}"))?;
                 }
-                Some(crate::check::lane::Event::End(end)) => {
-                    return crate::check::stage::fail(format!("the connection ended ({end:?})"));
+                Some(Event::End(end)) => {
+                    return fail(format!("the connection ended ({end:?})"));
                 }
                 None => {
                     s.info("the program holds it back");

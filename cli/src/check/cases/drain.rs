@@ -1,8 +1,9 @@
 //! The end of a connection of level 1: drain, CLOSE, and the end of the stream.
 
 use crate::check::case::{Ability::Streams, Book};
+use crate::check::hello::Hello;
 use crate::check::script::NEVER;
-use crate::check::stage::{Stage, demand};
+use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::Played;
 use crate::check::wire::*;
 
@@ -106,7 +107,7 @@ pub(super) fn cases(b: &mut Book) {
                 match p.frame()?.kind {
                     RESPONSE => replies += 1,
                     DRAIN_ACK => acks += 1,
-                    kind => return crate::check::stage::fail(format!("{} came", kind_name(kind))),
+                    kind => return fail(format!("{} came", kind_name(kind))),
                 }
             }
             demand(acks == 1, || format!("{acks} DRAIN_ACK"))?;
@@ -168,7 +169,7 @@ pub(super) fn cases(b: &mut Book) {
         "Fifty connections that stop before READY, and then an honest client.",
         "It is served.",
         |s| {
-            let silent = (0..50).map(|_| s.ask(&crate::check::hello::request(s))).collect::<Played<Vec<_>>>()?;
+            let silent = (0..50).map(|_| s.ask(&Hello::new(s).request())).collect::<Played<Vec<_>>>()?;
             let mut p = s.open()?;
             p.works()?;
             drop(silent);

@@ -2,6 +2,7 @@
 
 use crate::check::case::{Ability::Messages, Book};
 use crate::check::script::NEVER;
+use crate::check::stage::demand;
 use crate::check::wire::*;
 
 const WHOLE_AGAIN: &str = "It is put together: the whole of it comes back.";
@@ -61,7 +62,7 @@ pub(super) fn cases(b: &mut Book) {
             let came = [p.expect_message()?, p.expect_message()?];
             let whole =
                 |channel: u16, payload: &[u8]| came.iter().any(|f| f.channel == channel && f.payload == payload);
-            crate::check::stage::demand(whole(DATA, one) && whole(ERROR, two), || format!("{came:?}"))?;
+            demand(whole(DATA, one) && whole(ERROR, two), || format!("{came:?}"))?;
             p.leave()
         },
     )
@@ -78,7 +79,7 @@ pub(super) fn cases(b: &mut Book) {
                 [control(PING, b"between!"), control(NOP, []), control(GREASE, b"x"), credit(DATA, 0, 1)].concat();
             p.send(&[pieces[0].clone(), between, pieces[1..].concat()].concat())?;
             let pong = p.expect(PONG)?;
-            crate::check::stage::demand(pong.payload == b"between!", || format!("{pong:?}"))?;
+            demand(pong.payload == b"between!", || format!("{pong:?}"))?;
             p.hears(DATA, b"not disturbed")?;
             p.leave()
         },
@@ -99,7 +100,7 @@ pub(super) fn cases(b: &mut Book) {
             if came.id == id {
                 came = p.expect_message()?;
             }
-            crate::check::stage::demand(came.id == next && came.payload == b"the next one", || format!("{came:?}"))?;
+            demand(came.id == next && came.payload == b"the next one", || format!("{came:?}"))?;
             p.leave()
         },
     );

@@ -2,7 +2,9 @@
 
 use crate::check::case::{Ability::Messages, Book};
 use crate::check::hello::Hello;
+use crate::check::lane::Event;
 use crate::check::script::NEVER;
+use crate::check::stage::demand;
 use crate::check::wire::*;
 
 use super::framing::{SIZES, filled, noise};
@@ -72,7 +74,7 @@ fn legal(b: &mut Book) {
                 let came = [p.expect_message()?, p.expect_message()?];
                 for (id, payload) in [(first, &b"first"[..]), (second, b"other")] {
                     let answered = came.iter().any(|frame| frame.id == id && frame.payload == payload);
-                    crate::check::stage::demand(answered, || format!("cut at {at}: {came:?}"))?;
+                    demand(answered, || format!("cut at {at}: {came:?}"))?;
                 }
             }
             p.leave()
@@ -129,8 +131,7 @@ fn legal(b: &mut Book) {
             let mut p = s.open()?;
             p.begin(b"the last word")?;
             p.half_close();
-            let replied =
-                matches!(p.next(s.end)?, Some(crate::check::lane::Event::Frame(frame)) if frame.kind == RESPONSE);
+            let replied = matches!(p.next(s.end)?, Some(Event::Frame(frame)) if frame.kind == RESPONSE);
             s.info(if replied { "the reply comes" } else { "no reply comes" });
             Ok(())
         },

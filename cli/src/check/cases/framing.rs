@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::check::case::{Ability::Messages, Book};
-use crate::check::hello::request;
-use crate::check::lane::Event;
+use crate::check::case::{Ability::Messages, Book, Role};
+use crate::check::hello::{Hello, request};
+use crate::check::lane::{Event, Lane, Phase};
 use crate::check::script::NEVER;
-use crate::check::stage::Stage;
-use crate::check::verdict::Played;
+use crate::check::stage::{Stage, fail};
+use crate::check::verdict::{Played, Stop};
 use crate::check::wire::*;
 
 /// Where buffers and lengths of fields change.
@@ -82,7 +82,7 @@ pub(super) fn cases(b: &mut Book) {
         "2",
         "A handshake whose every byte is a write of its own.",
         "It counts like any other.",
-        |s| octet_by_octet(s),
+        octet_by_octet,
     );
     b.server(
         "messages-octet-by-octet",
@@ -226,8 +226,8 @@ fn largest(s: &Stage<'_>) -> Played {
             return Ok(());
         }
         Some(Event::Frame(frame)) if frame.payload == payload && frame.channel == COMMAND => {}
-        Some(Event::Frame(frame)) => return crate::check::stage::fail(format!("{frame:?} came for call {id}")),
-        None => return Err(crate::check::verdict::Stop::Timeout("no reply".into())),
+        Some(Event::Frame(frame)) => return fail(format!("{frame:?} came for call {id}")),
+        None => return Err(Stop::Timeout("no reply".into())),
     }
     p.leave()
 }
@@ -235,18 +235,18 @@ fn largest(s: &Stage<'_>) -> Played {
 fn octet_by_octet(s: &Stage<'_>) -> Played {
     let mut p = s.connect()?;
     match s.role() {
-        crate::check::case::Role::Server => {
+        Role::Server => {
             p.request = request(s).to_string().into_bytes();
             let bytes = plain(0, &p.request);
             p.octet_by_octet(&bytes)?;
             p.expect_response()?;
         }
-        crate::check::case::Role::Client => {
+        Role::Client => {
             let asked = p.expect_request()?;
-            p.response = crate::check::hello::Hello::new(s).response(&asked).to_string().into_bytes();
+            p.response = Hello::new(s).response(&asked).to_string().into_bytes();
             let bytes = plain(0, &p.response);
             p.octet_by_octet(&bytes)?;
-            p.phase = crate::check::lane::Phase::Open;
+            p.phase = Phase::Open;
         }
     }
     p.works()?;
@@ -258,12 +258,12 @@ fn three() -> Vec<u8> {
 }
 
 /// They may come in any order across channels.
-fn hears_three(p: &mut crate::check::lane::Lane<'_>) -> Played {
+fn hears_three(p: &mut Lane<'_>) -> Played {
     let mut due = THREE.to_vec();
     while !due.is_empty() {
         let came = p.expect_message()?;
         let at = due.iter().position(|(channel, payload)| (came.channel, &came.payload[..]) == (*channel, *payload));
-        let Some(at) = at else { return crate::check::stage::fail(format!("nobody sent {came:?}")) };
+        let Some(at) = at else { return fail(format!("nobody sent {came:?}")) };
         due.remove(at);
     }
     Ok(())

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::check::case::{Book, Role};
 use crate::check::hello::{Hello, request, with, without};
-use crate::check::lane::Lane;
+use crate::check::lane::{Lane, Phase};
 use crate::check::script::NEVER;
 use crate::check::stage::Stage;
-use crate::check::verdict::{Played, Stop};
+use crate::check::verdict::{Exit, Played, Stop};
 use crate::check::wire::*;
 
 /// Level 1 is agreed on, and where there is a secret the proofs are exchanged; READY is not sent.
@@ -137,7 +137,7 @@ pub(super) fn cases(b: &mut Book) {
             let answer = Hello::new(s).response(&asked).to_string();
             p.send(&[plain(0, answer), control(READY, []), control(PING, b"01234567")].concat())?;
             p.form = Form::Numbered;
-            p.phase = crate::check::lane::Phase::Open;
+            p.phase = Phase::Open;
             p.expect(READY)?;
             p.expect_pong(b"01234567")?;
             p.works()?;
@@ -146,7 +146,7 @@ pub(super) fn cases(b: &mut Book) {
     );
     b.both("closed", "17", "CLOSE in place of READY.", "It is legal: the connection ends.", |s| {
         let mut p = agreed(s)?;
-        s.exit(crate::check::verdict::Exit::Failure);
+        s.exit(Exit::Failure);
         p.send(&control(CLOSE, coded("authentication_failed", "no secret here")))?;
         p.half_close();
         p.expect_close()
@@ -208,7 +208,8 @@ fn proofs(b: &mut Book) {
             s.refused(&without(request(s), "hostlane"), "version_mismatch")
         },
     );
-    let tries: [(&str, &str, fn(&Lane<'_>, &str) -> Vec<u8>, &str); 5] = [
+    type Bytes = fn(&Lane<'_>, &str) -> Vec<u8>;
+    let tries: [(&str, &str, Bytes, &str); 5] = [
         (
             "proof-wrong",
             "The proof of another secret.",

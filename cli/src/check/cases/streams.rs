@@ -7,7 +7,7 @@ use crate::check::case::{Ability::Streams, Book};
 use crate::check::hello::Hello;
 use crate::check::lane::{Event, Lane};
 use crate::check::script::NEVER;
-use crate::check::stage::{Stage, demand};
+use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::{Played, Stop};
 use crate::check::wire::*;
 
@@ -43,7 +43,7 @@ fn fault_or_late(s: &Stage<'_>, bytes: impl FnOnce(u64) -> Vec<u8>) -> Played {
                 let delivered = frame.payload.windows(NEVER.len()).any(|part| part == NEVER);
                 demand(!delivered, || format!("what was wrong was delivered: {frame:?}"))?;
             }
-            Some(Event::End(_)) => return crate::check::stage::fail("the connection ended without CLOSE"),
+            Some(Event::End(_)) => return fail("the connection ended without CLOSE"),
             None => return Err(Stop::Timeout("neither the end nor a reply".into())),
         }
     }
