@@ -54,7 +54,7 @@ CLIENT = {
     "wrong-token": ("signals/ping", "FAIL", None),
     "even-call": ("replies/nominal", "FAIL", None),
     "spoils": ("messages/reply", "PASS", "PASS"),  # a short call is spared: nothing is to be found
-    "no-pong": ("control/ping", "TIMEOUT", None),
+    "no-pong": ("control/ping-before-the-reply", "TIMEOUT", None),
     "forgives-critical": ("frames/unknown-critical", "TIMEOUT", "TIMEOUT"),
     "reply-twice": ("replies/nominal", "PASS", "PASS"),  # a fault that a client does not have
 }

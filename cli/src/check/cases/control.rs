@@ -44,7 +44,7 @@ pub(super) fn cases(b: &mut Book) {
         p.works()?;
         p.leave()
     });
-    b.client("ping", "6", "A ping while the client waits for its reply.", "A pong, and the call goes on.", |s| {
+    b.client("ping-before-the-reply", "6", "A ping while the client waits for its reply.", "A pong, and the call goes on.", |s| {
         let mut p = s.open()?;
         let id = p.expect_call()?;
         p.send(&say("ping"))?;
@@ -136,7 +136,7 @@ pub(super) fn cases(b: &mut Book) {
         },
     );
     b.client(
-        "shutdown",
+        "shutdown-before-the-reply",
         "6",
         "shutdown_request while the client waits for its reply, and then the reply.",
         "shutdown_ack; the call in flight has its reply.",

@@ -48,6 +48,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::check::case::Role;
 
     #[test]
     fn names_are_unique_and_every_case_says_what_it_is_about() {
@@ -61,6 +62,8 @@ mod tests {
             let section: u32 = case.section.parse().expect("a section is a number");
             assert!((1..=24).contains(&section), "{}", case.name);
         }
-        assert!(names.len() >= 120, "{} cases", names.len());
+        for role in [Role::Server, Role::Client] {
+            assert!(all().iter().filter(|case| case.is_for(role)).count() >= 120, "{role:?}");
+        }
     }
 }
