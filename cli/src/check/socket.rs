@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 use hostlane::{Address, Code, Error};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+/// A server whose backlog is full keeps a client waiting no longer than this.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// An address that a socket of the system stands for.
 #[derive(Debug, Clone)]
@@ -44,11 +49,19 @@ impl Place {
 
     pub(super) fn connect(&self) -> io::Result<Socket> {
         Socket::new(match self {
-            Place::Path(path) => Kind::Unix(UnixStream::connect(path)?),
-            Place::Abstract(name) => Kind::Unix(UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?),
-            Place::Tcp(address) => Kind::Tcp(TcpStream::connect_timeout(address, Duration::from_secs(5))?),
+            Place::Path(path) => Kind::Unix(connect_unix(&SocketAddrUnix::new(path)?)?),
+            Place::Abstract(name) => Kind::Unix(connect_unix(&SocketAddrUnix::new_abstract_name(name.as_bytes())?)?),
+            Place::Tcp(address) => Kind::Tcp(TcpStream::connect_timeout(address, CONNECT)?),
         })
     }
+}
+
+fn connect_unix(address: &SocketAddrUnix) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Of all that is done with the socket only connecting waits: afterwards it is non-blocking.
+    set_socket_timeout(&socket, Timeout::Send, Some(CONNECT))?;
+    connect(&socket, address)?;
+    Ok(socket.into())
 }
 
 /// Where clients are awaited. A path is free again with its end.

@@ -4,7 +4,7 @@
 mod peer;
 mod table;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,7 +21,7 @@ use crate::process::{Guarded, fresh, shown};
 use crate::server::{Sockets, gist};
 use crate::suites;
 use crate::workspace::{Workspace, in_ci};
-use peer::{Peer, Side};
+use peer::{Peer, Program, Side};
 use table::{Row, Table};
 
 /// What to check.
@@ -68,8 +68,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         suites::build(workspace, Profile::Dev, &langs)?;
     }
     let sockets = Sockets::new()?;
-    let sides: Vec<(&Peer, &Side)> =
-        peers.iter().flat_map(|peer| peer.sides.iter().map(move |side| (peer, side))).collect();
+    let mut sides: Vec<_> = peers.iter().flat_map(|peer| peer.sides.iter().map(move |side| (peer, side))).collect();
+    // What starts a program for each case takes longest, and starts first.
+    sides.sort_by_key(|(_, side)| matches!(side, Side::Server { .. }));
     let bar = ProgressBar::new(sides.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}")?);
     let (next, table) = (AtomicUsize::new(0), Mutex::new(Table::default()));
@@ -125,6 +126,9 @@ impl Stage<'_> {
             return Ok(Vec::new());
         }
         check.args(cases.into_iter().flatten().flat_map(|name| ["--case".to_owned(), name]));
+        if let Side::Server { program: Program::Proof, .. } = side {
+            check.arg("--secret-file").arg(self.secret()?);
+        }
         let server = match side {
             Side::Server { without, .. } => {
                 check.args(without.iter().flat_map(|ability| ["--without", ability]));
@@ -147,6 +151,15 @@ impl Stage<'_> {
         rows
     }
 
+    /// A file with the secret of a server, which nobody else may read.
+    fn secret(&self) -> Result<PathBuf> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = self.place.with_extension("secret");
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(peer::SECRET.as_bytes())?;
+        Ok(path)
+    }
+
     fn log(&self, what: &str) -> PathBuf {
         self.workspace.path(format!("target/xtask/logs/check-{}-{what}.log", self.name))
     }
@@ -157,7 +170,6 @@ impl Stage<'_> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(fresh(&log)?);
         let mut server = Guarded(command.spawn().with_context(|| format!("starting {}", shown(&command)))?);
         if let Some(words) = first_words {
-            use std::io::Write as _;
             let stdin = server.0.stdin.as_mut().context("the server has no stdin")?;
             writeln!(stdin, "{words}")?;
         }

@@ -30,6 +30,8 @@ pub(super) enum Program {
     Echo,
     /// The conformance agent: streams.
     Agent,
+    /// The conformance agent with a secret.
+    Proof,
 }
 
 /// The cases for which a server has to send streams back.
@@ -37,11 +39,18 @@ pub(super) enum Program {
 /// `signals/max-calls` is not among them: agents have no thread for each of a thousand streams. The command line plays it.
 const STREAMS: [&str; 2] = ["streams/", "drain/stream-across-goaway"];
 
+/// The cases for which it has to have a secret.
+const PROOFS: [&str; 3] = ["ready/proof-", "ready/ready-without-proof", "ready/level-0-with-a-secret"];
+
+/// What a server with a secret is given.
+pub(super) const SECRET: &str = "only the two of us";
+
 impl Side {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Side::Server { program: Program::Echo, .. } => "server",
             Side::Server { program: Program::Agent, .. } => "streams",
+            Side::Server { program: Program::Proof, .. } => "proof",
             Side::Client { .. } => "client",
         }
     }
@@ -50,6 +59,7 @@ impl Side {
     pub(super) fn cases(&self, asked: &[String]) -> Option<Vec<String>> {
         let own = match self {
             Side::Server { program: Program::Agent, .. } => Some(STREAMS.map(str::to_owned).to_vec()),
+            Side::Server { program: Program::Proof, .. } => Some(PROOFS.map(str::to_owned).to_vec()),
             _ => None,
         };
         match (own, asked.is_empty()) {
@@ -71,7 +81,10 @@ impl Peer {
     pub(super) fn all() -> Vec<Peer> {
         let client = || Side::Client { level: None };
         let server = |program, without| Side::Server { program, without, level: None };
-        let both = || vec![server(Program::Echo, &["streams"]), server(Program::Agent, &["messages"]), client()];
+        let both = || {
+            let agents = [Program::Agent, Program::Proof].map(|program| server(program, &["messages"][..]));
+            [server(Program::Echo, &["streams"]), client()].into_iter().chain(agents).collect()
+        };
         let named = |agent: Agent| Peer { name: agent.name(), lang: agent.lang(), sides: both() };
         let mut peers = vec![Peer { name: CLI, lang: Lang::Rust, sides: vec![server(Program::Echo, &[]), client()] }];
         peers.extend(Agent::ALL.map(named));
@@ -84,8 +97,11 @@ impl Peer {
 
     /// The command that serves, and the line that it has to read first.
     pub(super) fn server(&self, workspace: &Workspace, side: &Side, at: &Path) -> Result<(Command, Option<String>)> {
-        if let Side::Server { program: Program::Agent, .. } = side {
-            let listen = serde_json::json!({"op": "listen", "end": "server", "address": at.to_string_lossy()});
+        if let Side::Server { program: program @ (Program::Agent | Program::Proof), .. } = side {
+            let mut listen = serde_json::json!({"op": "listen", "end": "server", "address": at.to_string_lossy()});
+            if *program == Program::Proof {
+                listen["secret"] = SECRET.into();
+            }
             let agent = Agent::named(self.name).map(|agent| agent.command(workspace));
             return Ok((agent.unwrap_or_else(|| self.cli(workspace)), Some(listen.to_string())));
         }

@@ -44,16 +44,22 @@ pub(super) fn cases(b: &mut Book) {
         p.works()?;
         p.leave()
     });
-    b.client("ping-before-the-reply", "6", "A ping while the client waits for its reply.", "A pong, and the call goes on.", |s| {
-        let mut p = s.open()?;
-        let id = p.expect_call()?;
-        p.send(&say("ping"))?;
-        p.expect_control("pong")?;
-        s.exit(Exit::Success);
-        let reply = p.as_reply(id, s.payload());
-        p.send(&reply)?;
-        p.leave()
-    });
+    b.client(
+        "ping-before-the-reply",
+        "6",
+        "A ping while the client waits for its reply.",
+        "A pong, and the call goes on.",
+        |s| {
+            let mut p = s.open()?;
+            let id = p.expect_call()?;
+            p.send(&say("ping"))?;
+            p.expect_control("pong")?;
+            s.exit(Exit::Success);
+            let reply = p.as_reply(id, s.payload());
+            p.send(&reply)?;
+            p.leave()
+        },
+    );
     b.both("unasked-pong", "6", "A pong that nobody asked for.", IGNORED, |s| s.ignores(|_| say("pong")));
     b.both("unasked-ack", "6", "A shutdown_ack that nobody asked for.", IGNORED, |s| {
         s.ignores(|_| say("shutdown_ack"))
