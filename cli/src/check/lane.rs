@@ -44,6 +44,8 @@ pub(super) struct Lane<'s> {
     partial: HashMap<u16, (Frame, usize)>,
     /// Frames that came while credit was awaited.
     kept: Vec<u8>,
+    /// The last frame of the other side, once it has ended the connection.
+    pub(super) last_words: Vec<u8>,
     /// How many calls the checker opened.
     calls: u64,
 }
@@ -64,6 +66,7 @@ impl<'s> Lane<'s> {
             spent: HashMap::new(),
             partial: HashMap::new(),
             kept: Vec::new(),
+            last_words: Vec::new(),
             calls: 0,
         }
     }

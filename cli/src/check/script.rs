@@ -241,7 +241,10 @@ impl Lane<'_> {
                     return fail("the connection went on after its end");
                 }
                 Some(Event::Frame(frame)) => match self.reason(&frame)? {
-                    Some(told) => reason = Some(told),
+                    Some(told) => {
+                        reason = Some(told);
+                        self.last_words = frame.payload;
+                    }
                     None => judge(&frame)?,
                 },
             }

@@ -6,7 +6,7 @@ use crate::check::case::{Ability::Messages, Book, Role};
 use crate::check::hello::{Hello, request};
 use crate::check::lane::{Event, Lane, Phase};
 use crate::check::script::NEVER;
-use crate::check::stage::{Stage, fail};
+use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::{Played, Stop};
 use crate::check::wire::*;
 
@@ -164,7 +164,12 @@ pub(super) fn cases(b: &mut Book) {
     for (name, bytes) in STRANGERS {
         let sends = format!("What a client of {} says first.", name.to_uppercase());
         b.server(name, "2", &sends, "bad_magic: the connection ends, and nothing of it comes back.", move |s| {
-            s.turned_away(bytes, "bad_magic")
+            let mut p = s.connect()?;
+            p.send(bytes)?;
+            p.expect_error("bad_magic")?;
+            // Who is not of this protocol must not be able to have the server say what it likes.
+            let quoted = p.last_words.windows(8).any(|part| bytes.windows(8).any(|sent| sent == part));
+            demand(!quoted, || format!("it quotes what it got: {}", String::from_utf8_lossy(&p.last_words)))
         });
     }
     b.server("noise", "2", "Forty times 4096 bytes of noise in place of a handshake.", "Each connection ends.", |s| {
