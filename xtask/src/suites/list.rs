@@ -43,6 +43,10 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Plain.of(conformance)])
     });
     suites.push(conformance.lacking(conformance::lacking));
+    let check = Suite::of("check", &Lang::ALL, |workspace| {
+        Ok(vec![Counter::Plain.of(words(xtask(workspace, "check")?, &["--no-build"]))])
+    });
+    suites.push(check.lacking(conformance::lacking));
     if full {
         suites.extend(portable::suites());
     }

@@ -122,6 +122,11 @@ impl Level1 {
         self.drain.asked
     }
 
+    /// Whether the other side said why it ends the connection.
+    pub(crate) fn was_told(&self) -> bool {
+        self.told
+    }
+
     /// The last frame of this side; no message queued before it is kept.
     pub(crate) fn last_words(&mut self, error: &Error) {
         self.outbox.drop_queued();

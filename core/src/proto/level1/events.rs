@@ -248,6 +248,7 @@ impl Level1 {
                 self.push_goaway(self.last_seen);
             }
             Control::Close(reason) => {
+                self.told = true;
                 let error = reason.error();
                 return Err(match error.code() {
                     Code::Closed => Error::new(Code::PeerClosed, "the other side closed the connection"),

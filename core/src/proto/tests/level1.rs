@@ -819,6 +819,20 @@ fn nothing_follows_the_last_words() {
 }
 
 #[test]
+fn a_close_is_not_answered_whatever_it_says() {
+    for code in [Code::Closed, Code::ProtocolError, Code::AuthenticationFailed] {
+        let mut pair = pair();
+        let number = u32::try_from(code.number()).unwrap();
+        let close = [&[5, 0, 0, 0, 9, 0, 0, 0][..], &[0; 8], &number.to_le_bytes(), b"x"].concat();
+        super::give(&mut pair.server, &close, pair.now);
+        let due = if code == Code::Closed { Code::PeerClosed } else { code };
+        assert_eq!(pair.server.end_error().unwrap().code(), due);
+        assert_eq!(super::drain_bytes(&mut pair.server), b"");
+        assert!(pair.server.finished());
+    }
+}
+
+#[test]
 fn a_drain_whose_writes_fail_still_reads_what_has_arrived() {
     let mut pair = pair();
     pair.client.post(1, Post::Message(Channel::DATA, With::default()), Bytes::from_static(b"m"), pair.now, None);

@@ -88,10 +88,9 @@ static void *accept_all(void *argument) {
             service_serve(accepted->service, peer);
         }
         pthread_mutex_lock(&accepted->lock);
-        if (accepted->len == ACCEPTED) {
-            abort();
+        if (accepted->len < ACCEPTED) { // more are served, and not waited for
+            accepted->peers[accepted->len++] = peer;
         }
-        accepted->peers[accepted->len++] = peer;
         pthread_cond_broadcast(&accepted->came);
         pthread_mutex_unlock(&accepted->lock);
     }

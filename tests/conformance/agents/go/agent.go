@@ -157,7 +157,10 @@ func (e *end) listen(a *asked) (object, error) {
 			if a.Serve == nil || *a.Serve == 1 {
 				go e.service.serve(p)
 			}
-			e.accepted <- p
+			select {
+			case e.accepted <- p:
+			default: // Somebody else is waited for; this one is served all the same.
+			}
 		}
 	}()
 	return object{"address": listener.Addr()}, nil

@@ -34,9 +34,14 @@ class End {
 
   async listen(asked) {
     this.listener = await listen(asked.address, options(asked));
-    this.connected = this.listener.accept();
-    // Nobody may come, which is told by whoever needs the connection.
-    this.connected.then((peer) => asked.serve === 0 || this.service.serve(peer)).catch(() => undefined);
+    const { listener } = this;
+    const next = () => {
+      const accepted = listener.accept();
+      // Nobody may come, which is told by whoever needs the connection.
+      accepted.then((peer) => (next(), asked.serve === 0 || this.service.serve(peer))).catch(() => undefined);
+      return accepted;
+    };
+    this.connected = next();
     return { address: this.listener.address };
   }
 

@@ -6,6 +6,7 @@ See docs/conformance.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import sys
@@ -19,7 +20,8 @@ from hostlane import aio
 from service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
 
 SHOWN = 256
 """A reply up to so many bytes is shown as text."""
@@ -62,7 +64,14 @@ class End:
             peer = await listener.accept()
             if asked.get("serve", 1):
                 self._serve(peer)
+                self._start(others())
             return peer
+
+        async def others() -> None:
+            """Whoever comes behind the first is served, until the listener is closed."""
+            with contextlib.suppress(hostlane.Error):
+                while True:
+                    self._serve(await listener.accept())
 
         self.accepted = asyncio.create_task(accept())
         return {"address": listener.address}
@@ -75,7 +84,10 @@ class End:
         return {}
 
     def _serve(self, peer: aio.Peer) -> None:
-        task = asyncio.create_task(self.service.serve(peer))
+        self._start(self.service.serve(peer))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self.serving.add(task)
         task.add_done_callback(self.serving.discard)
 
