@@ -99,7 +99,7 @@ pub const MAX_FEATURES: usize = 64;
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
 
-/// Bytes of a message that a sender may write at once, before anybody else has a turn.
+/// Bytes that a sender writes of a large message, and that a turn at the carrier moves, before anybody else has one.
 pub const WRITTEN_AT_ONCE: usize = 4 * FRAGMENT;
 
 /// Credit every channel starts with, in charged bytes.

@@ -582,6 +582,6 @@ impl Outbox {
 
     /// Bytes queued and staged.
     pub(super) fn bytes(&self) -> usize {
-        self.staged_bytes() + self.control.len() + self.channels.iter().map(|c| c.bytes).sum::<usize>()
+        self.staged_bytes() + self.control.len() + self.channels.iter().map(ChannelQueue::unstaged).sum::<usize>()
     }
 }
