@@ -164,7 +164,7 @@ func (c *call) watched() context.Context {
 		return watched
 	}
 	if c.link != nil {
-		c.link.watch(c.message, end)
+		c.link.callEnded(c.message, end)
 		return watched
 	}
 	op := capi.Op{Kind: capi.CallEnded, Peer: c.peer.handle, Message: c.message, TimeoutMS: capi.Forever}

@@ -36,6 +36,9 @@ func testAddr(t testing.TB) string {
 	return filepath.Join(dir, "s")
 }
 
+// nothing is a handler to which nothing comes.
+func nothing(context.Context, hostlane.Message) {}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

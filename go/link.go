@@ -3,6 +3,7 @@ package hostlane
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"runtime"
 	"sync"
@@ -24,6 +25,7 @@ import (
 type Link struct {
 	inner   *loop.Link
 	addr    string
+	logger  *slog.Logger
 	cleanup runtime.Cleanup
 }
 
@@ -110,8 +112,8 @@ func OpenLink(addr string, opts ...LinkOption) (*Link, error) {
 	if failure != nil {
 		return nil, errorOf(failure)
 	}
-	l := &Link{inner: inner, addr: addr}
 	logger := connection.logger
+	l := &Link{inner: inner, addr: addr, logger: logger}
 	l.cleanup = runtime.AddCleanup(l, func(inner *loop.Link) {
 		warnLeak(logger, "link")
 		inner.Close()
@@ -222,7 +224,7 @@ func (l *Link) answer(m capi.Message, op *capi.Op) error {
 }
 
 // watch has end called when no answer to m is wanted any more.
-func (l *Link) watch(m capi.Message, end func()) {
+func (l *Link) callEnded(m capi.Message, end func()) {
 	defer runtime.KeepAlive(l)
 	if ev := l.inner.Handle.CallEnded(m); ev.Pending() {
 		l.inner.Notify(ev.Op, func(capi.Event) { end() })
@@ -238,9 +240,9 @@ func (l *Link) watch(m capi.Message, end func()) {
 //
 // It gives nil after Close, the error of ctx, or what ended the link.
 func (l *Link) Serve(ctx context.Context, handler Handler, opts ...ServeOption) error {
-	o := serveOptions{handlers: defaultHandlers}
-	for _, set := range opts {
-		set(&o)
+	o, err := serving(handler, opts)
+	if err != nil {
+		return err
 	}
 	s := &linkServer{link: l, ctx: ctx, handler: handler, places: make(chan struct{}, o.handlers)}
 	s.goroutines.Add(1)
@@ -306,6 +308,9 @@ func (s *linkServer) receive() {
 
 func (s *linkServer) handle(ctx context.Context, m Message) {
 	defer func() {
+		if value := recover(); value != nil {
+			panicked(s.link.logger, m, value)
+		}
 		if m.call != nil {
 			m.call.leave()
 		}

@@ -267,7 +267,7 @@ func TestLinkEnds(t *testing.T) {
 		_, err = l.Request(testCtx(t), nil)
 		mustBe(t, err, hostlane.ErrNotFound)
 		mustBe(t, l.Send(testCtx(t), nil), hostlane.ErrNotFound)
-		mustBe(t, l.Serve(testCtx(t), nil), hostlane.ErrNotFound)
+		mustBe(t, l.Serve(testCtx(t), nothing), hostlane.ErrNotFound)
 	}
 	_, err := hostlane.OpenLink(missing, hostlane.WithRetries(0))
 	mustBe(t, err, hostlane.ErrNotFound)
@@ -304,7 +304,7 @@ func TestClosingALinkWakesEverybody(t *testing.T) {
 		go func() { _, err := l.Request(context.Background(), nil); done <- err }()
 	}
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(context.Background(), nil) }()
+	go func() { served <- l.Serve(context.Background(), nothing) }()
 	for range 2 {
 		must(t, l.Close())
 	}
@@ -336,7 +336,7 @@ func TestContextsOfLinkCalls(t *testing.T) {
 	}
 	_, err = a.Next(ctx)
 	mustBe(t, err, context.DeadlineExceeded)
-	mustBe(t, a.Serve(ctx, nil), context.DeadlineExceeded)
+	mustBe(t, a.Serve(ctx, nothing), context.DeadlineExceeded)
 	mustBe(t, a.Send(ctx, nil), context.DeadlineExceeded)
 
 	b := openLink(t, addr)

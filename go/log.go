@@ -105,8 +105,8 @@ func record(ctx context.Context, logger *slog.Logger, e *capi.LogEvent) {
 	if e.Address != "" {
 		r.AddAttrs(slog.String("address", e.Address))
 	}
-	if e.Status != 0 {
-		r.AddAttrs(slog.String("code", Code(e.Status).String()))
+	if e.Code != 0 {
+		r.AddAttrs(slog.String("code", Code(e.Code).String()))
 	}
 	// What a handler fails with is its own matter, as everywhere in slog.
 	_ = logger.Handler().Handle(ctx, r)

@@ -148,8 +148,8 @@ func WithBacklog(connections int) Option {
 }
 
 // WithLogger makes the library warn about peers, listeners and links that were never
-// closed and had to be closed by the garbage collector. Nothing is logged by
-// default.
+// closed and had to be closed by the garbage collector, which nobody is told by default,
+// and names the logger for handlers that panic.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) { o.logger = logger }
 }

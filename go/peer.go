@@ -17,6 +17,7 @@ type Peer struct {
 	loop    *loop.Loop
 	handle  capi.Peer
 	info    Info
+	logger  *slog.Logger
 	cleanup runtime.Cleanup
 }
 
@@ -50,7 +51,7 @@ func newPeer(l *loop.Loop, handle capi.Peer, logger *slog.Logger) (*Peer, error)
 		handle.Close()
 		return nil, errorOf(failure)
 	}
-	p := &Peer{loop: l, handle: handle, info: infoOf(raw)}
+	p := &Peer{loop: l, handle: handle, info: infoOf(raw), logger: logger}
 	// Only a net for a forgotten Close: the handle is a plain value, so the cleanup
 	// needs nothing of the Peer that is gone.
 	p.cleanup = runtime.AddCleanup(p, func(handle capi.Peer) {

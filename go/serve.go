@@ -3,7 +3,11 @@ package hostlane
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/hostlane/hostlane/go/internal/capi"
 )
@@ -12,7 +16,15 @@ import (
 // not answer is abandoned, and a stream that it did not close is closed. ctx is
 // m.Context() for a request, otherwise the context of Serve. A handler that ends its
 // goroutine by runtime.Goexit has returned.
+//
+// A handler that panics fails its request with [HandlerFailed] and the text of the panic;
+// Serve goes on. The panic is logged with its stack: by the logger of [WithLogger], else
+// by slog.Default().
 type Handler func(ctx context.Context, m Message)
+
+// HandlerFailed is the Code of the [RemoteError] that a caller gets whose handler failed
+// without an answer of its own, in every language; its Data says what happened.
+const HandlerFailed = capi.HandlerFailed
 
 // ServeOption changes one default of Serve.
 type ServeOption func(*serveOptions)
@@ -21,6 +33,9 @@ type serveOptions struct{ handlers int }
 
 // defaultHandlers bounds the handlers of one connection.
 const defaultHandlers = 1024
+
+// lastCalls is what a connection gets to end in good order once its listener is closed.
+const lastCalls = 5 * time.Second
 
 // serveBatch is the most messages that one goroutine receives at a time.
 const serveBatch = 64
@@ -41,9 +56,9 @@ func WithMaxHandlers(n int) ServeOption {
 // would give. Calls by this side go on beside it; other receives would take messages
 // away from it.
 func (p *Peer) Serve(ctx context.Context, handler Handler, opts ...ServeOption) error {
-	o := serveOptions{handlers: defaultHandlers}
-	for _, set := range opts {
-		set(&o)
+	o, err := serving(handler, opts)
+	if err != nil {
+		return err
 	}
 	s := &server{peer: p, ctx: ctx, handler: handler, most: o.handlers}
 	// Not in this goroutine, which a handler might end.
@@ -56,29 +71,87 @@ func (p *Peer) Serve(ctx context.Context, handler Handler, opts ...ServeOption) 
 }
 
 // Serve accepts connections and serves each as Peer.Serve does, until ctx ends or the
-// listener is closed, and then until every handler has returned; it closes the
-// connections. It gives nil after Close, the error of ctx, or what Accept would give.
-// What ends one connection is not reported.
+// listener is closed, and then until every handler has returned. When ctx ends it closes
+// the connections; when the listener is closed it drains them, for 5 seconds at most. It
+// gives nil after Close, the error of ctx, or what Accept would give. What ends one
+// connection is not reported.
 func (l *Listener) Serve(ctx context.Context, handler Handler, opts ...ServeOption) error {
+	if _, err := serving(handler, opts); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var connections sync.WaitGroup
 	defer connections.Wait()
+	var mu sync.Mutex
+	peers := make(map[*Peer]struct{})
 	for {
 		p, err := l.Accept(ctx)
 		if errors.Is(err, ErrClosed) {
+			mu.Lock()
+			defer mu.Unlock()
+			for p := range peers {
+				connections.Add(1)
+				go func() {
+					defer connections.Done()
+					p.lastCalls(ctx)
+				}()
+			}
 			return nil
 		}
 		if err != nil {
 			stop()
 			return err
 		}
+		mu.Lock()
+		peers[p] = struct{}{}
+		mu.Unlock()
 		connections.Add(1)
 		go func() {
 			defer connections.Done()
 			defer p.Close()
 			p.Serve(ctx, handler, opts...)
+			mu.Lock()
+			defer mu.Unlock()
+			delete(peers, p)
 		}()
+	}
+}
+
+// lastCalls ends a connection in good order, if that is soon done.
+func (p *Peer) lastCalls(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastCalls)
+	defer cancel()
+	if p.Drain(ctx) != nil {
+		p.Close()
+	}
+}
+
+// serving tells the options of a Serve, and whether there is a handler.
+func serving(handler Handler, opts []ServeOption) (serveOptions, error) {
+	o := serveOptions{handlers: defaultHandlers}
+	for _, set := range opts {
+		if set != nil {
+			set(&o)
+		}
+	}
+	if handler == nil {
+		return o, &Error{Code: CodeInvalidArgument, Msg: "the handler is nil"}
+	}
+	return o, nil
+}
+
+// panicked tells the caller of a request, and the program, that its handler panicked.
+func panicked(logger *slog.Logger, m Message, value any) {
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Error("hostlane: a handler panicked", "panic", value, "stack", string(debug.Stack()))
+	if m.call == nil {
+		return
+	}
+	if err := m.Fail(m.call, HandlerFailed, fmt.Appendf(nil, "panic: %v", value)); err != nil && !errors.Is(err, ErrCallEnded) {
+		logger.Warn("hostlane: the caller of a handler that panicked was not told", "error", err)
 	}
 }
 
@@ -256,6 +329,12 @@ func (s *server) work(m Message) {
 func (s *server) handle(m Message, r *receiver) (receives bool) {
 	returned := false
 	defer func() {
+		if !returned {
+			if value := recover(); value != nil {
+				panicked(s.peer.logger, m, value)
+				returned = true
+			}
+		}
 		receives = s.handled(m)
 		switch {
 		case returned:

@@ -112,7 +112,7 @@ func TestServeEnds(t *testing.T) {
 
 	conn, broken := rawPair(t)
 	write(t, conn, []byte("XXXXXXXX"))
-	mustBe(t, broken.Serve(context.Background(), nil), hostlane.ErrBadMagic)
+	mustBe(t, broken.Serve(context.Background(), nothing), hostlane.ErrBadMagic)
 }
 
 func TestListenerServesManyConnections(t *testing.T) {
@@ -154,7 +154,7 @@ func TestListenerServesManyConnections(t *testing.T) {
 	mustBe(t, err, hostlane.ErrPeerClosed)
 
 	other := listen(t)
-	go func() { done <- other.Serve(context.Background(), nil) }()
+	go func() { done <- other.Serve(context.Background(), nothing) }()
 	must(t, other.Close())
 	must(t, <-done)
 }

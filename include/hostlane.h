@@ -337,6 +337,11 @@
 #define HOSTLANE_MAX_FDS 4
 
 /**
+ * Calls of one side that are open, or wait for their turn, at a time; also the default of `max_calls`.
+ */
+#define HOSTLANE_MAX_CALLS 1024
+
+/**
  * The channel argument of hostlane_context_recv() that stands for all of them.
  */
 #define HOSTLANE_ANY_CHANNEL -1
@@ -468,6 +473,11 @@
 #define HOSTLANE_LOG_DEBUG 4
 
 /**
+ * The events that are kept until they are drained; above that the oldest go.
+ */
+#define HOSTLANE_LOG_EVENTS 1024
+
+/**
  * Somebody waits for an answer.
  */
 #define HOSTLANE_MESSAGE_REQUEST 1
@@ -491,6 +501,12 @@
  * Descriptors came with it: hostlane_message_take_fds().
  */
 #define HOSTLANE_MESSAGE_FDS 16
+
+/**
+ * The code to fail a call with whose handler did not come to an answer, as the languages do whose handlers can throw or
+ * panic; the data says what happened, for people.
+ */
+#define HOSTLANE_HANDLER_FAILED 1
 
 /**
  * Control messages. Used by the library alone.
@@ -925,7 +941,7 @@ typedef struct {
     int64_t keepalive_ms;
     /**
      * Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
-     * they were given up until the message is answered or freed. 0: 1024; at most 16384.
+     * they were given up until the message is answered or freed. 0: HOSTLANE_MAX_CALLS; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1277,7 +1293,7 @@ typedef struct {
     int64_t keepalive_ms;
     /**
      * Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
-     * they were given up until the message is answered or freed. 0: 1024; at most 16384.
+     * they were given up until the message is answered or freed. 0: HOSTLANE_MAX_CALLS; at most 16384.
      */
     uint64_t max_calls;
     /**
@@ -1391,7 +1407,7 @@ typedef struct {
     /**
      * Why, where there is a reason; otherwise HOSTLANE_OK.
      */
-    hostlane_status_t status;
+    hostlane_status_t code;
     /**
      * What happened, such as "connected"; the same name in every language.
      */
@@ -1587,7 +1603,7 @@ void hostlane_call_options_init(hostlane_call_options_t *options, size_t size);
  * hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
  * the connection takes nothing new.
  *
- * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when 1024 calls wait already.
+ * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls wait already.
  */
 hostlane_status_t hostlane_request(hostlane_peer_t peer,
                                    const void *data,
@@ -2092,7 +2108,7 @@ hostlane_status_t hostlane_link_fd(hostlane_link_t link, int32_t *fd, hostlane_e
 /**
  * Starts a call for an event loop; does not wait. `options` may be NULL. The number in `*op` comes back once, as an event
  * of hostlane_link_process() or hostlane_link_turn(): HOSTLANE_EVENT_REPLY or HOSTLANE_EVENT_FAILED. `timeout_ms` limits
- * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when 1024 calls are open, and the error that
+ * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and the error that
  * ended the link.
  */
 hostlane_status_t hostlane_link_start(hostlane_link_t link,
@@ -2232,7 +2248,7 @@ hostlane_status_t hostlane_listener_close(hostlane_listener_t listener, hostlane
 
 /**
  * Keeps the events of `level` and of what matters more from now on; those kept already stay. For the whole process. At
- * most 1024 events are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
+ * most HOSTLANE_LOG_EVENTS are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
  */
 hostlane_status_t hostlane_log_enable(int32_t level, hostlane_error_t **err);
 

@@ -98,9 +98,26 @@ pub(crate) struct Wire {
     #[arg(long, value_name = "L", value_enum, default_value_t = WireLevel::Auto)]
     level: WireLevel,
 
+    #[command(flatten)]
+    keepalive: Keepalive,
+}
+
+/// How a connection is known to be alive.
+#[derive(Args)]
+pub(crate) struct Keepalive {
     /// Ask for a sign of life when nothing arrives for D, and end the connection when none comes; level 1
-    #[arg(long, value_name = "D", value_parser = duration)]
-    keepalive: Option<Duration>,
+    #[arg(long = "keepalive", value_name = "D", value_parser = duration)]
+    every: Option<Duration>,
+}
+
+impl Keepalive {
+    /// Puts it into `options`.
+    pub(crate) fn apply<O: Settings>(&self, options: O) -> O {
+        match self.every {
+            Some(every) => options.keepalive(every),
+            None => options,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,10 +137,7 @@ impl Wire {
             WireLevel::Zero => options.level(Level::Zero),
             WireLevel::One => options.level(Level::One),
         };
-        match self.keepalive {
-            Some(every) => options.keepalive(every),
-            None => options,
-        }
+        self.keepalive.apply(options)
     }
 }
 
@@ -180,10 +194,19 @@ settings!(ConnectOptions, ListenOptions);
 impl Access {
     /// Puts it into `options`. On a name or a path the secret is the one that stock level-0 peers send and
     /// demand, unless level 1 is; other addresses have no such peers.
-    pub(crate) fn apply<O: Settings>(&self, address: &Address, wire: &Wire, mut options: O) -> Result<O, Failure> {
+    pub(crate) fn apply<O: Settings>(&self, address: &Address, wire: &Wire, options: O) -> Result<O, Failure> {
+        let stock = matches!(address, Address::Name(_) | Address::Path(_)) && wire.level != WireLevel::One;
+        self.put(stock, options)
+    }
+
+    /// Puts it into the options of a side that speaks level 1 alone.
+    pub(crate) fn prove<O: Settings>(&self, options: O) -> Result<O, Failure> {
+        self.put(false, options)
+    }
+
+    fn put<O: Settings>(&self, stock: bool, mut options: O) -> Result<O, Failure> {
         if let Some(file) = &self.secret_file {
             let secret = secret(file)?;
-            let stock = matches!(address, Address::Name(_) | Address::Path(_)) && wire.level != WireLevel::One;
             options = if stock { options.token(secret) } else { options.secret(secret) };
         }
         Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })

@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod command;
 mod exit;
+mod input;
 mod logging;
 mod message;
 mod output;
@@ -44,7 +45,9 @@ enum Command {
     Listen(command::listen::Listen),
     Send(command::send::Send),
     Request(command::request::Request),
+    Stream(command::stream::Stream),
     Echo(command::echo::Echo),
+    Link(command::link::Link),
     Info(command::info::Info),
     Doctor(command::doctor::Doctor),
     Envinfo(command::envinfo::Envinfo),
@@ -73,7 +76,9 @@ fn run(command: Command, output: &Output) -> Result<Exit, Failure> {
         Command::Listen(listen) => listen.run(output),
         Command::Send(send) => send.run(output),
         Command::Request(request) => request.run(output),
+        Command::Stream(stream) => stream.run(output),
         Command::Echo(echo) => echo.run(),
+        Command::Link(link) => link.run(output),
         Command::Info(info) => info.run(output),
         Command::Doctor(doctor) => doctor.run(output),
         Command::Envinfo(envinfo) => envinfo.run(output),

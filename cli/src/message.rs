@@ -21,7 +21,7 @@ pub(crate) struct Received<'a> {
     payload: Payload<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<Call>,
-    peer_id: &'a str,
+    peer_id: Option<&'a str>,
     credentials: Option<Credentials>,
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,20 +32,20 @@ pub(crate) struct Received<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     Text(&'a str),
     Base64(String),
 }
 
 impl<'a> Payload<'a> {
-    fn of(bytes: &'a [u8]) -> Payload<'a> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Payload<'a> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Payload::Text(text),
             Err(_) => Payload::Base64(STANDARD.encode(bytes)),
         }
     }
 
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Payload::Text(text) => printable(text),
             Payload::Base64(text) => format!("base64:{text}"),
@@ -99,6 +99,11 @@ struct Broken<'a> {
 
 impl<'a> Received<'a> {
     pub(crate) fn new(message: &'a Message, from: &'a Info, violation: Option<&'a Violation>) -> Self {
+        Received::of(message, Some(from), violation)
+    }
+
+    /// Of a connection that ended before anybody could ask who was there, `from` is `None`.
+    pub(crate) fn of(message: &'a Message, from: Option<&'a Info>, violation: Option<&'a Violation>) -> Self {
         let bytes: &[u8] = message.payload();
         Received {
             channel: message.channel().number(),
@@ -106,9 +111,9 @@ impl<'a> Received<'a> {
             size: bytes.len(),
             payload: Payload::of(bytes),
             call: Call::of(message),
-            peer_id: &from.peer_id,
-            credentials: from.credentials.map(Credentials::from),
-            timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            peer_id: from.map(|from| &*from.peer_id),
+            credentials: from.and_then(|from| from.credentials).map(Credentials::from),
+            timestamp: now(),
             violation: violation.map(|violation| Broken {
                 path: violation.instance_path(),
                 schema_path: violation.schema_path(),
@@ -119,6 +124,11 @@ impl<'a> Received<'a> {
     }
 }
 
+/// RFC 3339, UTC.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
 impl Report for Received<'_> {
     fn table(&self) -> String {
         let payload = self.payload.shown();
@@ -127,7 +137,7 @@ impl Report for Received<'_> {
             "{}  {channel:<9}  {:>8}  {:<10}  {payload}\n",
             self.timestamp,
             self.size,
-            printable(self.peer_id),
+            printable(self.peer_id.unwrap_or("?")),
         );
         if let Some(call) = &self.call {
             let stream = if call.stream { ", a stream" } else { "" };

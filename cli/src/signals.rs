@@ -1,10 +1,9 @@
-//! Signals end a server at once, its socket removed.
+//! Signals end whoever serves at once, the socket removed.
 
 use std::io;
-use std::sync::Arc;
 use std::thread;
 
-use hostlane::{Code, Error, Listener};
+use hostlane::{Code, Error};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -19,15 +18,14 @@ impl Caught {
         Ok(Caught(Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?))
     }
 
-    /// From now on each of them closes the listener and ends the process with success, whatever its other threads
-    /// are waiting for; so does one that came before.
-    pub(crate) fn end(mut self, listener: &Arc<Listener>) -> Result<(), Failure> {
-        let listener = Arc::clone(listener);
+    /// From now on each of them has `close` give the address back and ends the process with success, whatever its other
+    /// threads are waiting for; so does one that came before.
+    pub(crate) fn end(mut self, close: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 if self.0.forever().next().is_some() {
-                    listener.close();
+                    close();
                     std::process::exit(Exit::Success as i32);
                 }
             })

@@ -40,7 +40,7 @@ fn success_is_0() {
     run(&["--help"]).expect(0);
     run(&["--version"]).expect(0);
     run(&["help", "send"]).expect(0);
-    for command in ["listen", "send", "request", "echo", "info", "doctor", "envinfo", "version"] {
+    for command in ["listen", "send", "request", "stream", "echo", "link", "info", "doctor", "envinfo", "version"] {
         let help = run(&[command, "--help"]).expect(0);
         assert!(help.text().contains("Usage: hostlane"), "{}", help.text());
     }

@@ -26,6 +26,10 @@ pub const MAX_AUTH_TOKEN: usize = 4096;
 /// Total time a handshake may take, from accept or connect to the last byte.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a client of a listening socket that other servers share may take from being granted a place to taking it,
+/// before others are served meanwhile.
+pub const GRANT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Unfinished handshakes per listener. One more drops the oldest.
 pub const MAX_HALF_OPEN: usize = 256;
 
@@ -136,6 +140,10 @@ pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// Events that a link keeps for the program; further messages wait with the connection, against its credit.
 pub const LINK_EVENTS: usize = 64;
+
+/// Requests that a thread in [`Link::serve`](crate::Link::serve) may be inside of at a time: one more takes stack for
+/// handler and wait.
+pub const LINK_NESTING: usize = 64;
 
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);

@@ -65,7 +65,11 @@ fn the_readme() {
                 while let Ok(peer) = listener.accept().await {
                     tokio::spawn(async move {
                         while let Ok(request) = peer.recv().await {
-                            request.reply(request.payload()).await?;
+                            match request.reply(request.payload()).await {
+                                // Its caller has left, and others come.
+                                Err(error) if error.code() == Code::CallEnded => {}
+                                replied => replied?,
+                            }
                         }
                         Ok::<(), hostlane::Error>(())
                     });

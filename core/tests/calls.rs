@@ -868,3 +868,33 @@ fn calls_without_any_time_end_at_once_and_leave_nothing_behind() {
     calm(&server);
     assert!(client.is_open() && server.is_open());
 }
+
+#[test]
+fn errors_say_what_was_waited_for_and_show_text_as_it_is() {
+    let (client, server) = pair(&Place::new());
+    let moment = Duration::from_millis(5);
+    let text = |error: hostlane::Error| error.message().to_owned();
+    assert!(text(client.recv(moment).unwrap_err()).starts_with("no message came"));
+    assert!(text(client.request(b"x", moment).unwrap_err()).starts_with("no reply came"));
+    let stream = client.open_stream(b"x", CallOptions::new()).unwrap();
+    assert!(text(stream.recv(moment).unwrap_err()).starts_with("no item came"));
+    let call = client.start(b"x").unwrap();
+    let request = loop {
+        let request = server.recv(SOON).unwrap();
+        if request.stream().is_none() && !request.is_cancelled() {
+            break request;
+        }
+    };
+    assert!(text(request.wait_cancelled(moment).unwrap_err()).starts_with("an answer was still wanted"));
+    request.fail(7, "he said \"grüß\" isn't\n\u{1b}[2J".as_bytes(), SOON).unwrap();
+    let told = text(call.wait(SOON).unwrap_err());
+    assert!(told.ends_with(r#": he said "grüß" isn't\n\u{1b}[2J"#), "{told}");
+
+    #[cfg(unix)]
+    for address in [Place::new().address("absent"), "tcp:127.0.0.1:1".to_owned()] {
+        let address = address.parse().unwrap();
+        let options = ConnectOptions::new().secret(hostlane::Secret::new("s").unwrap());
+        let refused = text(Peer::connect_with(&address, &options, SOON).unwrap_err());
+        assert!(refused.starts_with("nobody serves "), "{refused}");
+    }
+}

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -114,8 +115,9 @@ public:
 
     /// Has `handler` take what arrives, on this thread, until the link ends; the error it ended with. `handler` gets a
     /// `message &` and answers it by reply() or fail(); one that it leaves unanswered is let go. It may make calls on
-    /// this link.
-    template <typename Handler> error run(Handler &&handler) const {
+    /// this link. What it throws leaves this function, after the call was failed: that of an exception which has a
+    /// remote_status() with it and its data, any other with HOSTLANE_HANDLER_FAILED and what() says.
+    template <typename Handler> error serve(Handler &&handler) const {
         for (;;) {
             auto got = next();
             if (!got && got.status() != HOSTLANE_E_INTERRUPTED) {
@@ -123,7 +125,16 @@ public:
             }
             if (got && got->kind() == HOSTLANE_EVENT_MESSAGE) {
                 message received = got->take_message();
+#if defined(__cpp_exceptions)
+                try {
+                    handler(received);
+                } catch (...) {
+                    failed(received);
+                    throw;
+                }
+#else
                 handler(received);
+#endif
             }
         }
     }
@@ -213,6 +224,27 @@ public:
     }
 
 private:
+#if defined(__cpp_exceptions)
+    // Tells the caller of a request that the handler threw; it may have answered before.
+    void failed(const message &request) const {
+        if (!request.is_request()) {
+            return;
+        }
+        try {
+            throw;
+        } catch (const exception &thrown) {
+            const bool remote = thrown.error().status() == HOSTLANE_E_REMOTE_ERROR;
+            const auto code = remote ? thrown.error().remote_status() : std::uint32_t{HOSTLANE_HANDLER_FAILED};
+            static_cast<void>(fail(request, code,
+                                   remote ? payload(thrown.error().data()) : payload(std::string_view(thrown.what()))));
+        } catch (const std::exception &thrown) {
+            static_cast<void>(fail(request, HOSTLANE_HANDLER_FAILED, std::string_view(thrown.what())));
+        } catch (...) {
+            static_cast<void>(fail(request, HOSTLANE_HANDLER_FAILED, "an exception"));
+        }
+    }
+#endif
+
     template <typename Call> static result<std::uint64_t> started(Call &&call) {
         return detail::run(std::uint64_t{0}, call, [](std::uint64_t op) { return op; });
     }

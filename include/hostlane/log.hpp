@@ -31,7 +31,7 @@ struct event {
     /// How much it matters.
     log::level level;
     /// Why, where there is a reason; otherwise HOSTLANE_OK.
-    hostlane_status_t status;
+    hostlane_status_t code;
     /// What happened, such as "connected".
     std::string_view name;
     /// The peer id of the connection; empty where there is none yet.
@@ -81,7 +81,7 @@ template <typename Handler> result<std::uint64_t> drain(Handler &&handler) {
                 std::chrono::system_clock::time_point(
                     std::chrono::duration_cast<std::chrono::system_clock::duration>(since)),
                 static_cast<level>(raw.level),
-                raw.status,
+                raw.code,
                 raw.event,
                 {raw.peer, raw.peer_len},
                 {raw.address, raw.address_len},

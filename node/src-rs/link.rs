@@ -73,13 +73,12 @@ impl NativeLink {
         Ok(events)
     }
 
-    /// Gives up what JavaScript calls `js`, if that is here.
+    /// Gives up what JavaScript calls `js`, if that is here: whether nothing else ends it. A call comes back with the next turn.
     fn cancel(&self, js: u32) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        if let Some(at) = waiting.calls.iter().position(|call| call.1 == js) {
-            let (ticket, ..) = waiting.calls.swap_remove(at);
-            self.link.cancel(ticket);
-            return true;
+        if let Some(call) = waiting.calls.iter().find(|call| call.1 == js) {
+            self.link.cancel(call.0);
+            return false;
         }
         let before = waiting.events.len() + waiting.ends.len();
         waiting.events.retain(|(other, _)| *other != js);
@@ -191,7 +190,7 @@ pub fn link_open(env: Env, address: String, options: NativeOptions) -> napi::Res
     let this = Environment::of(&env)?;
     Ok(this.value(|| {
         let address: Address = address.parse()?;
-        let link = Link::open(&address, options.link()?)?;
+        let link = Link::open(address, options.link()?)?;
         epoll::add(&this.watched, link.fd(), epoll::EventData::new_u64(1), epoll::EventFlags::IN)
             .map_err(|error| Error::new(Code::Internal, format!("the link cannot be watched: {error}")))?;
         Ok(this.links.insert(NativeLink { link, waiting: RefCell::default() }))

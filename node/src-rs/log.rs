@@ -16,12 +16,12 @@ pub struct NativeLogEvent {
     pub peer: String,
     /// The address connected to, or the listener's.
     pub address: String,
-    /// The kind of an error.
-    pub kind: Option<&'static str>,
+    /// The kind of the error that is the reason.
+    pub code: Option<&'static str>,
     /// The details, for people.
     pub text: String,
     /// Events that were dropped in front of this one.
-    pub lost: f64,
+    pub dropped: f64,
 }
 
 /// Keeps events of a level from now on, 0 for none to 4 for all; JavaScript has checked it.
@@ -35,16 +35,16 @@ pub fn log_enable(level: u8) {
 pub fn log_drain() -> Vec<NativeLogEvent> {
     let mut events = Vec::new();
     // Where events were dropped the queue is full, so there is one to tell it with.
-    let mut lost = log::drain(&mut events) as f64;
+    let mut dropped = log::drain(&mut events) as f64;
     let events = events.into_iter().map(|event| NativeLogEvent {
         time: event.unix_micros as f64 / 1e3,
         level: event.level.name(),
         event: event.event.name(),
         peer: event.peer,
         address: event.address,
-        kind: event.code.map(Code::name),
+        code: event.code.map(Code::name),
         text: event.text,
-        lost: std::mem::take(&mut lost),
+        dropped: std::mem::take(&mut dropped),
     });
     events.collect()
 }

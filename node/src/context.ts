@@ -1,11 +1,12 @@
 import { Aborts } from './aborts';
+import { onlyOptions } from './checks';
 import { inherited } from './deadline';
 import { HostlaneError } from './errors';
 import type { LinkEvent } from './link';
 import { Message } from './message';
 import { Flag, Kind, MORE, PLACE, ROW, Verb, load, waitMode } from './native';
 import type { Failure, Native, NativeOptions, Outcomes, ReceivedMarks } from './native';
-import { channelOf, descriptorsOf, timeoutOf } from './options';
+import { Known, channelOf, descriptorsOf, timeoutOf } from './options';
 import type { Descriptor, Marks, Payload, WaitOptions } from './options';
 import { Outgoing } from './outgoing';
 import { Owner } from './owner';
@@ -35,9 +36,32 @@ export type As = (typeof As)[keyof typeof As];
 export interface Sink {
   /** The reply at the end of a stream. */
   ended?(reply: Buffer): void;
-  /** The operation failed. */
+  /** The operation is under way: nothing was wrong with its arguments. */
+  taken?(): void;
+  /** It failed after that. */
   refused?(): void;
 }
+
+/** What the operations are called, and the options they have. */
+const OPTIONS: Readonly<Record<Verb, readonly [of: string, known: ReadonlySet<string>]>> = {
+  [Verb.Accept]: ['accept', Known.wait],
+  [Verb.Recv]: ['recv', Known.receive],
+  [Verb.RecvBatch]: ['recvBatch', Known.wait],
+  [Verb.Ping]: ['ping', Known.wait],
+  [Verb.Drain]: ['drain', Known.wait],
+  [Verb.CallEnded]: ['signal', Known.wait],
+  [Verb.StreamRecv]: ['recv', Known.wait],
+  [Verb.StreamFinish]: ['finish', Known.wait],
+  [Verb.Send]: ['send', Known.send],
+  [Verb.SendBatch]: ['sendBatch', Known.sendBatch],
+  [Verb.Request]: ['request', Known.request],
+  [Verb.Reply]: ['reply', Known.wait],
+  [Verb.Fail]: ['fail', Known.wait],
+  [Verb.StreamSend]: ['send', Known.wait],
+  [Verb.LinkEvents]: ['next', Known.wait],
+  [Verb.LinkRequest]: ['request', Known.call],
+  [Verb.LinkSend]: ['send', Known.linkSend],
+};
 
 interface Operation {
   /** Held while the operation is under way, so that its peer is not collected. */
@@ -113,8 +137,8 @@ export class Context {
    */
   start<T>(owner: Owner, options: WaitOptions, verb: Verb, start: Start): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      onlyOptions(...OPTIONS[verb], options);
       const { signal } = options;
-      signal?.throwIfAborted();
       const own = timeoutOf(options);
       const timeoutMs = start.inherits === true ? inherited(own) : own;
       const channel = start.channel === undefined ? -1 : channelOf(start.channel);
@@ -154,6 +178,7 @@ export class Context {
         sink: start.sink,
       });
       outgoing.add(verb, op, start.target, channel, length, timeoutMs, fds?.length ?? start.extra ?? 0, marks);
+      start.sink?.taken?.();
       if (large === undefined && fds === undefined) {
         this.#schedule();
       } else {
@@ -164,9 +189,9 @@ export class Context {
 
   /** Starts sending `payloads` on one channel, in as many operations as they take. Promises the end of all. */
   sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: readonly Payload[]): Promise<void> {
+    onlyOptions(...OPTIONS[Verb.SendBatch], options);
     const timeoutMs = timeoutOf(options);
     const { signal } = options;
-    signal?.throwIfAborted();
     const parts: Promise<void>[] = [];
     try {
       for (let at = 0; at < payloads.length; ) {
@@ -200,7 +225,6 @@ export class Context {
   connect(options: WaitOptions, address: string, given: NativeOptions): Promise<number> {
     return new Promise<number>((resolve, reject) => {
       const { signal } = options;
-      signal?.throwIfAborted();
       const timeoutMs = timeoutOf(options);
       this.flush();
       const op = this.#operation({

@@ -30,5 +30,6 @@ export type {
 } from './options';
 export { Peer, connect } from './peer';
 export type { PeerEvents } from './peer';
+export { HANDLER_FAILED } from './serve';
 export type { Handler, ServeOptions } from './serve';
 export { Stream } from './stream';

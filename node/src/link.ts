@@ -1,11 +1,12 @@
 import { EventEmitter } from 'node:events';
+import { looked, onlyOptions, text } from './checks';
 import { As, context } from './context';
 import { HostlaneError } from './errors';
 import type { PeerInfo, PeerStats } from './info';
 import { iterate } from './iterate';
 import { Message } from './message';
 import { Verb } from './native';
-import { Channel, nativeOptions, timeoutOf } from './options';
+import { Channel, Known, nativeOptions, timeoutOf } from './options';
 import type { CallOptions, LinkOptions, LinkSendOptions, Payload, WaitOptions } from './options';
 import { Owner } from './owner';
 import { Server } from './serve';
@@ -69,7 +70,8 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
    */
   // eslint-disable-next-line @typescript-eslint/require-await -- an async function, so that every failure is a rejection
   static async open(address: string, options: LinkOptions = {}): Promise<Link> {
-    return new Link(context().value((native) => native.linkOpen(address, nativeOptions(options))));
+    const [at, given] = [text('address', address), nativeOptions('link', options)];
+    return new Link(context().value((native) => native.linkOpen(at, given)));
   }
 
   /**
@@ -77,6 +79,7 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
    * error that ended the link when its attempts ran out or it was not to reconnect.
    */
   async next(options: WaitOptions = {}): Promise<LinkEvent> {
+    onlyOptions('next', Known.wait, options);
     const kept = options.signal?.aborted === true ? undefined : this.#ahead.shift();
     if (kept !== undefined) {
       return kept;
@@ -90,7 +93,7 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
    * call made while another is being served gets no more than is left of that one. A call that ends by timeout or abort is cancelled.
    */
   request(data: Payload, options: CallOptions = {}): Promise<Message> {
-    const { channel = Channel.COMMAND, trace, idempotencyKey } = options;
+    const { channel = Channel.COMMAND, trace, idempotencyKey } = looked(options);
     const marks = trace === undefined && idempotencyKey === undefined ? undefined : { trace, idempotencyKey };
     return context().start(this.owner, options, Verb.LinkRequest, { target: this.#id, channel, data, inherits: true, marks });
   }
@@ -100,22 +103,23 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
    * `ERR_HOSTLANE_WOULD_BLOCK` while the other side does not take what was sent before.
    */
   send(data: Payload, options: LinkSendOptions = {}): Promise<void> {
-    const { channel = Channel.DATA, trace } = options;
+    const { channel = Channel.DATA, trace } = looked(options);
     const marks = trace === undefined ? undefined : { trace };
-    return context().start(this.owner, {}, Verb.LinkSend, { target: this.#id, channel, data, marks });
+    return context().start(this.owner, options as WaitOptions, Verb.LinkSend, { target: this.#id, channel, data, marks });
   }
 
   /**
    * Gives every message to `handler`, as they come, across all connections the link has. What the handler returns, or promises, is the
    * reply. Resolves when this side closed the link and every handler is done; rejects with what ended the link otherwise.
    */
-  serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
+  async serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
+    const server = new Server(handler, options, ['closed']);
     const wait = { signal: options.signal };
     const take = async (most: number) => {
       const events = this.#ahead.length > 0 ? this.#ahead.splice(0, most) : await this.#take(Math.min(most, AHEAD), wait, As.Served);
       return events.flatMap((event) => (event.type === 'message' ? [event.message] : []));
     };
-    return new Server(handler, options, ['closed']).serve(take);
+    await server.serve(take);
   }
 
   /** Whether this side is the one that listens; `undefined` while there is no decision. */

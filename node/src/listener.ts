@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { text } from './checks';
 import { context } from './context';
 import { HostlaneError } from './errors';
 import type { ListenerStats, Refusal } from './info';
@@ -8,7 +9,7 @@ import { nativeOptions } from './options';
 import type { ListenOptions, WaitOptions } from './options';
 import { Owner } from './owner';
 import { Peer } from './peer';
-import { serveOne } from './serve';
+import { LAST_CALLS, checkServing, serveOne } from './serve';
 import type { Handler, ServeOptions } from './serve';
 
 /** Closes the sockets of listeners that were collected. */
@@ -54,20 +55,28 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
   }
 
   /**
-   * Serves every client that connects, as `Peer.serve` does. Resolves when the listener was closed and every connection has ended;
-   * close the listener to stop taking new ones, and drain or close the peers to end the others.
+   * Serves every client that connects, as `Peer.serve` does. When the listener is closed the connections end in good order: nothing
+   * new is served, and what is being served gets 5 seconds. Resolves when all have ended and every handler is done.
    */
   async serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
-    const peers = new Set<Promise<void>>();
+    checkServing(handler, options);
+    const peers = new Map<Peer, Promise<void>>();
     try {
       for (;;) {
         const peer = await this.accept({ signal: options.signal });
-        const served: Promise<void> = serveOne(peer, handler, options).finally(() => peers.delete(served));
-        peers.add(served);
+        peers.set(
+          peer,
+          serveOne(peer, handler, options).finally(() => peers.delete(peer)),
+        );
       }
     } catch (error) {
-      await Promise.all(peers);
-      if (!(error instanceof HostlaneError) || error.kind !== 'closed') {
+      const closed = error instanceof HostlaneError && error.kind === 'closed';
+      if (closed) {
+        // What cannot end in good order just ends.
+        peers.forEach((_, peer) => void peer.drain({ timeoutMs: LAST_CALLS }).catch(() => peer.close()));
+      }
+      await Promise.all(peers.values());
+      if (!closed) {
         throw error;
       }
     }
@@ -125,5 +134,6 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
 /** Listens on `address`. A socket left behind by a dead process is taken over; one that is served is not. */
 // eslint-disable-next-line @typescript-eslint/require-await -- an async function, so that every failure is a rejection
 export async function listen(address: string, options: ListenOptions = {}): Promise<Listener> {
-  return Listener.of(context().value((native) => native.listen(address, nativeOptions(options))));
+  const [at, given] = [text('address', address), nativeOptions('listen', options)];
+  return Listener.of(context().value((native) => native.listen(at, given)));
 }

@@ -1,7 +1,7 @@
+import { callable, wrong } from './checks';
 import { context } from './context';
 import type { ErrorKind } from './errors';
 import type { NativeLogEvent } from './native';
-import { invalid } from './options';
 
 /** How much an event matters. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
@@ -17,12 +17,12 @@ export interface LogEvent {
   readonly peer: string;
   /** The address connected to, or the listener's. */
   readonly address: string;
-  /** The kind of the error that is the reason, where there is one. */
-  readonly kind?: ErrorKind;
+  /** The `kind` of the error that is the reason, where there is one. */
+  readonly code?: ErrorKind;
   /** The details, for people. */
   readonly text: string;
   /** Events that were dropped in front of this one because nobody took them: above 1024 the oldest go first. */
-  readonly lost: number;
+  readonly dropped: number;
 }
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
@@ -38,11 +38,9 @@ let scheduled = false;
  */
 export function enable(level: LogLevel, told: (event: LogEvent) => void): void {
   if (!LEVELS.includes(level)) {
-    throw invalid(`${level} is no level of the log`);
+    throw wrong('level', level, `one of ${LEVELS.join(', ')}`);
   }
-  if (typeof told !== 'function') {
-    throw invalid('what is to be told of events is no function');
-  }
+  callable('told', told);
   listener = told;
   context().heard = schedule;
   context().native.logEnable(LEVELS.indexOf(level) + 1);

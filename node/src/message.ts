@@ -1,8 +1,8 @@
+import { looked, whole } from './checks';
 import { As, context } from './context';
 import { HostlaneError } from './errors';
 import { Verb } from './native';
 import type { ReceivedMarks } from './native';
-import { unsigned } from './options';
 import type { Payload, WaitOptions } from './options';
 import { Owner } from './owner';
 import type { Origin } from './owner';
@@ -43,7 +43,8 @@ export class Message {
   readonly #opensStream: boolean;
   readonly #marks: ReceivedMarks | undefined;
   #fds: number | undefined;
-  #answered = false;
+  /** Answers under way or given: more than one where the program gave more, which are refused. */
+  #answers = 0;
   #watch: Watch | undefined;
   #stream: Stream | undefined;
 
@@ -131,14 +132,14 @@ export class Message {
    */
   reply(data: Payload, options: WaitOptions = {}): Promise<void> {
     if (this.#call === 0) {
-      return this.#origin.send(data, { ...options, channel: this.channel });
+      return this.#origin.send(data, { ...looked(options), channel: this.channel });
     }
     return this.#answer(Verb.Reply, data, options, 0);
   }
 
   /** Answers a request with an error: `code`, a number below 2^32 of the program's own, and `data` reach the caller in `ERR_HOSTLANE_REMOTE_ERROR`. Fails as `reply` does, and with `ERR_HOSTLANE_INVALID_ARGUMENT` for a one-way message. */
   async fail(code: number, data: Payload = '', options: WaitOptions = {}): Promise<void> {
-    const status = unsigned('code', code, 0xffff_ffff);
+    const status = whole('code', code, 0xffff_ffff);
     if (this.#call === 0) {
       const kind = this.#origin.info().level === 0 ? 'ERR_HOSTLANE_UNSUPPORTED' : 'ERR_HOSTLANE_INVALID_ARGUMENT';
       throw new HostlaneError(kind, 'nobody waits for an answer to this message');
@@ -151,29 +152,37 @@ export class Message {
     return this.#until;
   }
 
+  /** @internal An answer is on its way. */
+  taken(): void {
+    this.#answered(1);
+  }
+
   /** @internal An answer was refused: another may follow. */
   refused(): void {
-    this.#answered = false;
+    this.#answered(-1);
   }
 
   /** @internal Lets the call go unless it was answered. */
   release(): void {
-    if (this.#call !== 0 && !this.#answered) {
+    if (this.#call !== 0 && this.#answers === 0) {
       context().flush();
       context().native.callRelease(this.#call);
     }
   }
 
   #answer(verb: Verb, data: Payload, options: WaitOptions, extra: number): Promise<void> {
-    this.#answered = true;
-    if (this.#watch !== undefined) {
-      this.#watch.answered = true;
-    }
     return context().start(this.#origin.owner, options, verb, { target: this.#call, data, extra, sink: this });
   }
 
+  #answered(change: number): void {
+    this.#answers += change;
+    if (this.#watch !== undefined) {
+      this.#watch.answered = this.#answers > 0;
+    }
+  }
+
   #startWatch(): Watch {
-    const watch = { controller: new AbortController(), answered: this.#answered };
+    const watch = { controller: new AbortController(), answered: this.#answers > 0 };
     if (this.#call !== 0 && !watch.answered) {
       const ended = () => {
         if (!watch.answered) {

@@ -117,9 +117,9 @@ export interface NativeLogEvent {
   readonly event: string;
   readonly peer: string;
   readonly address: string;
-  readonly kind?: string;
+  readonly code?: string;
   readonly text: string;
-  readonly lost: number;
+  readonly dropped: number;
 }
 
 /** A refused client as the addon tells of it. */

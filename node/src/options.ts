@@ -1,4 +1,4 @@
-import { HostlaneError } from './errors';
+import { boolean, invalid, list, looked, milliseconds, onlyOptions, signal, text, whole, wrong } from './checks';
 import type { NativeOptions } from './native';
 
 /** The channels every connection offers by default. A program's own channels start at 256. */
@@ -125,10 +125,46 @@ export interface LinkOptions extends Omit<CommonOptions, 'authToken' | 'fds'> {
   readonly maxDelayMs?: number | undefined;
 }
 
-/** @internal The milliseconds of `timeoutMs`, `Infinity` without it. */
+/** Names of options, by what has them. */
+const names = (...all: readonly string[]): ReadonlySet<string> => new Set(all);
+const WAIT = ['timeoutMs', 'signal'];
+const COMMON = [
+  'channels',
+  'authToken',
+  'secret',
+  'level',
+  'maxCalls',
+  'keepaliveMs',
+  'policy',
+  'allowUids',
+  'handshakeTimeoutMs',
+  'maxMessage',
+  'fds',
+];
+
+/** @internal The options there are. */
+export const Known = {
+  wait: names(...WAIT),
+  receive: names(...WAIT, 'channel'),
+  send: names(...WAIT, 'channel', 'trace', 'fds'),
+  sendBatch: names(...WAIT, 'channel'),
+  call: names(...WAIT, 'channel', 'trace', 'idempotencyKey'),
+  request: names(...WAIT, 'channel', 'trace', 'idempotencyKey', 'fds'),
+  linkSend: names('channel', 'trace'),
+  serve: names('signal', 'concurrency', 'onError'),
+  connect: names(...COMMON, ...WAIT, 'command'),
+  listen: names(...COMMON, 'backlog'),
+  link: names(...COMMON.filter((name) => name !== 'authToken' && name !== 'fds'), 'reconnect', 'retries', 'delayMs', 'maxDelayMs'),
+} as const;
+
+const POLICIES: readonly Policy[] = ['block', 'error', 'drop-oldest', 'latest'];
+
+/** @internal The milliseconds of `timeoutMs`, `Infinity` without it; a signal that has been aborted is thrown for. */
 export function timeoutOf(options: WaitOptions): number {
   const { timeoutMs = Infinity } = options;
-  return nonNegative('timeoutMs', timeoutMs);
+  signal(options.signal);
+  options.signal?.throwIfAborted();
+  return milliseconds('timeoutMs', timeoutMs);
 }
 
 /** @internal The bytes of a payload. */
@@ -137,7 +173,7 @@ export function bytesOf(data: Payload): Uint8Array {
     return Buffer.from(data);
   }
   if (!(data instanceof Uint8Array)) {
-    throw invalid('data is neither a Uint8Array nor a string');
+    throw wrong('data', data, 'a Uint8Array or a string');
   }
   // Another thread may write to shared memory while it is read: take the copy where that is allowed.
   return data.buffer instanceof SharedArrayBuffer ? Buffer.from(data) : data;
@@ -145,49 +181,48 @@ export function bytesOf(data: Payload): Uint8Array {
 
 /** @internal A channel number that fits the wire; whether it may be used is for the core to say. */
 export function channelOf(channel: number): number {
-  if (!Number.isInteger(channel) || channel < 0 || channel > 0xffff) {
-    throw invalid(`${String(channel)} is no channel number`);
-  }
-  return channel;
+  return whole('channel', channel, 0xffff);
 }
 
-/** @internal The options as the addon takes them. */
+/** @internal The options of `of` as the addon takes them. */
 export function nativeOptions(
+  of: 'connect' | 'listen' | 'link',
   options: CommonOptions & Pick<ListenOptions, 'backlog'> & Pick<ConnectOptions, 'command'> & LinkOptions,
 ): NativeOptions {
+  onlyOptions(of === 'link' ? 'Link.open' : of, Known[of], options);
   const native: NativeOptions = {};
   if (options.channels !== undefined) {
-    native.channels = options.channels.map(channelOf);
+    native.channels = list('channels', options.channels, (name, channel) => whole(name, channel, 0xffff));
   }
   if (options.authToken !== undefined) {
-    native.authToken = options.authToken;
+    native.authToken = text('authToken', options.authToken);
   }
   if (options.secret !== undefined) {
-    native.secret = options.secret;
+    native.secret = text('secret', options.secret);
   }
   if (options.level !== undefined) {
-    native.level = unsigned('level', options.level, 0xff);
+    native.level = whole('level', options.level, 1);
   }
   if (options.maxCalls !== undefined) {
-    native.maxCalls = unsigned('maxCalls', options.maxCalls, 0xffff_ffff);
+    native.maxCalls = whole('maxCalls', options.maxCalls, 0xffff_ffff);
   }
   if (options.keepaliveMs !== undefined) {
-    native.keepaliveMs = nonNegative('keepaliveMs', options.keepaliveMs);
+    native.keepaliveMs = milliseconds('keepaliveMs', options.keepaliveMs);
   }
   if (options.policy !== undefined) {
-    native.policies = Object.entries(options.policy).map(([channel, policy]) => ({ channel: channelOf(Number(channel)), policy }));
+    native.policies = policies(options.policy);
   }
   if (options.command !== undefined) {
-    native.command = [...options.command];
+    native.command = list('command', options.command, text);
   }
   if (options.allowUids !== undefined) {
-    native.allowUids = options.allowUids.map((uid) => unsigned('allowUids', uid, 0xffff_ffff));
+    native.allowUids = list('allowUids', options.allowUids, (name, uid) => whole(name, uid, 0xffff_ffff));
   }
   if (options.handshakeTimeoutMs !== undefined) {
-    native.handshakeTimeoutMs = nonNegative('handshakeTimeoutMs', options.handshakeTimeoutMs);
+    native.handshakeTimeoutMs = milliseconds('handshakeTimeoutMs', options.handshakeTimeoutMs);
   }
   if (options.maxMessage !== undefined) {
-    native.maxMessage = unsigned('maxMessage', options.maxMessage, 0xffff_ffff);
+    native.maxMessage = whole('maxMessage', options.maxMessage, 0xffff_ffff);
   }
   if (options.fds !== undefined) {
     native.fds = boolean('fds', options.fds);
@@ -196,51 +231,36 @@ export function nativeOptions(
     native.reconnect = boolean('reconnect', options.reconnect);
   }
   if (options.retries !== undefined) {
-    native.retries = unsigned('retries', options.retries, 0xffff_ffff);
+    native.retries = whole('retries', options.retries, 0xffff_ffff);
   }
   if (options.delayMs !== undefined) {
-    native.delayMs = nonNegative('delayMs', options.delayMs);
+    native.delayMs = milliseconds('delayMs', options.delayMs);
   }
   if (options.maxDelayMs !== undefined) {
-    native.maxDelayMs = nonNegative('maxDelayMs', options.maxDelayMs);
+    native.maxDelayMs = milliseconds('maxDelayMs', options.maxDelayMs);
   }
   if (options.backlog !== undefined) {
-    native.backlog = unsigned('backlog', options.backlog, 0xffff);
+    native.backlog = whole('backlog', options.backlog, 0xffff);
   }
   return native;
 }
 
+function policies(given: Readonly<Record<number, Policy>>): { channel: number; policy: Policy }[] {
+  if (looked(given) !== given || Array.isArray(given)) {
+    throw wrong('policy', given, 'an object with the numbers of channels');
+  }
+  return Object.entries(given).map(([channel, policy]) => {
+    if (!/^\d+$/.test(channel) || Number(channel) > 0xffff) {
+      throw invalid(`policy has no channel ${channel}; its names are the numbers of channels`);
+    }
+    if (!POLICIES.includes(policy)) {
+      throw wrong(`policy[${channel}]`, policy, `one of ${POLICIES.join(', ')}`);
+    }
+    return { channel: Number(channel), policy };
+  });
+}
+
 /** @internal The numbers of descriptors. */
 export function descriptorsOf(fds: readonly Descriptor[]): number[] {
-  if (!Array.isArray(fds)) {
-    throw invalid('fds is no array of descriptors');
-  }
-  return (fds as readonly Descriptor[]).map((one) => unsigned('a descriptor', typeof one === 'object' ? one.fd : one, 0x7fff_ffff));
-}
-
-function boolean(name: string, value: boolean): boolean {
-  if (typeof value !== 'boolean') {
-    throw invalid(`${name} is ${String(value)}; it is true or false`);
-  }
-  return value;
-}
-
-function nonNegative(name: string, value: number): number {
-  if (typeof value !== 'number' || !(value >= 0)) {
-    throw invalid(`${name} is ${String(value)}; it is a number of milliseconds, 0 or more`);
-  }
-  return value;
-}
-
-/** @internal A whole number from 0 to `most`. */
-export function unsigned(name: string, value: number, most: number): number {
-  if (!Number.isInteger(value) || value < 0 || value > most) {
-    throw invalid(`${name} is ${String(value)}; it is a whole number from 0 to ${most}`);
-  }
-  return value;
-}
-
-/** @internal */
-export function invalid(message: string): HostlaneError {
-  return new HostlaneError('ERR_HOSTLANE_INVALID_ARGUMENT', message);
+  return list('fds', fds, (name, one) => whole(name, typeof one === 'object' ? looked(one).fd : one, 0x7fff_ffff));
 }

@@ -1,6 +1,6 @@
+import { wrong } from './checks';
 import { ROW } from './native';
 import type { Verb } from './native';
-import { invalid } from './options';
 import type { Marks, Payload } from './options';
 
 /** Operations started in one turn before they are handed over early. */
@@ -59,7 +59,7 @@ export class Outgoing {
       }
       data = Buffer.from(data);
     } else if (!(data instanceof Uint8Array)) {
-      throw invalid('data is neither a Uint8Array nor a string');
+      throw wrong('data', data, 'a Uint8Array or a string');
     }
     if (data.length > LARGE) {
       // Another thread may write to shared memory while it is read: take the copy where that is allowed.
@@ -105,7 +105,7 @@ export class Outgoing {
     }
     const bytes = typeof mark === 'string' ? Buffer.from(mark) : mark;
     if (!(bytes instanceof Uint8Array) || bytes.length === 0 || bytes.length > MARKS / 2) {
-      throw invalid(`${name} is text or bytes, and neither empty nor long`);
+      throw wrong(name, mark, 'a Uint8Array or a string, neither empty nor long');
     }
     this.out.set(bytes, this.#used);
     this.#used += bytes.length;

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { looked, onlyOptions, text, whole } from './checks';
 import { As, context } from './context';
 import type { Start } from './context';
 import type { HostlaneError } from './errors';
@@ -6,7 +7,7 @@ import type { PeerInfo, PeerStats } from './info';
 import { iterate } from './iterate';
 import type { Message } from './message';
 import { Verb } from './native';
-import { Channel, channelOf, invalid, nativeOptions } from './options';
+import { Channel, Known, channelOf, nativeOptions } from './options';
 import type {
   CallOptions,
   ConnectOptions,
@@ -83,7 +84,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * it, the connection is closed.
    */
   send(data: Payload, options: SendOptions = {}): Promise<void> {
-    const { channel = Channel.DATA, trace, fds } = options;
+    const { channel = Channel.DATA, trace, fds } = looked(options);
     const marks = trace === undefined ? undefined : { trace };
     return this.#start(options, Verb.Send, { target: this.#id, channel, data, marks, fds });
   }
@@ -93,6 +94,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * The fastest way for small ones. After an error, `stats` tells how many were taken before it.
    */
   async sendBatch(payloads: Iterable<Payload>, options: SendBatchOptions = {}): Promise<void> {
+    onlyOptions('sendBatch', Known.sendBatch, options);
     const channel = channelOf(options.channel ?? Channel.DATA);
     this.#level ??= this.info().level;
     if (this.#level > 0) {
@@ -113,7 +115,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** Takes the next message. Fails with `ERR_HOSTLANE_PEER_CLOSED` after the last one of a connection the other side ended. A timeout loses nothing. */
   recv(options: ReceiveOptions = {}): Promise<Message> {
-    const { channel, signal } = options;
+    const { channel, signal } = looked(options);
     if (this.#ahead.length > 0 && signal?.aborted !== true) {
       const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
       const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
@@ -125,10 +127,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   /** Takes all messages that are there, at most `most`, waiting for the first. There may be fewer than have arrived: what is taken in one go is bounded. Fails as `recv` does. */
-  recvBatch(most: number, options: WaitOptions = {}): Promise<Message[]> {
-    if (!Number.isInteger(most) || most < 1) {
-      return Promise.reject(invalid(`${most} is no number of messages to wait for`));
-    }
+  async recvBatch(most: number, options: WaitOptions = {}): Promise<Message[]> {
+    whole('most', most, Number.MAX_SAFE_INTEGER, 1);
     return this.#recvBatch(most, options, As.Message);
   }
 
@@ -141,7 +141,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * late answer cannot be taken for the answer of the next one.
    */
   request(data: Payload, options: RequestOptions = {}): Promise<Message> {
-    const { channel = Channel.COMMAND, trace, idempotencyKey, fds } = options;
+    const { channel = Channel.COMMAND, trace, idempotencyKey, fds } = looked(options);
     const target = this.#id;
     const marks = trace === undefined && idempotencyKey === undefined ? undefined : { trace, idempotencyKey };
     return this.#start(options, Verb.Request, { target, channel, data, inherits: true, marks, fds });
@@ -157,9 +157,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    * time than is left of the one it serves. Resolves when either side ended the connection and every handler is done; rejects when
    * the connection was lost.
    */
-  serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
+  async serve(handler: Handler, options: ServeOptions = {}): Promise<void> {
+    const server = new Server(handler, options);
     const wait = { signal: options.signal };
-    return new Server(handler, options).serve((most) => this.#recvBatch(most, wait, As.Served));
+    await server.serve((most) => this.#recvBatch(most, wait, As.Served));
   }
 
   /** Asks the other side for a sign of life; resolves with the round trip in milliseconds. */
@@ -229,7 +230,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   }
 
   #recvBatch(most: number, options: WaitOptions, as: As): Promise<Message[]> {
-    if (this.#ahead.length > 0 && options.signal?.aborted !== true) {
+    if (this.#ahead.length > 0 && looked(options).signal?.aborted !== true) {
       return Promise.resolve(this.#ahead.splice(0, most));
     }
     return this.#start(options, Verb.RecvBatch, { target: this.#id, extra: most, as });
@@ -262,5 +263,6 @@ function endsConnection({ kind, number, sent }: HostlaneError): boolean {
 
 /** Connects to `address`; without `timeoutMs` only the handshake is limited, by `handshakeTimeoutMs`. */
 export async function connect(address: string, options: ConnectOptions = {}): Promise<Peer> {
-  return Peer.of(await context().connect(options, address, nativeOptions(options)));
+  const native = nativeOptions('connect', options);
+  return Peer.of(await context().connect(options, text('address', address), native));
 }

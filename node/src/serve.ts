@@ -1,7 +1,9 @@
+import { callable, onlyOptions, signal, whole } from './checks';
 import { within } from './deadline';
 import { HostlaneError } from './errors';
 import type { ErrorKind } from './errors';
 import type { Message } from './message';
+import { Known } from './options';
 import type { Payload, WaitOptions } from './options';
 import type { Peer } from './peer';
 
@@ -15,13 +17,21 @@ export interface ServeOptions extends Pick<WaitOptions, 'signal'> {
   readonly concurrency?: number | undefined;
   /**
    * Gets what a handler threw, with its message, and for a listener the error that ended a connection. Without it what a handler threw
-   * is an unhandled rejection, and lost connections are not told. In any case the caller gets `ERR_HOSTLANE_CALL_ABANDONED`; of a
-   * thrown `ERR_HOSTLANE_REMOTE_ERROR` it gets the status and data instead.
+   * is an unhandled rejection, and lost connections are not told. The caller gets `ERR_HOSTLANE_REMOTE_ERROR` at once: of a thrown
+   * `ERR_HOSTLANE_REMOTE_ERROR`, which is not told here, with its status and data, else with `HANDLER_FAILED`.
    */
   readonly onError?: ((error: unknown, message: Message | undefined) => void) | undefined;
 }
 
+/**
+ * The `status` of a call whose handler threw, or gave what is no reply; the `data` is the name of the error and its message. It is the
+ * same in every language that has handlers which can fail.
+ */
+export const HANDLER_FAILED = 1;
+
 const CONCURRENCY = 1024;
+/** @internal Milliseconds a listener that was closed gives each of its connections to end in good order. */
+export const LAST_CALLS = 5000;
 
 /** @internal Serves what `take` gives until it fails; `take` gets the most messages wanted. */
 export class Server {
@@ -35,7 +45,8 @@ export class Server {
     readonly options: ServeOptions,
     readonly ends: readonly ErrorKind[] = ['peer_closed', 'closed'],
   ) {
-    this.#most = Math.max(1, options.concurrency ?? CONCURRENCY);
+    checkServing(handler, options);
+    this.#most = options.concurrency ?? CONCURRENCY;
   }
 
   /** Resolves when it was ended by an error that is one of `ends` and every handler is done; rejects when it was lost. */
@@ -98,35 +109,39 @@ export class Server {
         this.#done();
       },
       (error: unknown) => {
-        this.#unanswered(message, error);
+        // No fault of anybody's if the caller has left or the connection has ended.
+        if (error instanceof HostlaneError && isGone(error)) {
+          this.#done();
+        } else {
+          this.#failed(message, error);
+        }
       },
     );
   }
 
+  /** The handler failed, or what it gave is no reply: the caller is told so, at once. */
   #failed(message: Message, error: unknown): void {
-    if (error instanceof HostlaneError && error.status !== undefined && message.isRequest) {
-      message.fail(error.status, error.data).then(
-        () => {
-          this.#done();
-        },
-        (reason: unknown) => {
-          this.#unanswered(message, reason);
-        },
-      );
-      return;
-    }
-    message.release();
-    this.#report(error, message);
-    this.#done();
-  }
-
-  /** An answer was refused: no fault of anybody's if the caller has left or the connection has ended. */
-  #unanswered(message: Message, error: unknown): void {
-    if (!(error instanceof HostlaneError && isGone(error))) {
-      message.release();
+    const passed = error instanceof HostlaneError && error.status !== undefined;
+    if (!passed || !message.isRequest) {
       this.#report(error, message);
     }
-    this.#done();
+    if (!message.isRequest) {
+      this.#done();
+      return;
+    }
+    const failed = passed ? message.fail(error.status, error.data) : message.fail(HANDLER_FAILED, described(error));
+    failed.then(
+      () => {
+        this.#done();
+      },
+      (reason: unknown) => {
+        message.release();
+        if (!(reason instanceof HostlaneError && isGone(reason))) {
+          this.#report(reason, message);
+        }
+        this.#done();
+      },
+    );
   }
 
   #report(error: unknown, message: Message): void {
@@ -148,6 +163,24 @@ export class Server {
 /** Programs may throw anything. */
 function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error('a handler threw what is no error', { cause: thrown });
+}
+
+/** What the caller is told of an error: its name and message, never where it comes from. */
+function described(thrown: unknown): string {
+  return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+}
+
+/** @internal Refuses what nothing can be served with. */
+export function checkServing(handler: Handler, options: ServeOptions): void {
+  callable('handler', handler);
+  onlyOptions('serve', Known.serve, options);
+  signal(options.signal);
+  if (options.concurrency !== undefined) {
+    whole('concurrency', options.concurrency, Number.MAX_SAFE_INTEGER, 1);
+  }
+  if (options.onError !== undefined) {
+    callable('onError', options.onError);
+  }
 }
 
 function isGone({ kind, number }: HostlaneError): boolean {

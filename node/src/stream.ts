@@ -1,8 +1,9 @@
+import { invalid, onlyOptions } from './checks';
 import { As, context } from './context';
 import { inherited } from './deadline';
 import { iterate } from './iterate';
 import { Verb } from './native';
-import { Channel, bytesOf, channelOf, invalid, timeoutOf } from './options';
+import { Channel, Known, bytesOf, channelOf, timeoutOf } from './options';
 import type { CallOptions, Payload, WaitOptions } from './options';
 import type { Peer } from './peer';
 
@@ -39,8 +40,8 @@ export class Stream implements AsyncDisposable {
 
   /** @internal */
   static open(peer: Peer, id: number, data: Payload, options: CallOptions): Stream {
+    onlyOptions('openStream', Known.call, options);
     const { channel = Channel.COMMAND, signal, trace, idempotencyKey } = options;
-    signal?.throwIfAborted();
     const timeoutMs = inherited(timeoutOf(options));
     const [key, path] = [idempotencyKey, trace].map((mark) => (mark === undefined ? NOTHING : markOf(mark)));
     const stream = context().value((native) =>

@@ -32,15 +32,15 @@ test('events come with their facts', async (t) => {
   const { client, server, listener } = await pair(t);
   await until(() => events.length === 2);
   for (const event of events) {
-    assert.deepEqual([event.event, event.level, event.peer, event.lost], ['connected', 'info', client.info().peerId, 0]);
+    assert.deepEqual([event.event, event.level, event.peer, event.dropped], ['connected', 'info', client.info().peerId, 0]);
     assert.equal(event.address, listener.address);
-    assert.ok(Math.abs(Date.now() - event.time) < SOON && event.kind === undefined);
+    assert.ok(Math.abs(Date.now() - event.time) < SOON && event.code === undefined);
   }
   await client.close();
   await rejects(server.recv({ timeoutMs: SOON }), 'peer_closed');
   await until(() => events.length === 4);
   assert.deepEqual(names(events), ['connected', 'connected', 'ended', 'ended']);
-  assert.deepEqual(events.slice(2).map(({ kind }) => kind).sort(), ['closed', 'peer_closed']);
+  assert.deepEqual(events.slice(2).map(({ code }) => code).sort(), ['closed', 'peer_closed']);
 });
 
 test('silent when off, and a level of its own', async (t) => {
@@ -53,7 +53,7 @@ test('silent when off, and a level of its own', async (t) => {
   await rejects(connect(listener.address, { secret: 'wrong' }), 'authentication_failed');
   await until(() => events.length === 2);
   assert.deepEqual(names(events), ['handshake_failed', 'refused']);
-  assert.ok(events.every(({ kind, level }) => kind === 'authentication_failed' && level === 'warn'));
+  assert.ok(events.every(({ code, level }) => code === 'authentication_failed' && level === 'warn'));
   assert.ok(!JSON.stringify(events).includes('right'));
   log.disable();
   await assert.rejects(connect(listener.address, { secret: 'wrong' }));
@@ -72,20 +72,20 @@ test('links', async (t) => {
   await until(() => names(events).filter((name) => name === 'link_up').length === 2 && names(events).includes('link_down'));
 });
 
-test('lost events are counted', async (t) => {
+test('dropped events are counted', async (t) => {
   const events = hearing(t, 'info');
-  const listener = await listen('inproc:lost');
+  const listener = await listen('inproc:dropped');
   t.after(() => listener.close());
   const peers = [];
   for (let n = 0; n < 600; n += 1) {
-    peers.push(...(await Promise.all([listener.accept(), connect('inproc:lost')])));
+    peers.push(...(await Promise.all([listener.accept(), connect('inproc:dropped')])));
   }
   await until(() => events.length === 1200);
   // Nobody is told before the turn of the loop is over.
   for (const peer of peers) void peer.close();
   await until(() => events.length === 1200 + 1024);
-  assert.equal(events[1200].lost, 1200 - 1024);
-  assert.ok(events.slice(1201).every(({ lost }) => lost === 0));
+  assert.equal(events[1200].dropped, 1200 - 1024);
+  assert.ok(events.slice(1201).every(({ dropped }) => dropped === 0));
 });
 
 test('what throws is uncaught, and the others are told all the same', async (t) => {

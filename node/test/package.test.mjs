@@ -11,7 +11,7 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 test('ESM and CommonJS get the same objects', () => {
   const names = Object.keys(esm);
   assert.deepEqual(names.sort(), Object.keys(cjs).sort());
-  assert.deepEqual(names.sort(), ['Channel', 'ERRORS', 'HostlaneError', 'Link', 'Listener', 'Message', 'Peer', 'Stream', 'connect', 'listen', 'log']);
+  assert.deepEqual(names.sort(), ['Channel', 'ERRORS', 'HANDLER_FAILED', 'HostlaneError', 'Link', 'Listener', 'Message', 'Peer', 'Stream', 'connect', 'listen', 'log']);
   for (const name of names) {
     assert.equal(esm[name], cjs[name]);
   }

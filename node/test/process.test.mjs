@@ -257,3 +257,74 @@ test('a killed server leaves a socket that the next one takes over', async (t) =
   const result = await run('const listener = await hostlane.listen(process.argv[2]); await listener.close();', path);
   endedAlone(result);
 });
+
+test('a process whose peers, listeners and links are closed ends at once, whatever was under way', async (t) => {
+  const cases = {
+    'a client that stays': `
+      const listener = await hostlane.listen(process.argv[2]);
+      const serving = listener.serve((message) => message.data);
+      const client = spawn(process.execPath, ['--input-type=module', '-e', process.argv[3], process.argv[2]], { stdio: 'ignore' });
+      while (listener.stats().accepted === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      client.unref();
+      last = performance.now();
+      await listener.close();
+      await serving;
+      client.kill();`,
+    'a handler that never answers': `
+      const listener = await hostlane.listen(process.argv[2]);
+      listener.serve(() => new Promise(() => {}));
+      const client = await hostlane.connect(process.argv[2]);
+      client.request('x', { timeoutMs: 10000 }).catch(() => {});
+      await client.ping();
+      last = performance.now();
+      await client.close();
+      await listener.close();`,
+    'connects that failed': `
+      for (const timeoutMs of [0, 10000]) await hostlane.connect(process.argv[2], { timeoutMs }).catch(() => {});
+      const mute = createServer(() => {}).unref().listen(process.argv[2]);
+      await once(mute, 'listening');
+      await hostlane.connect(process.argv[2], { timeoutMs: 50 }).catch(() => {});
+      hostlane.connect(process.argv[2], { signal: AbortSignal.timeout(50) }).catch(() => {});
+      setTimeout(() => (last = performance.now()), 60);`,
+    'everything under way, with a keepalive': `
+      const options = { keepaliveMs: 10000 };
+      const listener = await hostlane.listen(process.argv[2], options);
+      const [server, client] = await Promise.all([listener.accept(), hostlane.connect(process.argv[2], options)]);
+      const timeoutMs = 10000;
+      const stream = client.openStream('x', { timeoutMs });
+      for (const under of [client.request('x', { timeoutMs }), stream.recv({ timeoutMs }), listener.accept({ timeoutMs }), client.drain({ timeoutMs })]) {
+        under.catch(() => {});
+      }
+      const [opened] = await server.recvBatch(1);
+      opened.signal.addEventListener('abort', () => {});
+      opened.stream.recv({ timeoutMs }).catch(() => {});
+      last = performance.now();
+      await Promise.all([client.close(), server.close(), listener.close()]);`,
+    'links, the third of them waiting for a place': `
+      const links = await Promise.all([1, 2, 3].map(() => hostlane.Link.open(process.argv[2])));
+      links.forEach((link) => {
+        link.serve((message) => message.data).catch(() => {});
+        link.request('x', { timeoutMs: 10000 }).catch(() => {});
+        link.next({ timeoutMs: 10000 }).catch(() => {});
+      });
+      await links[0].request('x').catch(() => {});
+      last = performance.now();
+      await Promise.all(links.map((link) => link.close()));`,
+  };
+  const client = `
+    import { connect } from ${JSON.stringify(import.meta.resolve('hostlane'))};
+    const peer = await connect(process.argv[1]);
+    await peer.recv().catch(() => {});`;
+  for (const [name, source] of Object.entries(cases)) {
+    await t.test(name, async (t) => {
+      const imports = `
+        import { spawn } from 'node:child_process';
+        import { once } from 'node:events';
+        import { createServer } from 'node:net';
+        process.on('unhandledRejection', (error) => { throw error; });`;
+      const result = await run(`${imports}${LAST}${source}`, address(t), client);
+      endedAlone(result);
+      lingered(result);
+    });
+  }
+});

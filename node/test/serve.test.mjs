@@ -1,23 +1,37 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HostlaneError, connect } from 'hostlane';
-import { SOON, finished, listening, pair, rejects, script } from './helpers.mjs';
+import { HANDLER_FAILED, HostlaneError, connect } from 'hostlane';
+import { SOON, finished, fires, listening, pair, rejects, script } from './helpers.mjs';
 
 const wait = { timeoutMs: SOON };
 
-test('a listener serves many clients at once, until it is closed and they have gone', async (t) => {
+test('a listener serves many clients at once, until it is closed; what is in hand is answered', async (t) => {
   const listener = await listening(t);
+  let finish;
   const serving = listener.serve(async ({ data }) => {
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => {
+      if (data.toString() === 'last') finish = resolve;
+      else setImmediate(resolve);
+    });
     return `${data.toString()}!`;
   });
   const clients = await Promise.all(Array.from({ length: 10 }, () => connect(listener.address, wait)));
   const answers = await Promise.all(clients.flatMap((client, n) => [client.request(`a${n}`, wait), client.request(`b${n}`, wait)]));
   assert.deepEqual(answers.map(({ data }) => data.toString()), clients.flatMap((_, n) => [`a${n}!`, `b${n}!`]));
+  const last = clients[0].request('last', wait);
+  while (finish === undefined) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   await listener.close();
-  assert.equal((await clients[0].request('after', wait)).data.toString(), 'after!');
-  await Promise.all(clients.map((client) => client.drain(wait)));
+  let error;
+  while (error === undefined) {
+    error = await clients[0].send('after', wait).catch((reason) => reason);
+  }
+  assert.equal(error.kind, 'draining');
+  finish();
+  assert.equal((await last).data.toString(), 'last!');
   await serving;
+  await rejects(clients[9].request('after', wait), 'connection_lost');
 });
 
 test('A calls B, which calls A back within what is left of the time', async (t) => {
@@ -55,18 +69,24 @@ test('a nested call ends with the call it is made for', async (t) => {
   await b;
 });
 
-test('what a handler throws abandons the call and is told', async (t) => {
+test('what a handler throws, or gives that is no reply, reaches the caller at once and is told', async (t) => {
   const { client, server } = await pair(t);
   const errors = [];
   const serving = server.serve(
     (message) => {
       switch (message.data.toString()) {
         case 'throw':
-          throw new Error('thrown');
+          throw new RangeError('thrown');
         case 'reject':
           return Promise.reject(new Error('rejected'));
+        case 'text':
+          throw 'mere text';
         case 'nothing':
           return undefined;
+        case 'number':
+          return 42;
+        case 'later':
+          return Promise.resolve({ not: 'bytes' });
         case 'too much':
           return Buffer.alloc(16 * 1024 * 1024 + 1);
         case 'own':
@@ -75,20 +95,55 @@ test('what a handler throws abandons the call and is told', async (t) => {
           throw new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR', 'told', { status: 9, data: Buffer.from('why') });
       }
     },
-    { onError: (error, message) => errors.push([error.message, message.data.toString()]) },
+    { onError: (error, message) => errors.push([error.message ?? error, message.data.toString()]) },
   );
-  await rejects(client.request('throw', wait), 'call_abandoned');
-  await rejects(client.request('reject', wait), 'call_abandoned');
+  for (const [asked, told] of [
+    ['throw', /^RangeError: thrown$/],
+    ['reject', /^Error: rejected$/],
+    ['text', /^mere text$/],
+    ['number', /^HostlaneError: data is 42; it is a Uint8Array or a string$/],
+    ['later', /^HostlaneError: data is an object; it is a Uint8Array or a string$/],
+    ['too much', /^HostlaneError: .*more than the limit/],
+  ]) {
+    const { status, data } = await rejects(client.request(asked, wait), 'remote_error');
+    assert.equal(status, HANDLER_FAILED);
+    assert.match(data.toString(), told);
+    assert.deepEqual(errors.pop()[1], asked);
+  }
   await rejects(client.request('nothing', wait), 'call_abandoned');
-  await rejects(client.request('too much', wait), 'call_abandoned');
   assert.equal((await rejects(client.request('own', wait), 'remote_error')).status, 3);
   const { status, data } = await rejects(client.request('told', wait), 'remote_error');
   assert.deepEqual([status, data.toString()], [9, 'why']);
-  assert.deepEqual(errors.slice(0, 2), [['thrown', 'throw'], ['rejected', 'reject']]);
-  assert.match(errors[2][0], /more than the limit/);
-  assert.equal(errors.length, 3);
+  // A one-way message is answered by nobody; that its handler failed is told all the same.
+  await client.send('throw', wait);
+  await client.request('own', wait).catch(() => undefined);
+  assert.deepEqual(errors, [['thrown', 'throw']]);
   await client.close();
   await serving;
+});
+
+test('an answer that was refused leaves the request to be answered', async (t) => {
+  const { client, server } = await pair(t);
+  const call = client.request('x', wait);
+  const message = await server.recv(wait);
+  const { signal } = message;
+  for (const [data, options] of [[42], ['y', { timeout: 1 }], ['y', { timeoutMs: -1 }], ['y', null]]) {
+    await rejects(message.reply(data, options), 'invalid_argument');
+  }
+  await rejects(message.fail(1, 42), 'invalid_argument');
+  await rejects(message.reply(Buffer.alloc(16 * 1024 * 1024 + 1)), 'payload_too_large');
+  await message.reply('y');
+  assert.equal((await call).data.toString(), 'y');
+  await rejects(message.reply('z'), 'call_ended');
+  assert.equal(signal.aborted, false);
+
+  // Refused, and left: the caller has gone, which the signal still tells.
+  const gone = rejects(client.request('x', { timeoutMs: 100 }), 'timeout');
+  const other = await server.recv(wait);
+  const told = fires(other.signal);
+  await rejects(other.reply(42), 'invalid_argument');
+  await gone;
+  await told;
 });
 
 test('without onError, what a handler throws is an unhandled rejection', async () => {
@@ -98,7 +153,7 @@ test('without onError, what a handler throws is an unhandled rejection', async (
     const told = new Promise((resolve) => process.once('unhandledRejection', resolve));
     listener.serve(() => { throw new Error('mine'); });
     const client = await hostlane.connect(listener.address);
-    await assert.rejects(client.request('x'), { kind: 'call_abandoned' });
+    await assert.rejects(client.request('x'), { kind: 'remote_error', status: hostlane.HANDLER_FAILED });
     console.log((await told).message);
     await listener.close();
     await client.close();

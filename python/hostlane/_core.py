@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict
 
 from hostlane._native import (
     DEFAULT_TIMEOUT,
+    HANDLER_FAILED,
     AioMessage,
     Message,
     NativeCall,
@@ -26,22 +27,14 @@ from hostlane._native import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
-    from typing import Any
 
     from _typeshed import FileDescriptorLike, ReadableBuffer
 
-    from hostlane.types import (
-        CallOptions,
-        ConnectOptions,
-        Info,
-        LinkOptions,
-        ListenOptions,
-        SendOptions,
-        Stats,
-    )
+    from hostlane.types import Info, Stats
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "HANDLER_FAILED",
     "AioMessage",
     "CallOps",
     "Message",
@@ -62,10 +55,7 @@ __all__ = [
     "log_drain",
     "log_enable",
     "open_link",
-    "options",
     "panic",
-    "told",
-    "with_",
 ]
 
 With: TypeAlias = "tuple[bytes | None, bytes | None, list[FileDescriptorLike] | None] | None"
@@ -97,47 +87,6 @@ class Options(TypedDict):
     retries: int | None
     delay: float | None
     max_delay: float | None
-
-
-_SEQUENCES = ("channels", "allow_uids", "command")
-
-
-def options(known: frozenset[str], given: ConnectOptions | ListenOptions | LinkOptions) -> Options:
-    """Completes the options a program gave; ``known`` are those there are for what it does."""
-    for name in given:
-        if name not in known:
-            message = f"{name!r} is no option"
-            raise TypeError(message)
-    told: dict[str, Any] = dict(given)
-    every: dict[str, Any] = {name: told.get(name) for name in Options.__annotations__}
-    for name in _SEQUENCES:
-        if every[name] is not None:
-            every[name] = list(every[name])
-    if every["policies"] is not None:
-        every["policies"] = list(every["policies"].items())
-    return every  # type: ignore[return-value]
-
-
-def with_(
-    idempotency_key: bytes | None,
-    trace: bytes | None,
-    fds: Sequence[FileDescriptorLike] | None,
-) -> With:
-    """Gathers what goes with a message."""
-    if idempotency_key is None and trace is None and fds is None:
-        return None
-    return idempotency_key, trace, None if fds is None else list(fds)
-
-
-def told(options: CallOptions | SendOptions, known: frozenset[str], channel: int) -> Told:
-    """What the options of a message say, on ``channel`` unless they name one."""
-    for name in options:
-        if name not in known:
-            message = f"{name!r} is no option"
-            raise TypeError(message)
-    key: bytes | None = options.get("idempotency_key")  # type: ignore[assignment]
-    with__ = with_(key, options.get("trace"), options.get("fds"))
-    return options.get("channel", channel), with__
 
 
 class PeerOps(Protocol):

@@ -33,6 +33,12 @@ class Error(Exception):
     """``"no"``: the message surely did not leave; ``"maybe"``: the other side may have it."""
 
     def __init__(self, message: str = "", sent: Sent = "no") -> None:
+        if not isinstance(message, str):
+            wrong = f"message is a str, not {type(message).__name__}"
+            raise TypeError(wrong)
+        if sent not in ("no", "maybe"):
+            wrong = f"sent is 'no' or 'maybe', not {sent!r}"
+            raise TypeError(wrong)
         super().__init__(message)
         self.message = message
         self.sent = sent
@@ -47,7 +53,10 @@ class Error(Exception):
 
 
 class Remote(Error):  # noqa: N818 - a part of the class that ends so
-    """What :class:`hostlane.RemoteError` has beyond the others."""
+    """What :class:`hostlane.RemoteError` has beyond the others.
+
+    A handler that raises ``RemoteError("no", status=42, data=b"...")`` fails its call with these.
+    """
 
     status: int
     """The code the program on the other side failed the call with."""
@@ -56,7 +65,7 @@ class Remote(Error):  # noqa: N818 - a part of the class that ends so
     """The bytes it gave along."""
 
     def __init__(
-        self, message: str = "", sent: Sent = "maybe", status: int = 0, data: bytes = b""
+        self, message: str = "", sent: Sent = "maybe", *, status: int = 0, data: bytes = b""
     ) -> None:
         super().__init__(message, sent)
         self.status = status

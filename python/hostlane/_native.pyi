@@ -10,6 +10,7 @@ from hostlane.types import Info, ListenerStats, Refusal, Stats
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "HANDLER_FAILED",
     "AioMessage",
     "Message",
     "NativeCall",
@@ -32,6 +33,7 @@ _AnyMessage: TypeAlias = Message | AioMessage
 
 __version__: Final[str]
 DEFAULT_TIMEOUT: Final[float]
+HANDLER_FAILED: Final[int]
 
 def connect(address: str, options: Options, timeout: float | None) -> NativePeer: ...
 def listen(address: str, options: Options) -> NativeListener: ...

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from hostlane import _core
 from hostlane.errors import CallEndedError, Error, RemoteError, TimeoutError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Handler: TypeAlias = "Callable[[Message, Peer], ReadableBuffer | None]"
 """What serves messages: it gets one and the peer it came from. What it returns is the answer; with
 ``None`` it has answered by itself, or wants none."""
 
-HANDLER_FAILED = 1
+HANDLER_FAILED: Final[int] = _core.HANDLER_FAILED
 """The ``status`` of a call whose handler raised; the ``data`` is the exception's type and text."""
 
 deadline: ContextVar[float | None] = ContextVar("hostlane.deadline", default=None)

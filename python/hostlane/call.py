@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from hostlane.errors import Error, TimeoutError
+from hostlane.errors import CancelledError, Error, TimeoutError
 
 if TYPE_CHECKING:
     from hostlane._core import CallOps, Message
@@ -80,4 +80,9 @@ class Call:
 
         A thread that waits for it goes on to its own deadline. Cancelling twice is no error.
         """
+        if self._native.ended:
+            return
         self._native.cancel()
+        if self._native.ended:
+            # Nobody waits any more for what says whether it had left.
+            self._error = CancelledError("the call was given up", "maybe")

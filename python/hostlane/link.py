@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from hostlane import _core
+from hostlane import _core, _options
 from hostlane._core import Message
 from hostlane._executing import Running
 from hostlane._serving import capped, run
@@ -85,7 +85,7 @@ class Link:
             AuthenticationRequiredError: ``tcp:`` needs a ``secret``.
         """
         known = LinkOptions.__optional_keys__
-        return cls(_core.open_link(address, _core.options(known, options), aio=False), address)
+        return cls(_core.open_link(address, _options.options(known, options), aio=False), address)
 
     def next(self, *, timeout: float | None = None) -> LinkEvent:
         """Returns the next event.
@@ -134,7 +134,7 @@ class Link:
             ClosedError: This side has closed the link.
             Error: What ended the link.
         """
-        with_ = _core.with_(idempotency_key, trace, None)
+        with_ = _options.with_(idempotency_key, trace, None)
         reply: Message = self._native.request(data, channel, capped(timeout), with_)
         return reply
 
@@ -148,7 +148,7 @@ class Link:
             WouldBlockError: It does not take what was sent before.
             PayloadTooLargeError: Nothing was sent.
         """
-        self._native.send(data, channel, _core.with_(None, trace, None))
+        self._native.send(data, channel, _options.with_(None, trace, None))
 
     def serve(self, handler: Handler, *, executor: Executor | None = None) -> None:
         """Has the handler answer what arrives, until this side closes the link.
@@ -157,6 +157,7 @@ class Link:
         message and this link. Any number of threads may serve. Raises what ended the link
         otherwise.
         """
+        _options.serving(handler)
         running = Running(executor)
         for event in self:
             if isinstance(event, Message):

@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, NoReturn
 
-from hostlane import _core
+from hostlane import _core, _options
 from hostlane._server import Server
 from hostlane.errors import ClosedError
 from hostlane.peer import Peer
@@ -40,7 +40,7 @@ def listen(address: str, **options: Unpack[ListenOptions]) -> Listener:
         InvalidArgumentError: An option is out of its range.
     """
     known = ListenOptions.__optional_keys__
-    return Listener(_core.listen(address, _core.options(known, options)))
+    return Listener(_core.listen(address, _options.options(known, options)))
 
 
 class Listener:
@@ -82,6 +82,7 @@ class Listener:
         by whatever thread or handler, the connections are drained. What is raised in here, by
         Ctrl-C say, closes them.
         """
+        _options.serving(handler)
         Server(self._native, handler, executor).run()
 
     def stats(self) -> ListenerStats:

@@ -12,8 +12,8 @@ program whose threads all wait for long calls that from a timer of its own.
 
 Each record has, beside its text, the attributes ``event`` (such as ``"connected"``, ``"ended"``,
 ``"link_up"``), ``peer`` (the id of the connection, or empty), ``address`` and ``code`` (the
-``kind`` of an error, or None). Payloads and secrets are in none of them. The record ``"lost"``
-says, in ``lost``, how many events were dropped because nobody took them: the oldest go first.
+``kind`` of an error, or None). Payloads and secrets are in none of them. The record ``"dropped"``
+says, in ``dropped``, how many events were dropped because nobody took them: the oldest go first.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def disable() -> None:
 
 def drain() -> int:
     """Hands over what is kept, on the calling thread: how many events."""
-    events, lost = _core.log_drain()
-    _tell(events, lost)
+    events, dropped = _core.log_drain()
+    _tell(events, dropped)
     return len(events)
 
 
-def _tell(events: Iterable[Entry], lost: int) -> None:
+def _tell(events: Iterable[Entry], dropped: int) -> None:
     """Makes records of events; called by the native module as well."""
-    if lost:
-        text = f"{lost} events were dropped: nobody took them"
-        _handle(logging.WARNING, text, None, {"event": "lost", "lost": lost})
+    if dropped:
+        text = f"{dropped} events were dropped: nobody took them"
+        _handle(logging.WARNING, text, None, {"event": "dropped", "dropped": dropped})
     for micros, level, event, peer, address, code, text in events:
         facts = {"event": event, "peer": peer, "address": address, "code": code}
         where = " ".join(filter(None, (event, peer, address)))

@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from hostlane import _core
+from hostlane import _core, _options
 from hostlane._executing import Running
 from hostlane._serving import Handler, capped, deadline, run
 from hostlane.call import Call
@@ -65,7 +65,7 @@ def connect(
         InvalidArgumentError: An option is out of its range.
     """
     known = ConnectOptions.__optional_keys__
-    return Peer(_core.connect(address, _core.options(known, options), timeout))
+    return Peer(_core.connect(address, _options.options(known, options), timeout))
 
 
 class Peer:
@@ -109,7 +109,7 @@ class Peer:
             ConnectionLostError: The other side is gone; ``.sent`` says whether it may have the
                 message.
         """
-        channel, with_ = _core.told(options, _SEND_OPTIONS, DATA) if options else _SEND
+        channel, with_ = _options.told(options, _SEND_OPTIONS, DATA) if options else _SEND
         self._native.send(data, channel, timeout, with_)
 
     def send_batch(
@@ -191,7 +191,7 @@ class Peer:
             ClosedError: This side has closed the connection.
             ConnectionLostError: The connection ended before the reply.
         """
-        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        channel, with_ = _options.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
         if deadline.get() is not None:
             timeout = capped(timeout)
         return self._native.request(data, channel, timeout, with_)
@@ -208,7 +208,7 @@ class Peer:
         Takes and raises what :meth:`request` does; what ends the call later is raised by
         :meth:`Call.result`.
         """
-        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        channel, with_ = _options.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
         if deadline.get() is not None:
             timeout = capped(timeout)
         return Call(self._native.start(data, channel, timeout, with_))
@@ -230,7 +230,7 @@ class Peer:
         Raises:
             UnsupportedError: On wire level 0.
         """
-        channel, with_ = _core.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
+        channel, with_ = _options.told(options, _CALL_OPTIONS, COMMAND) if options else _CALL
         if deadline.get() is not None:
             timeout = capped(timeout)
         return Stream(self._native.open_stream(data, channel, timeout, with_))
@@ -244,6 +244,7 @@ class Peer:
         caller gets :class:`RemoteError`: that of a ``RemoteError`` it raised, else with the
         status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves.
         """
+        _options.serving(handler)
         running = Running(executor)
         while True:
             try:

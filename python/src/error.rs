@@ -22,7 +22,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         .and_then(|table| table.bind(py).get_item(flat.number));
     match class {
         Ok(Some(class)) => match error.status() {
-            Some(status) => class.call1((flat.message, flat.sent, status, PyBytes::new(py, error.data()))),
+            Some(status) => remote(&class, &flat, status, error.data()),
             None => class.call1((flat.message, flat.sent)),
         }
         .map_or_else(|failed| failed, PyErr::from_value),
@@ -32,6 +32,14 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         )),
         Err(failed) => failed,
     }
+}
+
+fn remote<'py>(class: &Bound<'py, PyAny>, flat: &Flat, status: u32, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let given = PyDict::new(py);
+    given.set_item("status", status)?;
+    given.set_item("data", PyBytes::new(py, data))?;
+    class.call((&flat.message, flat.sent), Some(&given))
 }
 
 /// The error of the core as the exception of Python.

@@ -45,6 +45,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("DEFAULT_TIMEOUT", crate::wait::DEFAULT_TIMEOUT)
+        module.add("DEFAULT_TIMEOUT", crate::wait::DEFAULT_TIMEOUT)?;
+        module.add("HANDLER_FAILED", hostlane_bridge::HANDLER_FAILED)
     }
 }

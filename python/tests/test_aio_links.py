@@ -39,7 +39,7 @@ async def message(link: aio.Link) -> aio.Message:
 def test_calls_go_both_ways(loop: Loop, address: str) -> None:
     async def answer(message: aio.Message, link: aio.Link) -> bytes:
         if message.data == b"fail":
-            raise hostlane.RemoteError("", "maybe", 9, b"as asked")
+            raise hostlane.RemoteError(status=9, data=b"as asked")
         if message.data == b"back":
             return (await link.request(b"there")).data
         return f"{link.is_serving}: {message.data.decode()}".encode()

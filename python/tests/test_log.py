@@ -125,7 +125,7 @@ def test_links(sink: Sink, address: str) -> None:
     assert sink.names().count("link_down") == 1
 
 
-def test_lost_events_are_counted(sink: Sink, listener: hostlane.Listener) -> None:
+def test_dropped_events_are_counted(sink: Sink, listener: hostlane.Listener) -> None:
     # While a handler of logging runs, nobody else hands over.
     class Slow(logging.Handler):
         def __init__(self) -> None:
@@ -157,10 +157,10 @@ def test_lost_events_are_counted(sink: Sink, listener: hostlane.Listener) -> Non
         logger.removeHandler(slow)
         listener.close()
         serving.join()
-    record: Any = next(one for one in sink.records if one.event == "lost")
+    record: Any = next(one for one in sink.records if one.event == "dropped")
     assert record.levelno == logging.WARNING
-    assert record.lost > 0
-    assert str(record.lost) in record.getMessage()
+    assert record.dropped > 0
+    assert str(record.dropped) in record.getMessage()
 
 
 def test_an_event_loop_hands_over(sink: Sink, address: str) -> None:

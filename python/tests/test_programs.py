@@ -69,6 +69,35 @@ def test_the_examples(
     assert failed.stderr.startswith(b"hostlane: not_found: ")
 
 
+def test_a_stream(address: str) -> None:
+    done = run(ECHO.with_stem("stream"), address)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"101 so far\n103 so far\n106 so far\nthe sum is 106\n"
+
+
+def test_two_links(address: str) -> None:
+    program = ECHO.with_stem("link")
+    pipe = subprocess.PIPE
+    sides = [
+        subprocess.Popen([sys.executable, program, address, name], stdin=pipe, stdout=pipe)
+        for name in ("a", "b")
+    ]
+    try:
+        told = []
+        for side in sides:
+            assert side.stdout is not None
+            told.append([side.stdout.readline(), side.stdout.readline()])
+        assert sorted(role for role, _ in told) == [b"connected\n", b"serving\n"]
+        assert [text for _, text in told] == [b"b got: hello from a\n", b"a got: hello from b\n"]
+        for side in sides:
+            assert side.communicate(timeout=LIMIT)[0] == b""
+            assert side.returncode == 0
+    finally:
+        for side in sides:
+            side.kill()
+            side.communicate()
+
+
 def test_the_agent_sends_files(
     start: Callable[..., subprocess.Popen[bytes]], address: str, folder: Path
 ) -> None:

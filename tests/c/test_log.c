@@ -55,7 +55,7 @@ TEST(a_connection_from_its_beginning_to_its_end) {
         CHECK(strcmp(events[at].peer, info.peer_id) == 0);
         CHECK(events[at].address_len == len && memcmp(events[at].address, address, len) == 0);
         CHECK_EQ(events[at].level, HOSTLANE_LOG_INFO);
-        CHECK_STATUS(events[at].status, HOSTLANE_OK);
+        CHECK_STATUS(events[at].code, HOSTLANE_OK);
     }
     hostlane_log_events_free(events, 2);
     CHECK(events[0].event == NULL && events[0].text == NULL && events[1].peer == NULL && events[1].peer_len == 0);
@@ -64,7 +64,7 @@ TEST(a_connection_from_its_beginning_to_its_end) {
     const size_t n = drain(8);
     CHECK_EQ(n, 2);
     CHECK(strcmp(events[0].event, "ended") == 0 && strcmp(events[1].event, "ended") == 0);
-    CHECK(events[0].status == HOSTLANE_E_CLOSED || events[0].status == HOSTLANE_E_PEER_CLOSED);
+    CHECK(events[0].code == HOSTLANE_E_CLOSED || events[0].code == HOSTLANE_E_PEER_CLOSED);
     hostlane_log_events_free(events, n);
     /* Off again. */
     CHECK_OK(hostlane_log_enable(HOSTLANE_LOG_OFF, NULL));
@@ -93,7 +93,7 @@ TEST(a_lower_level_keeps_what_matters_more) {
     for (size_t at = 0; at < n; ++at) {
         CHECK(strcmp(events[at].event, "refused") == 0 || strcmp(events[at].event, "handshake_failed") == 0);
         CHECK_EQ(events[at].level, HOSTLANE_LOG_WARN);
-        CHECK_STATUS(events[at].status, HOSTLANE_E_AUTHENTICATION_FAILED);
+        CHECK_STATUS(events[at].code, HOSTLANE_E_AUTHENTICATION_FAILED);
         CHECK(strstr(events[at].text, "right") == NULL && strstr(events[at].text, "wrong") == NULL);
     }
     hostlane_log_events_free(events, n);

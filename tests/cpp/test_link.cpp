@@ -19,7 +19,7 @@ class serving {
 public:
     serving(const hostlane::link &link, std::string name)
         : link_(link), thread_([&link, name = std::move(name)] {
-              const auto end = link.run([&](hostlane::message &message) {
+              const auto end = link.serve([&](hostlane::message &message) {
                   if (message.text() == "fail") {
                       link.fail(message, 9, "as asked").value();
                   } else if (message.is_request()) {
@@ -43,7 +43,7 @@ constexpr const char *partner = "HOSTLANE_TEST_PARTNER";
 
 int serve_as_partner(const char *address) {
     const auto link = hostlane::link::open(address).value();
-    const auto end = link.run([&](hostlane::message &message) {
+    const auto end = link.serve([&](hostlane::message &message) {
         if (message.text() == "die") {
             _exit(3);
         }
@@ -107,6 +107,62 @@ TEST(calls_go_both_ways) {
     CHECK_STATUS(a.next(soon).status(), HOSTLANE_E_CLOSED);
     CHECK_STATUS(a.request("?", soon).status(), HOSTLANE_E_CLOSED);
     CHECK_STATUS(a.is_serving().status(), HOSTLANE_E_CLOSED);
+}
+
+TEST(what_a_handler_throws_fails_the_call_and_leaves_serve) {
+    const std::string address = lane_path("link");
+    const auto a = hostlane::link::open(address).value();
+    const auto b = hostlane::link::open(address).value();
+    int thrown = 0;
+    std::thread serving([&] {
+        for (;;) {
+            try {
+                const auto end = b.serve([&](hostlane::message &message) {
+                    if (message.text() == "throw") {
+                        throw std::runtime_error("on purpose");
+                    }
+                    if (message.text() == "no exception") {
+                        throw 5;
+                    }
+                    if (message.text() == "answered") {
+                        b.reply(message, "before").value();
+                        throw std::runtime_error("too late");
+                    }
+                    static_cast<void>(b.request("pass it on", soon).value());
+                });
+                CHECK_STATUS(end.status(), HOSTLANE_E_CLOSED);
+                return;
+            } catch (const std::exception &) {
+                ++thrown;
+            } catch (int) {
+                ++thrown;
+            }
+        }
+    });
+    std::thread other([&] {
+        const auto end = a.serve([&](hostlane::message &message) { a.fail(message, 9, "as asked").value(); });
+        CHECK_STATUS(end.status(), HOSTLANE_E_CLOSED);
+    });
+    const auto text = [](const hostlane::error &error) {
+        return std::string(error.data().begin(), error.data().end());
+    };
+    const auto failed = a.request("throw", soon);
+    CHECK_STATUS(failed.status(), HOSTLANE_E_REMOTE_ERROR);
+    CHECK_EQ(failed.error().remote_status(), HOSTLANE_HANDLER_FAILED);
+    CHECK(text(failed.error()) == "on purpose");
+    const auto strange = a.request("no exception", soon);
+    CHECK_EQ(strange.error().remote_status(), HOSTLANE_HANDLER_FAILED);
+    const auto passed = a.request("pass it on", soon);
+    CHECK_EQ(passed.error().remote_status(), 9);
+    CHECK(text(passed.error()) == "as asked");
+    CHECK(a.request("answered", soon).value().text() == "before");
+    // Its exception has left once the next call is served.
+    CHECK_EQ(a.request("throw", soon).error().remote_status(), HOSTLANE_HANDLER_FAILED);
+    a.close();
+    b.close();
+    serving.join();
+    other.join();
+    CHECK_EQ(thrown, 5);
 }
 
 TEST(the_survivor_serves_and_the_next_joins) {
@@ -231,7 +287,7 @@ TEST(the_log) {
                      keep(event);
                      CHECK(event.peer == info.peer_id);
                      CHECK(event.address == address);
-                     CHECK_STATUS(event.status, HOSTLANE_OK);
+                     CHECK_STATUS(event.code, HOSTLANE_OK);
                  }).value(),
                  0);
     }

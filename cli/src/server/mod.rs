@@ -76,7 +76,8 @@ impl Place {
         let options = self.access.apply(&address, &self.wire, self.wire.apply(options))?;
         let caught = Caught::new()?;
         let listener = Arc::new(Listener::bind_with(&address, &options)?);
-        caught.end(&listener)?;
+        let closed = Arc::clone(&listener);
+        caught.end(move || closed.close())?;
         log::info!("listening on {}", listener.address());
         let mut server = Server {
             listener: &listener,

@@ -135,7 +135,7 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 pub(crate) struct Lines(Receiver<String>);
 
 impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Lines {
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Lines {
         let (sender, receiver) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stream).lines() {

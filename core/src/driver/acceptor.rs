@@ -18,6 +18,7 @@ use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::Scope;
 use crate::os::carrier::Carrier;
 use crate::os::listen::ListenSocket;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
@@ -86,6 +87,32 @@ struct HalfOpen {
     conn: Conn,
     credentials: Option<Credentials>,
     watched: Interest,
+    grant: Grant,
+}
+
+/// The place of a client of a shared socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    /// None yet.
+    No,
+    /// It is about to take it, until then.
+    Until(Instant),
+    /// It was about to, for too long: it still may, but others are served meanwhile.
+    Late,
+}
+
+impl HalfOpen {
+    fn is_granted(&self) -> bool {
+        !self.conn.agreed().peer_id.is_empty()
+    }
+
+    /// When others need not wait for this one any more.
+    fn patience(&self) -> Option<Instant> {
+        match self.grant {
+            Grant::Until(at) => Some(at),
+            Grant::No | Grant::Late => None,
+        }
+    }
 }
 
 impl Acceptor {
@@ -125,6 +152,7 @@ impl Acceptor {
     /// A blocking accept.
     pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
         self.stamp.check()?;
+        let _scope = Scope::enter();
         let op = {
             let mut state = lock_telling(&self.state);
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Box::default())) {
@@ -262,21 +290,28 @@ impl State {
 
     /// Clients who were granted a place and have not finished their handshake.
     fn granted(&self) -> usize {
-        self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count()
+        self.half_open.values().filter(|client| client.is_granted()).count()
     }
 
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
         let Some(socket) = &self.socket else { return };
         let room = match socket.shared() {
-            // The next server can have whom nobody here waits for. Who was granted a place is about to take it.
-            true => self.waiting.len() > self.granted(),
+            // The next server can have whom nobody here waits for. Who was granted a place is about to take it, unless it
+            // takes too long.
+            true => self.waiting.len() > self.half_open.values().filter(|client| client.patience().is_some()).count(),
             false => self.ready.len() < limits::MAX_READY,
         };
         let listening = room && self.resume_at.is_none() && !self.over;
         let wanted = if listening { READ } else { Interest::empty() };
-        if wanted != self.watched && self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted).is_ok() {
-            self.watched = wanted;
+        if wanted == self.watched {
+            return;
+        }
+        match self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted) {
+            Ok(()) => self.watched = wanted,
+            // Nothing is left to watch it with: as if nothing was left to accept with.
+            Err(_) if listening => self.resume_at = Some(Instant::now() + limits::ACCEPT_BACKOFF),
+            Err(_) => {}
         }
     }
 
@@ -325,13 +360,12 @@ impl State {
         self.last_token += 1;
         let token = self.last_token;
         let wanted = carrier.watch(READ);
-        let watched = match self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted) {
-            Ok(()) => wanted,
-            Err(_) => Interest::empty(),
-        };
+        let watch = self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted);
+        let watched = if watch.is_ok() { wanted } else { Interest::empty() };
         let conn = Conn::new(config, now);
-        self.half_open.insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched });
-        match verdict {
+        self.half_open
+            .insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched, grant: Grant::No });
+        match verdict.and(watch) {
             Ok(()) => self.advance(token, now),
             Err(error) => self.refuse(token, error),
         }
@@ -347,7 +381,7 @@ impl State {
     /// Reads what the client sent and moves it on.
     fn advance(&mut self, token: u64, now: Instant) {
         let awaited = !self.only_awaited
-            || self.half_open.get(&token).is_some_and(|c| !c.conn.agreed().peer_id.is_empty())
+            || self.half_open.get(&token).is_some_and(HalfOpen::is_granted)
             || self.waiting.len() > self.granted() + self.ready.len();
         if !awaited {
             return self.refuse(token, Error::new(Code::QueueFull, "the other side has whom it waited for"));
@@ -370,6 +404,10 @@ impl State {
             let fd = client.carrier.as_fd();
             if wanted != client.watched && self.epoll.set(fd, token, client.watched, wanted).is_ok() {
                 client.watched = wanted;
+            }
+            let shared = self.socket.as_ref().is_some_and(ListenSocket::shared);
+            if shared && client.grant == Grant::No && client.is_granted() {
+                client.grant = Grant::Until(Instant::now() + limits::GRANT_PATIENCE);
             }
             return;
         }
@@ -423,6 +461,7 @@ impl State {
         self.watch_listener();
         let timeout = self.next_timeout();
         if let Some(Driver::Seated(seat)) = &mut self.driver {
+            seat.watch(self.epoll.as_fd(), READ);
             seat.set_alarm(timeout);
         }
     }
@@ -438,7 +477,11 @@ impl State {
     fn end_accept(&mut self, op: OpId, code: Code) {
         let Some(at) = self.waiting.iter().position(|w| w.op == op) else { return };
         self.waiting.remove(at);
-        let error = if code == Code::Closed { closed() } else { turn::given_up(code) };
+        let error = match code {
+            Code::Closed => closed(),
+            Code::Timeout => Error::new(code, "no client came before the deadline passed"),
+            _ => turn::given_up(code),
+        };
         self.hand_over(vec![(op, Err(error))]);
         self.watch_listener();
     }
@@ -460,9 +503,10 @@ impl Shared for State {
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
+        let grants = self.half_open.values().filter_map(HalfOpen::patience).min();
         let handshakes = self.half_open.values_mut().filter_map(|c| c.conn.next_timeout());
         let accepts = self.waiting.iter().filter_map(|w| w.deadline);
-        handshakes.chain(accepts).chain(self.resume_at).min()
+        handshakes.chain(accepts).chain(grants).chain(self.resume_at).min()
     }
 
     fn pump(&mut self, now: Instant) -> bool {
@@ -478,6 +522,9 @@ impl Shared for State {
                 LISTEN => more |= self.accept_batch(now),
                 token => self.advance(token, now),
             }
+        }
+        for client in self.half_open.values_mut().filter(|client| client.patience().is_some_and(|at| at <= now)) {
+            client.grant = Grant::Late;
         }
         let late = |c: &mut HalfOpen| c.conn.next_timeout().is_some_and(|at| at <= now);
         let overdue: Vec<u64> = self.half_open.iter_mut().filter_map(|(&t, c)| late(c).then_some(t)).collect();

@@ -7,7 +7,7 @@ pub(crate) mod context;
 pub(crate) mod hub;
 pub(crate) mod iothread;
 pub(crate) mod lane;
-mod place;
+pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod spin;
 pub(crate) mod sync;

@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -61,6 +62,18 @@ struct Inner {
     remote: Option<(u32, Bytes)>,
 }
 
+/// Text of the other side's on one line: what would move a terminal's cursor is escaped, and nothing else.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if c.is_control() {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
 impl Error {
     /// An error of `code`, explained for people by `message`.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
@@ -69,7 +82,7 @@ impl Error {
 
     /// The program on the other side failed a call.
     pub(crate) fn remote(status: u32, data: Bytes) -> Error {
-        let shown: String = String::from_utf8_lossy(&data[..data.len().min(256)]).escape_default().collect();
+        let shown = printable(&String::from_utf8_lossy(&data[..data.len().min(256)]));
         let message = format!("the program on the other side answered with the error {status}: {shown}");
         let code = Code::RemoteError;
         Error(Arc::new(Inner { code, message, sent: Sent::Maybe, source: None, remote: Some((status, data)) }))
@@ -154,6 +167,12 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|e| e as _)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Error {
+        match never {}
     }
 }
 

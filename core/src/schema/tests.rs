@@ -217,3 +217,23 @@ fn reason_is_bounded_whatever_the_payload_holds() {
     let violation = set.validate(channel(2), payload.as_bytes()).unwrap_err();
     assert!(violation.text().len() <= MAX_TEXT + "…".len());
 }
+
+#[test]
+fn the_shared_vectors_satisfy_their_schema() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors");
+    let schema = fs::read_to_string(vectors.join("schema.json")).unwrap();
+    let set = load(&[("data.schema.json", &schema)]).unwrap();
+    let mut files = vec![vectors.join("errors.json")];
+    for folder in ["framing", "level1"] {
+        files.extend(fs::read_dir(vectors.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    assert_eq!(files.len(), 13);
+    for file in files {
+        let text = fs::read(&file).unwrap();
+        if let Err(violation) = set.validate(Channel::DATA, &text) {
+            panic!("{}: {violation}", file.display());
+        }
+        let broken = [&text[..text.len() - 2], b", \"more\": 1}"].concat();
+        assert!(set.validate(Channel::DATA, &broken).is_err(), "{}: takes anything", file.display());
+    }
+}

@@ -72,3 +72,33 @@ fn echo_removes_its_socket_when_told_to_end() {
     assert_eq!(status.code(), Some(0));
     assert!(!echo.directory.path().join("echo").exists());
 }
+
+#[test]
+fn stream_adds_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_stream")).arg(directory.path().join("s")).output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "101 so far\n103 so far\n106 so far\nthe sum is 106\n");
+}
+
+#[test]
+fn two_links_greet_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    // Each goes on until its input is closed.
+    let mut sides = ["a", "b"].map(|name| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_link"));
+        command.arg(directory.path().join("s")).arg(name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let told = sides.each_mut().map(|side| {
+        let mut lines = BufReader::new(side.stdout.take().unwrap()).lines();
+        [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()]
+    });
+    for mut side in sides {
+        drop(side.stdin.take());
+        assert!(side.wait().unwrap().success());
+    }
+    let [[role, of_a], [other, of_b]] = told;
+    assert_eq!([of_a, of_b], ["b got: hello from a", "a got: hello from b"]);
+    assert!(matches!((&*role, &*other), ("serving", "connected") | ("connected", "serving")), "{role}, {other}");
+}

@@ -20,6 +20,9 @@ pub const HOSTLANE_LOG_WARN: i32 = 2;
 pub const HOSTLANE_LOG_INFO: i32 = 3;
 /// Every attempt.
 pub const HOSTLANE_LOG_DEBUG: i32 = 4;
+/// The events that are kept until they are drained; above that the oldest go.
+pub const HOSTLANE_LOG_EVENTS: usize = 1024;
+const _: () = assert!(HOSTLANE_LOG_EVENTS == hostlane_bridge::limits::LOG_EVENTS);
 
 /// One event of the log. Texts are UTF-8, followed by a NUL, and readable until hostlane_log_events_free(). Addresses and
 /// peer ids are in them, payloads and secrets never.
@@ -30,7 +33,7 @@ pub struct hostlane_log_event_t {
     /// How much it matters: HOSTLANE_LOG_ERROR to HOSTLANE_LOG_DEBUG.
     pub level: i32,
     /// Why, where there is a reason; otherwise HOSTLANE_OK.
-    pub status: hostlane_status_t,
+    pub code: hostlane_status_t,
     /// What happened, such as "connected"; the same name in every language.
     pub event: *const c_char,
     /// The peer id of the connection; empty where there is none yet.
@@ -53,7 +56,7 @@ pub struct hostlane_log_event_t {
 struct Texts(Vec<u8>);
 
 /// Keeps the events of `level` and of what matters more from now on; those kept already stay. For the whole process. At
-/// most 1024 events are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
+/// most HOSTLANE_LOG_EVENTS are kept. Errors: HOSTLANE_E_INVALID_ARGUMENT for what is none of HOSTLANE_LOG_.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_log_enable(level: i32, err: *mut *mut hostlane_error_t) -> hostlane_status_t {
     call(err, || {
@@ -142,7 +145,7 @@ fn flat(event: &LogEvent) -> hostlane_log_event_t {
     hostlane_log_event_t {
         unix_micros: event.unix_micros,
         level: event.level as i32,
-        status: event.code.map_or(HOSTLANE_OK, Code::number),
+        code: event.code.map_or(HOSTLANE_OK, Code::number),
         event: name,
         peer,
         peer_len: event.peer.len(),

@@ -38,6 +38,11 @@ pub const HOSTLANE_MESSAGE_TRACE: u32 = 8;
 /// Descriptors came with it: hostlane_message_take_fds().
 pub const HOSTLANE_MESSAGE_FDS: u32 = 16;
 
+/// The code to fail a call with whose handler did not come to an answer, as the languages do whose handlers can throw or
+/// panic; the data says what happened, for people.
+pub const HOSTLANE_HANDLER_FAILED: u32 = 1;
+const _: () = assert!(HOSTLANE_HANDLER_FAILED == hostlane_bridge::HANDLER_FAILED);
+
 /// What batches and events tell beside the bytes.
 pub(crate) struct Facts {
     pub(crate) flags: u32,

@@ -91,7 +91,7 @@ pub struct hostlane_connect_options_t {
     /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
     pub keepalive_ms: i64,
     /// Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
-    /// they were given up until the message is answered or freed. 0: 1024; at most 16384.
+    /// they were given up until the message is answered or freed. 0: HOSTLANE_MAX_CALLS; at most 16384.
     pub max_calls: u64,
     /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
     /// HOSTLANE_POLICY_BLOCK for the others.
@@ -147,7 +147,7 @@ pub struct hostlane_listen_options_t {
     /// HOSTLANE_E_PEER_UNRESPONSIVE when nothing arrives for twice as long again. 0: never; at least 50.
     pub keepalive_ms: i64,
     /// Calls of the other side that have a place here at a time: until the operating system has the whole answer, and if
-    /// they were given up until the message is answered or freed. 0: 1024; at most 16384.
+    /// they were given up until the message is answered or freed. 0: HOSTLANE_MAX_CALLS; at most 16384.
     pub max_calls: u64,
     /// What sends do without credit, by channel. NULL: HOSTLANE_POLICY_DROP_OLDEST for HOSTLANE_CHANNEL_TELEMETRY,
     /// HOSTLANE_POLICY_BLOCK for the others.

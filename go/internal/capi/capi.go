@@ -31,6 +31,9 @@ import (
 // Forever is the timeout of an operation without a deadline.
 const Forever = int64(C.HOSTLANE_FOREVER)
 
+// HandlerFailed is the code of calls whose handler failed.
+const HandlerFailed = uint32(C.HOSTLANE_HANDLER_FAILED)
+
 // Failure is what a failed call reported.
 type Failure struct {
 	Status    int32

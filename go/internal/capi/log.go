@@ -27,7 +27,7 @@ func LogLevel() int32 { return int32(C.hostlane_log_level()) }
 type LogEvent struct {
 	UnixMicros                 uint64
 	Level                      int32
-	Status                     int32
+	Code                       int32
 	Event, Peer, Address, Text string
 }
 
@@ -45,7 +45,7 @@ func DrainLog() (events []LogEvent, dropped uint64, f *Failure) {
 		events = append(events, LogEvent{
 			UnixMicros: uint64(e.unix_micros),
 			Level:      int32(e.level),
-			Status:     int32(e.status),
+			Code:       int32(e.code),
 			Event:      C.GoString(e.event),
 			Peer:       C.GoStringN(e.peer, C.int(e.peer_len)),
 			Address:    C.GoStringN(e.address, C.int(e.address_len)),

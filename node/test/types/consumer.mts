@@ -53,7 +53,7 @@ await stream.finish();
 
 await peer.send('x', { fds: [1, { fd: 2 }] });
 const fds: number[] = message.takeFds();
-log.enable('warn', (event: LogEvent) => console.log(event.event, event.kind, event.lost, fds));
+log.enable('warn', (event: LogEvent) => console.log(event.event, event.code, event.dropped, fds));
 log.disable();
 
 await using link = await Link.open('name', { reconnect: false, retries: 3, delayMs: 5, maxDelayMs: 10, secret: 's' });

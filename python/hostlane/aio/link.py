@@ -8,7 +8,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from hostlane import _core
+from hostlane import _core, _options
 from hostlane._core import AioMessage
 from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
@@ -212,7 +212,7 @@ class Link:
         It never waits. Call it in a running event loop.
         """
         driver = current()
-        told = _core.options(LinkOptions.__optional_keys__, options)
+        told = _options.options(LinkOptions.__optional_keys__, options)
         return cls(_Engine(driver, _core.open_link(address, told, aio=True)), address)
 
     async def next(self, *, timeout: float | None = None) -> LinkEvent:
@@ -236,7 +236,7 @@ class Link:
         Takes and raises what :meth:`hostlane.Link.request` does. Cancelled, the call is given up
         at once, and the other side is told.
         """
-        with_ = _core.with_(idempotency_key, trace, None)
+        with_ = _options.with_(idempotency_key, trace, None)
         ticket = self._native.start(data, channel, capped(timeout), with_)
         return await self._engine.call(ticket)
 
@@ -244,7 +244,7 @@ class Link:
         self, data: ReadableBuffer, *, channel: int = DATA, trace: bytes | None = None
     ) -> None:
         """Sends one message, at once; raises what :meth:`hostlane.Link.send` does."""
-        self._native.send(data, channel, _core.with_(None, trace, None))
+        self._native.send(data, channel, _options.with_(None, trace, None))
         await self._engine.driver.pause()
 
     async def serve(self, handler: Handler) -> None:
@@ -253,6 +253,7 @@ class Link:
         As :meth:`hostlane.aio.Peer.serve`, across all connections the link has; the handler gets
         each message and this link. Raises what ended the link otherwise.
         """
+        _options.serving(handler)
         engine = self._engine
         async with engine.driver.group() as group:
             while True:

@@ -7,7 +7,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from hostlane import _core
+from hostlane import _core, _options
 from hostlane.aio._driver import current
 from hostlane.aio.peer import Peer
 from hostlane.errors import ClosedError, Error, PeerClosedError
@@ -30,7 +30,7 @@ def listen(address: str, **options: Unpack[ListenOptions]) -> Listener:
     It never waits. Call it in a running event loop.
     """
     known = ListenOptions.__optional_keys__
-    return Listener(current(), _core.listen(address, _core.options(known, options)))
+    return Listener(current(), _core.listen(address, _options.options(known, options)))
 
 
 class Listener:
@@ -73,6 +73,7 @@ class Listener:
         Every message is handled in a task of its own; see :meth:`Peer.serve`. Once the listener is
         closed the connections are drained. Cancelled, it closes them.
         """
+        _options.serving(handler)
         peers: set[Peer] = set()
 
         async def serve(peer: Peer) -> None:

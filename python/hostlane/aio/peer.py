@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from hostlane import _core
+from hostlane import _options
 from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
 from hostlane.aio._driver import current
@@ -43,7 +43,7 @@ async def connect(
     Use it as ``async with await connect(...) as peer``.
     """
     driver = current()
-    told = _core.options(ConnectOptions.__optional_keys__, options)
+    told = _options.options(ConnectOptions.__optional_keys__, options)
     started = driver.context.connect(driver, address, told, timeout)
     return Peer(driver, await driver.finish(started))
 
@@ -79,7 +79,7 @@ class Peer:
         """
         driver = self._driver
         driver.flush(self.native)
-        with_ = _core.with_(None, trace, fds)
+        with_ = _options.with_(None, trace, fds)
         await driver.finish(driver.context.send(driver, self.native, data, channel, timeout, with_))
 
     async def send_batch(
@@ -169,7 +169,7 @@ class Peer:
             data,
             channel,
             capped(timeout),
-            _core.with_(idempotency_key, trace, fds),
+            _options.with_(idempotency_key, trace, fds),
         )
         driver.calls += 1
         try:
@@ -192,7 +192,7 @@ class Peer:
 
         Takes and raises what :meth:`hostlane.Peer.open_stream` does.
         """
-        with_ = _core.with_(idempotency_key, trace, fds)
+        with_ = _options.with_(idempotency_key, trace, fds)
         native = self.native.open_stream(data, channel, capped(timeout), with_)
         return Stream(self._driver, native)
 
@@ -205,6 +205,7 @@ class Peer:
         :data:`hostlane.HANDLER_FAILED`. Its task is cancelled once nobody wants its answer any
         more: the caller left, or ran out of time. Calls it makes end with the one it serves.
         """
+        _options.serving(handler)
         driver = self._driver
         async with driver.group() as group:
             while True:

@@ -6,6 +6,7 @@ mod node;
 mod python;
 mod rust;
 mod snippet;
+mod vectors;
 pub(crate) mod version;
 
 use std::fs;
@@ -87,6 +88,7 @@ fn errors(workspace: &Workspace) -> Result<Vec<Generated>> {
         Generated::new("python/hostlane/errors.py", python::errors(&rows)?),
         Generated::new("node/src/errors.ts", node::errors(&rows)?),
         Generated::new("go/errors.go", go::errors(&rows)?),
+        Generated::new("tests/vectors/errors.json", vectors::errors(&rows)?),
     ])
 }
 

@@ -46,6 +46,8 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<Vec<Comma
     for (module, package, name) in [
         ("examples/go", "./echo", "echo"),
         ("examples/go", "./request", "request"),
+        ("examples/go", "./stream", "stream"),
+        ("examples/go", "./link", "link"),
         ("tests/agents/go", ".", "agent"),
         ("tests/conformance/agents/go", ".", "conformance-agent"),
     ] {

@@ -120,7 +120,7 @@ fn rust(full: bool) -> Vec<Suite> {
             // What is left out by default.
             let optional = ["test", "--locked", "--package=hostlane", "--features=tokio,tracing"];
             let mut optional = words(workspace.command("cargo"), &optional);
-            optional.args(["--test=aio", "--test=log", "--test=traced"]);
+            optional.args(["--test=aio", "--test=log", "--test=subscribers", "--test=traced"]);
             Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
         }),
         Suite::of("models", &[], move |workspace| {
@@ -227,7 +227,14 @@ fn go() -> Vec<Suite> {
             };
             GO_MODULES.iter().map(vet).collect()
         }),
-        test("go-test", &["test", "-count=1", "-v", "./..."]),
+        Suite::of("go-test", &[Lang::Go], |workspace| {
+            // The module, and what is shown of it.
+            let test = |module: &&str| {
+                let arguments = ["test", "-count=1", "-v", "./..."];
+                Ok(Counter::Go.of(words(lang::go(workspace, Profile::Dev, module)?, &arguments)))
+            };
+            GO_MODULES[..2].iter().map(test).collect()
+        }),
         test("go-race", &["test", "-count=1", "-v", "-race", "./..."]),
     ]
 }

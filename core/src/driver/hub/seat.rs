@@ -1,7 +1,7 @@
 //! A member's place in a context.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::driver::context::{Completion, Outcome};
 use crate::driver::hub::{Hub, outcome};
@@ -11,6 +11,9 @@ use crate::error::{Code, Error, Result};
 use crate::os::BorrowedFd;
 use crate::os::poller::Interest;
 use crate::proto::{self, OpId};
+
+/// How often a member is pumped that cannot be watched.
+const UNWATCHED: Duration = Duration::from_millis(5);
 
 /// A member's place in its context: how it is watched, woken, and hands over what is finished.
 #[derive(Debug)]
@@ -76,11 +79,12 @@ impl Seat {
         if interest == self.watched {
             return;
         }
-        if let Some(hub) = self.hub.upgrade() {
-            // It fails when the kernel is out of memory: then the next operation tries again.
-            if hub.epoll.set(fd, self.token, self.watched, interest).is_ok() {
-                self.watched = interest;
-            }
+        let Some(hub) = self.hub.upgrade() else { return };
+        match hub.epoll.set(fd, self.token, self.watched, interest) {
+            Ok(()) => self.watched = interest,
+            // The kernel is out of memory, or has no room for one more to watch: the member is pumped by the clock, which
+            // ends in another try.
+            Err(_) => self.set_alarm(Some(Instant::now() + UNWATCHED)),
         }
     }
 
@@ -113,5 +117,27 @@ impl Seat {
         };
         // Outside the lock: it may be the last share.
         drop(member);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::os::poller::{self, READ};
+
+    #[test]
+    fn what_cannot_be_watched_is_looked_at_by_the_clock() {
+        let hub = Hub::new().unwrap();
+        let mut seat = Seat::new(&hub, 7, None);
+        // A plain file cannot be polled for.
+        let file = tempfile::tempfile().unwrap();
+        seat.watch(file.as_fd(), READ);
+        assert!(seat.watched.is_empty());
+        assert_eq!(lock(&hub.state).timers.iter().map(|(_, token)| *token).collect::<Vec<_>>(), [7]);
+        let soon = Instant::now() + Duration::from_secs(10);
+        poller::wait_one(hub.fd(), READ, Some(soon)).unwrap();
+        assert!(Instant::now() < soon);
     }
 }

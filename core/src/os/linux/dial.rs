@@ -77,6 +77,9 @@ impl Dial {
             (Ok(()) | Err(Errno::ISCONN), _) => Ok(true),
             (Err(Errno::AGAIN | Errno::INPROGRESS | Errno::ALREADY), _) => Ok(false),
             (Err(e), Way::Unix { target, .. }) => Err(target.explain(e)),
+            (Err(e @ Errno::CONNREFUSED), Way::Tcp { address, .. }) => {
+                Err(Error::os(format_args!("nobody serves tcp:{address}"), e))
+            }
             (Err(e), Way::Tcp { address, .. }) => Err(Error::os(format_args!("connecting to tcp:{address}"), e)),
             (Err(_), Way::Made(_)) => unreachable!("it was not attempted"),
         }

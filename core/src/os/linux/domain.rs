@@ -42,8 +42,11 @@ impl Target {
 
     /// Why connecting failed.
     pub(crate) fn explain(&self, errno: Errno) -> Error {
-        let Target::Path(path) = self else {
-            return Error::os("connecting", errno);
+        let absent = matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED);
+        let doing = if absent { "nobody serves" } else { "connecting to" };
+        let path = match self {
+            Target::Path(path) => path,
+            Target::Abstract(name) => return Error::os(format_args!("{doing} unix:@{name}"), errno),
         };
         if errno == Errno::CONNREFUSED
             && let Ok(stat) = rustix::fs::stat(path)
@@ -51,7 +54,7 @@ impl Target {
         {
             return Error::new(Code::NotASocket, format!("{} is a file of another kind", path.display()));
         }
-        Error::os(format_args!("connecting to {}", path.display()), errno)
+        Error::os(format_args!("{doing} {}", path.display()), errno)
     }
 }
 

@@ -89,6 +89,8 @@ impl Conn {
     /// Ends `op` before its time: its deadline passed, or its caller left.
     pub(crate) fn give_up(&mut self, op: OpId, reason: &Error) {
         let Some(kind) = self.ops.kind(op) else { return };
+        let timed_out = (reason.code() == Code::Timeout).then(|| Error::new(Code::Timeout, missed(kind)));
+        let reason = timed_out.as_ref().unwrap_or(reason);
         if self.one.is_some() && self.give_up_level_1(op, kind, reason) {
             return;
         }
@@ -260,5 +262,20 @@ impl Conn {
         if self.read_ended {
             self.end(peer_closed());
         }
+    }
+}
+
+/// What had not happened when the deadline of an operation passed.
+fn missed(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Open => "the handshake was not over before the deadline passed",
+        Kind::Recv | Kind::Readable => "no message came before the deadline passed",
+        Kind::Send => "the message was not taken before the deadline passed",
+        Kind::Call | Kind::Request(_) => "no reply came before the deadline passed",
+        Kind::Ping => "no answer to the ping came before the deadline passed",
+        Kind::Drain => "the other side did not agree to the end before the deadline passed",
+        Kind::StreamSend(_) => "the item was not taken before the deadline passed",
+        Kind::StreamRecv(_) => "no item came before the deadline passed",
+        Kind::Watch(_) => "an answer was still wanted when the deadline passed",
     }
 }

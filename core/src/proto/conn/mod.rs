@@ -327,6 +327,11 @@ impl Conn {
         &self.agreed
     }
 
+    /// Bytes that wait to be sent, as [`stats`](Conn::stats) count them.
+    pub(crate) fn send_backlog(&self) -> usize {
+        self.one.as_ref().map_or_else(|| self.outbox.depth(), |one| one.send_depth()).bytes
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         if let Some(one) = &self.one {
             let counts = one.counts();

@@ -56,6 +56,19 @@ pub(super) fn allowed(expected: &Value, code: Code) -> bool {
 }
 
 #[test]
+fn errors() {
+    let mut codes = Code::ALL.to_vec();
+    for case in cases_in("", "errors.json") {
+        let number = case["number"].as_i64().unwrap().try_into().unwrap();
+        let code = Code::from_number(number).unwrap_or_else(|| panic!("{number} is unknown"));
+        let table = (case["name"].as_str(), case["doc"].as_str(), case["retryable"].as_bool());
+        assert_eq!((Some(code.name()), Some(code.meaning()), Some(code.retryable())), table);
+        codes.retain(|left| *left != code);
+    }
+    assert!(codes.is_empty(), "{codes:?}");
+}
+
+#[test]
 fn frames() {
     for case in cases("frames.json") {
         let id = &case["id"];

@@ -39,7 +39,11 @@ fn serve(address: &str) -> Result<()> {
 fn echo(peer: &Peer) -> Result<()> {
     loop {
         let message = peer.recv(Wait::forever())?;
-        message.reply(message.payload(), Wait::forever())?;
+        match message.reply(message.payload(), Wait::forever()) {
+            // Its caller has left, and others come.
+            Err(error) if error.code() == Code::CallEnded => {}
+            replied => replied?,
+        }
     }
 }
 // README-end
