@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents import Agent, Died
 from harness import wait_until
 from peer1 import EchoServer, Level1Client, probe
+
+from agents import Agent, Died
 
 SERVED = 1.0
 """Seconds in which an honest peer has to be served after a fault."""

@@ -15,7 +15,9 @@ RUST = ("rust",)
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
-def row(number: str, *, fault: str, holds: str, langs: tuple[str, ...] = ALL, full: tuple[str, ...] = ()) -> Callable[[Test], Test]:
+def row(
+    number: str, *, fault: str, holds: str, langs: tuple[str, ...] = ALL, full: tuple[str, ...] = ()
+) -> Callable[[Test], Test]:
     """A test that is row `number`: `fault` happens, and `holds` has to hold, in each of `langs`. Those of `full` are
     run only with --full."""
     assert number.startswith("F") and fault and holds
@@ -35,4 +37,6 @@ def _lacks(what: bool, reason: str) -> pytest.MarkDecorator:
 needs_strace = _lacks(shutil.which("strace") is None, "strace is missing")
 needs_root = _lacks(os.geteuid() != 0, "needs root: another user, or a mount of its own")
 needs_setpriv = _lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "needs root and setpriv")
-needs_pids = _lacks(not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), "needs root and checkpoint/restore in the kernel")
+needs_pids = _lacks(
+    not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), "needs root and checkpoint/restore in the kernel"
+)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import time
 
-import pytest
-
 import hello1
 import level0
-from balance import MIB, Serving, Vitals
+import pytest
 from harness import wait_until
 from level0 import CONTROL, DEFAULT_CHANNELS, MAX_PAYLOAD
 from level1 import Type, control
 from level1 import message as encode
-from matrix import row
 from peer1 import INSTANCE, RawLevel1
 from wire import Wire
+
+from balance import MIB, Serving, Vitals
+from matrix import row
 
 FOREIGN = {
     "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -104,7 +104,10 @@ def test_f16_the_end_behind_every_byte(serving: Serving, lang: str) -> None:
                 raw.ask()
                 raw.send(rest[:at])
                 wholes += at >= len(rest) - len(encode(Type.REQUEST, 1, 1, b"cut"))
-        wait_until(lambda: serving.agent.ask("seen", "server")["messages"] == before["messages"] + wholes, what="every whole message")
+        wait_until(
+            lambda: serving.agent.ask("seen", "server")["messages"] == before["messages"] + wholes,
+            what="every whole message",
+        )
         assert serving.agent.ask("seen", "server")["requests"] == before["requests"]
 
 

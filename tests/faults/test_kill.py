@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peer1 import EchoServer
 
 from agents import Agent, Died, Failed
 from balance import balanced
 from conftest import Start
 from matrix import ALL, needs_strace, row
-from peer1 import EchoServer
 from tracing import Trace
 
 LOST = {"refused", "connection_lost", "peer_closed", "truncated", "not_found", "connection_refused", "closed"}
@@ -64,7 +64,7 @@ class Conversation:
         else:
             agent.post(op, end, **arguments)
             try:
-                got, ms = agent.take()
+                got, _ = agent.take()
             except Failed as failed:
                 assert failed.name in LOST, f"{agent.lang} ended a call with {failed}"
                 assert failed.ms < TOLD * 1000, f"{agent.lang} was told after {failed.ms} ms: {failed}"
@@ -133,7 +133,9 @@ def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang:
         with balanced(survivor, place, probe):
             for name, at in points:
                 victim = start(victim_lang)
-                inject = Trace(victim.pid, place / "logs/kill", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={at}")
+                inject = Trace(
+                    victim.pid, place / "logs/kill", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={at}"
+                )
                 victim.expected_to_die = True
                 conversation = roles(victim)
                 try:

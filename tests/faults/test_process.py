@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import wait_until
+
 from agents import Agent
 from balance import Calling, Serving
 from conftest import Start
-from harness import wait_until
 from matrix import needs_pids, needs_strace, row
 from tracing import Trace, settle
 
@@ -236,7 +237,9 @@ def test_f10_interrupted_again_and_again(start: Start, place: Path, lang: str) -
     serving = Serving(server, place)
     calls = TRANSFERS if lang not in ("c", "cpp") else TRANSFERS.replace("read,write,", "")
     with serving.survives():
-        trace = Trace(server.pid, place / "logs/eintr", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=2+3")
+        trace = Trace(
+            server.pid, place / "logs/eintr", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=2+3"
+        )
         try:
             client.ask("connect", address=serving.path)
             client.ask("call", text="large", size=3 << 20)

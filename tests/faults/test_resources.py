@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from level0 import DATA
+from level1 import Type
+from level1 import message as encode
+from peer1 import RawLevel1
+from stock import Background
+from wire import Wire
 
 from agents import Agent
 from balance import MIB, Calling, Serving, Vitals
 from conftest import Start
-from level0 import DATA
-from level1 import Type
-from level1 import message as encode
 from matrix import needs_root, needs_strace, row
-from peer1 import RawLevel1
-from stock import Background
 from tracing import Trace, settle
-from wire import Wire
 
 CROWD = 1000
 ACCEPTS = "accept,accept4"
@@ -95,7 +95,14 @@ def _highest(agent: Agent) -> int:
 def test_f26_accept_fails(serving: Serving, place: Path, lang: str) -> None:
     with serving.survives():
         for errno in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "EINTR"):
-            trace = Trace(serving.agent.pid, place / "logs/accept", "-e", f"trace={ACCEPTS}", "-e", f"inject={ACCEPTS}:error={errno}:when=1..2")
+            trace = Trace(
+                serving.agent.pid,
+                place / "logs/accept",
+                "-e",
+                f"trace={ACCEPTS}",
+                "-e",
+                f"inject={ACCEPTS}:error={errno}:when=1..2",
+            )
             try:
                 assert serving.probe() < 1.5, errno
             finally:
@@ -119,7 +126,9 @@ def test_f27_no_descriptor_to_connect_with(calling: Calling, elsewhere: Path) ->
                 for _ in range(20):
                     failed = agent.fails("too_many_files", op="listen", end="server", address=path, within=1.0)
                     if spare == 0:
-                        failed = agent.fails("too_many_files", op="connect", address=calling.path, within=1.0, timeout_ms=2000)
+                        failed = agent.fails(
+                            "too_many_files", op="connect", address=calling.path, within=1.0, timeout_ms=2000
+                        )
                         assert failed.name == "too_many_files"
             finally:
                 agent.limit(resource.RLIMIT_NOFILE, whole)
@@ -166,10 +175,10 @@ def test_f31_no_room_for_the_socket(start: Start, place: Path, lang: str) -> Non
     full, fixed = place / "full", place / "fixed"
     full.mkdir()
     fixed.mkdir()
-    script = (
-        'mount -t tmpfs -o nr_inodes=2,mode=700 tmpfs "$1" && mount -t tmpfs -o ro,mode=700 tmpfs "$2" && shift 2 && exec "$@"'
+    script = 'mount -t tmpfs -o nr_inodes=2,mode=700 tmpfs "$1" && mount -t tmpfs -o ro,mode=700 tmpfs "$2" && shift 2 && exec "$@"'
+    agent = start(
+        lang, wrap=["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(full), str(fixed)]
     )
-    agent = start(lang, wrap=["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(full), str(fixed)])
     serving = Serving(agent, place)
     inside = Path(f"/proc/{agent.pid}/root{full}")
     with serving.survives():
@@ -286,4 +295,3 @@ def test_f29_a_slow_consumer(calling: Calling, start: Start, elsewhere: Path) ->
                 calling.agent.ask("send", **arguments)
                 assert calling.agent.ask("stats", channel=DATA)["dropped"] > 0
             calling.agent.ask("reset")
-

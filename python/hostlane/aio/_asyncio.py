@@ -136,7 +136,7 @@ class AsyncioGroup:
             task = asyncio.current_task(self._loop)
             if task is not None:
                 self._tasks.discard(task)
-            # A cancelled task keeps its exception, and that this frame: a cycle, with the message in it.
+            # Its exception, if it was cancelled, keeps this frame: a cycle with the message in it.
             del task
 
     async def __aenter__(self) -> Self:
