@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from agents import Agent
 from balance import Calling, Serving
 
 Start = Callable[..., Agent]
+Serve = Callable[..., Serving]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,11 +64,22 @@ def start(place: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def serving(start: Start, place: Path, lang: str) -> Iterator[Serving]:
+def serve(place: Path) -> Iterator[Serve]:
+    """Has an agent serve every client until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(agent: Agent, **options: object) -> Serving:
+            serving = Serving(agent, place, **options)  # type: ignore[arg-type]
+            stack.callback(serving.close)
+            return serving
+
+        yield serve
+
+
+@pytest.fixture
+def serving(start: Start, serve: Serve, lang: str) -> Serving:
     """An agent that serves every client."""
-    serving = Serving(start(lang), place)
-    yield serving
-    serving.close()
+    return serve(start(lang))
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+import cgroup
+
 ALL = ("rust", "c", "cpp", "python", "python-aio", "node", "go")
 RUST = ("rust",)
 
@@ -40,3 +42,4 @@ needs_setpriv = _lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "ne
 needs_pids = _lacks(
     not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), "needs root and checkpoint/restore in the kernel"
 )
+needs_cgroup = _lacks(not cgroup.AVAILABLE, "needs root and a group of memory that may be divided")

@@ -12,7 +12,7 @@ from peer1 import probe
 
 from agents import Agent, Failed
 from balance import Calling, Serving
-from conftest import Start
+from conftest import Serve, Start
 from matrix import needs_strace, row
 from tracing import Trace
 
@@ -24,7 +24,7 @@ RACERS = 50
     fault="a server is killed three times, and its socket stays; a socket of no hostlane server is stale, too",
     holds="the next server replaces it and serves",
 )
-def test_f35_a_stale_socket_is_replaced(start: Start, place: Path, lang: str) -> None:
+def test_f35_a_stale_socket_is_replaced(serve: Serve, start: Start, place: Path, lang: str) -> None:
     path = place / "s.sock"
     for _ in range(3):
         server = start(lang)
@@ -35,10 +35,9 @@ def test_f35_a_stale_socket_is_replaced(start: Start, place: Path, lang: str) ->
     path.unlink()
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.bind(str(path))
-    serving = Serving(start(lang), place)
+    serving = serve(start(lang))
     with serving.survives():
         pass
-    serving.close()
 
 
 @row(
@@ -71,8 +70,8 @@ def test_f36_one_of_many_racers_wins(start: Start, place: Path, lang: str) -> No
     fault="the path is a dangling link, a link to a file, a link to a socket that is served, or its lock file is a link",
     holds="no link is followed, replaced or removed, and what it points to stays as it was",
 )
-def test_f37_links_are_not_followed(start: Start, place: Path, lang: str) -> None:
-    serving = Serving(start(lang), place)
+def test_f37_links_are_not_followed(serve: Serve, start: Start, place: Path, lang: str) -> None:
+    serving = serve(start(lang))
     agent = start(lang)
     precious = place / "precious"
     precious.write_text("mine")
@@ -92,7 +91,6 @@ def test_f37_links_are_not_followed(start: Start, place: Path, lang: str) -> Non
             assert os.readlink(links[name]) == str(target)
         assert precious.read_text() == "mine" and not (place / "nothing").exists()
         assert not (place / "locked.sock").exists()
-    serving.close()
 
 
 @row(
@@ -182,7 +180,9 @@ def test_f40_a_live_address_is_bound_again(serving: Serving, start: Start, lang:
     fault="the socket file is deleted while it is served; then another socket lies at its place, and the server closes",
     holds="connections go on; a second server is still told address_in_use; only the own inode is removed",
 )
-def test_f40_the_path_is_deleted_while_it_is_served(serving: Serving, start: Start, place: Path, lang: str) -> None:
+def test_f40_the_path_is_deleted_while_it_is_served(
+    serve: Serve, serving: Serving, start: Start, place: Path, lang: str
+) -> None:
     path = Path(serving.path)
     path.unlink()
     assert serving.keeper.request(b"still here?") == b"still here?"
@@ -194,7 +194,7 @@ def test_f40_the_path_is_deleted_while_it_is_served(serving: Serving, start: Sta
         serving.agent.ask("reset", "server")
         assert path.lstat().st_ino == inode, "another's socket was removed"
     path.unlink()
-    Serving(serving.agent, place).close()
+    serve(serving.agent)
 
 
 @row(
@@ -249,7 +249,7 @@ def test_f41_private_from_the_first_instant(start: Start, place: Path, lang: str
     fault="the service manager passes a listening socket; then a file, a connected socket, none, or two without names",
     holds="the good one is served; every other is an error by its name",
 )
-def test_f42_sockets_of_a_service_manager(start: Start, place: Path, lang: str) -> None:
+def test_f42_sockets_of_a_service_manager(serve: Serve, start: Start, place: Path, lang: str) -> None:
     def activated(*descriptors: int) -> Agent:
         """The agent gets these as 3, 4, … and is told so."""
         moves = " ".join(f"{3 + at}<&{fd}" for at, fd in enumerate(descriptors))
@@ -263,10 +263,9 @@ def test_f42_sockets_of_a_service_manager(start: Start, place: Path, lang: str) 
         os.chmod(path, 0o600)
         second.bind(str(place / "second.sock"))
         second.listen(16)
-        serving = Serving(activated(listening.fileno()), place, address="systemd:")
+        serving = serve(activated(listening.fileno()), address="systemd:")
         with serving.survives():
             pass
-        serving.close()
         one, other = socket.socketpair()
         with one, other, (place / "file").open("w") as file:
             for bad in ([file.fileno()], [one.fileno()]):

@@ -16,7 +16,7 @@ from harness import wait_until
 
 from agents import Agent
 from balance import Calling, Serving
-from conftest import Start
+from conftest import Serve, Start
 from matrix import needs_pids, needs_strace, row
 from tracing import Trace, settle
 
@@ -232,9 +232,9 @@ def dispositions(agent: Agent) -> dict[str, str]:
     fault="every third transfer and wait of the process is interrupted (EINTR), as it serves and as it calls",
     holds="no byte is lost or doubled",
 )
-def test_f10_interrupted_again_and_again(start: Start, place: Path, lang: str) -> None:
+def test_f10_interrupted_again_and_again(serve: Serve, start: Start, place: Path, lang: str) -> None:
     server, client = start(lang), start("rust")
-    serving = Serving(server, place)
+    serving = serve(server)
     calls = TRANSFERS if lang not in ("c", "cpp") else TRANSFERS.replace("read,write,", "")
     with serving.survives():
         trace = Trace(
@@ -252,7 +252,6 @@ def test_f10_interrupted_again_and_again(start: Start, place: Path, lang: str) -
             trace.end()
         assert trace.log.read_text().count("INJECTED") > 20
         server.seen("server", messages=300, ordered=True)
-    serving.close()
 
 
 @row(
