@@ -37,13 +37,13 @@ const READY_BATCH: usize = 64;
 pub(crate) struct Acceptor {
     address: Address,
     stamp: fork::Stamp,
-    epoll: Arc<Epoll>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    epoll: Arc<Epoll>,
+    /// Watches the socket and the half-open; `None` once closed.
+    epoll: Option<Arc<Epoll>>,
     address: Arc<str>,
     options: Common,
     allowed: Option<Vec<u32>>,
@@ -124,7 +124,7 @@ impl Acceptor {
             address: socket.address().clone(),
             stamp: fork::Stamp::now(),
             state: Mutex::new(State {
-                epoll: epoll.clone(),
+                epoll: Some(epoll),
                 address: socket.address().to_string().into(),
                 allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
@@ -141,7 +141,6 @@ impl Acceptor {
                 refusals: VecDeque::new(),
                 stats: ListenerStats::default(),
             }),
-            epoll,
         })
     }
 
@@ -200,9 +199,9 @@ impl Acceptor {
         self.stamp.check()?;
         let mut state = lock_telling(&self.state);
         state.check_open()?;
-        if state.driver.is_none() {
+        if let (None, Some(epoll)) = (&state.driver, &state.epoll) {
             let mut seat = hub.seat_acceptor(self);
-            seat.watch(self.epoll.as_fd(), READ);
+            seat.watch(epoll.as_fd(), READ);
             state.driver = Some(Driver::Seated(seat));
         }
         match &state.driver {
@@ -231,9 +230,10 @@ impl Acceptor {
         }
         let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
-        if let Some(socket) = state.socket.take() {
+        let epoll = state.epoll.take();
+        if let (Some(socket), Some(epoll)) = (state.socket.take(), &epoll) {
             // Closing would take it out too, unless the descriptor is not the only one.
-            let _ = self.epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
+            let _ = epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
             socket.shut();
         }
         state.half_open.clear();
@@ -242,8 +242,8 @@ impl Acceptor {
         for op in waiting {
             state.end_accept(op, Code::Closed);
         }
-        if let Some(Driver::Seated(seat)) = &mut state.driver {
-            seat.watch(self.epoll.as_fd(), Interest::empty());
+        if let (Some(Driver::Seated(seat)), Some(epoll)) = (&mut state.driver, &epoll) {
+            seat.watch(epoll.as_fd(), Interest::empty());
             seat.leave();
         }
     }
@@ -295,7 +295,7 @@ impl State {
 
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
-        let Some(socket) = &self.socket else { return };
+        let (Some(socket), Some(epoll)) = (&self.socket, &self.epoll) else { return };
         let room = match socket.shared() {
             // The next server can have whom nobody here waits for. Who was granted a place is about to take it, unless it
             // takes too long.
@@ -307,7 +307,7 @@ impl State {
         if wanted == self.watched {
             return;
         }
-        match self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted) {
+        match epoll.set(socket.as_fd(), LISTEN, self.watched, wanted) {
             Ok(()) => self.watched = wanted,
             // Nothing is left to watch it with: as if nothing was left to accept with.
             Err(_) if listening => self.resume_at = Some(Instant::now() + limits::ACCEPT_BACKOFF),
@@ -354,13 +354,13 @@ impl State {
         }
         let role = Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) };
         // Without a random number nobody can be greeted; the client sees the end.
-        let Ok(config) = self.options.config(role, &carrier) else { return };
+        let (Ok(config), Some(epoll)) = (self.options.config(role, &carrier), &self.epoll) else { return };
         let identity = carrier.credentials();
         let verdict = identity.clone().and_then(|who| trust::check(who, self.allowed.as_deref()));
         self.last_token += 1;
         let token = self.last_token;
         let wanted = carrier.watch(READ);
-        let watch = self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted);
+        let watch = epoll.set(carrier.as_fd(), token, Interest::empty(), wanted);
         let watched = if watch.is_ok() { wanted } else { Interest::empty() };
         let conn = Conn::new(config, now);
         self.half_open
@@ -395,14 +395,14 @@ impl State {
 
     /// Takes a client out of the half-open ones if its handshake ended, well or not.
     fn finish(&mut self, token: u64) {
-        let Some(client) = self.half_open.get_mut(&token) else { return };
+        let (Some(client), Some(epoll)) = (self.half_open.get_mut(&token), &self.epoll) else { return };
         carry::flush(&mut client.conn, &client.carrier);
         // A client may send and leave at once; what it sent is still received.
         let failure = client.conn.end_error().filter(|_| !client.conn.was_opened()).cloned();
         if failure.is_none() && !client.conn.was_opened() {
             let wanted = client.carrier.watch(if client.conn.wants_write() { READ | WRITE } else { READ });
             let fd = client.carrier.as_fd();
-            if wanted != client.watched && self.epoll.set(fd, token, client.watched, wanted).is_ok() {
+            if wanted != client.watched && epoll.set(fd, token, client.watched, wanted).is_ok() {
                 client.watched = wanted;
             }
             let shared = self.socket.as_ref().is_some_and(ListenSocket::shared);
@@ -413,7 +413,7 @@ impl State {
         }
         let Some(client) = self.half_open.remove(&token) else { return };
         // Closing would take it out too, unless the application keeps the descriptor.
-        let _ = self.epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
+        let _ = epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
         match failure {
             None => {
                 let mut client = client;
@@ -460,8 +460,8 @@ impl State {
         }
         self.watch_listener();
         let timeout = self.next_timeout();
-        if let Some(Driver::Seated(seat)) = &mut self.driver {
-            seat.watch(self.epoll.as_fd(), READ);
+        if let (Some(Driver::Seated(seat)), Some(epoll)) = (&mut self.driver, &self.epoll) {
+            seat.watch(epoll.as_fd(), READ);
             seat.set_alarm(timeout);
         }
     }
@@ -499,7 +499,7 @@ impl Shared for State {
     }
 
     fn descriptor(&self) -> Option<(Arc<Epoll>, Interest)> {
-        self.socket.as_ref().map(|_| (self.epoll.clone(), READ))
+        self.epoll.as_ref().map(|epoll| (epoll.clone(), READ))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -514,7 +514,7 @@ impl Shared for State {
             self.resume_at = None;
             self.watch_listener();
         }
-        let ready = self.epoll.ready(READY_BATCH);
+        let ready = self.epoll.as_ref().map_or_else(Vec::new, |epoll| epoll.ready(READY_BATCH));
         // A full batch may have left somebody out. What stays readable is still watched, and tells again.
         let mut more = ready.len() == READY_BATCH;
         for token in ready {
