@@ -54,11 +54,11 @@ pub struct hostlane_call_options_t {
 
 /// Most descriptors that go with one message.
 pub const HOSTLANE_MAX_FDS: usize = 4;
+const _: () = assert!(HOSTLANE_MAX_FDS == hostlane_bridge::limits::MAX_FDS);
+
 /// Calls of one side that are open, or wait for their turn, at a time; also the default of `max_calls`.
 pub const HOSTLANE_MAX_CALLS: usize = 1024;
 const _: () = assert!(HOSTLANE_MAX_CALLS == hostlane_bridge::limits::MAX_CALLS);
-
-const _: () = assert!(HOSTLANE_MAX_FDS == hostlane_bridge::limits::MAX_FDS);
 
 // SAFETY: integers and pointers, `size` first.
 unsafe impl Versioned for hostlane_call_options_t {
