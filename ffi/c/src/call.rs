@@ -157,7 +157,8 @@ pub(crate) unsafe fn options_until(raw: *const hostlane_call_options_t, timeout_
 /// hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
 /// the connection takes nothing new.
 ///
-/// Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls wait already.
+/// Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls
+/// wait already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_request(
     peer: hostlane_peer_t,
