@@ -153,6 +153,11 @@ pub const LOG_EVENTS: usize = 1024;
 
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often is looked after what nothing can watch, because the process has no descriptor left to be woken by, or the
+/// kernel no room for one more to watch.
+pub const UNWATCHED: Duration = Duration::from_millis(5);
+
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
 pub const MAX_SPIN: Duration = Duration::from_micros(20);
 

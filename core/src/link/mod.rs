@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use self::machine::{Machine, Ticket};
 pub use self::options::LinkOptions;
-pub use self::serving::{Answer, Serving};
+pub use self::serving::{Answer, HANDLER_FAILED, Serving};
 use crate::addr::Address;
 use crate::api::call::CallOptions;
 use crate::api::message::Message;

@@ -27,7 +27,7 @@ impl Level1 {
             self.served_deadlines.pop();
         }
         while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
-            && !self.has_running_stream(*id)
+            && !self.is_running(*id)
         {
             self.stream_deadlines.pop();
         }

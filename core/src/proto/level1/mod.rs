@@ -33,7 +33,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-pub(crate) use calls::{Answer, Ask, With};
+pub(crate) use calls::{Answer, Ask, With, call_ended};
 pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
