@@ -739,6 +739,8 @@ class Talk {
       case 'reply':
         return value.status === undefined ? this.#taken.get(call).reply(data) : this.#taken.get(call).fail(value.status, data);
       case 'abandon':
+        this.#streams.get(call)?.close();
+        this.#streams.delete(call);
         this.#taken.delete(call);
         return collect();
       case 'item':

@@ -786,6 +786,8 @@ class Talk:
             self.begun(value.get("op"), lambda: message.reply(data))
 
     def do_abandon(self, value: dict[str, Any], _: bytes) -> None:
+        if stream := self.streams.pop(value["call"], None):
+            stream.close()
         del self.taken[value["call"]]
 
     def do_item(self, value: dict[str, Any], data: bytes) -> None:

@@ -1378,6 +1378,10 @@ static void cancel(const char *call) {
 }
 
 static void abandon(const char *call) {
+    hostlane_stream_t *stream = stream_named(call);
+    if (stream != NULL) {
+        CHECK_OK(hostlane_stream_close(*stream, NULL));
+    }
     for (size_t at = 0; at < w.taken_len; ++at) {
         if (strcmp(w.taken[at].name, call) == 0) {
             hostlane_message_free(&w.taken[at].message);

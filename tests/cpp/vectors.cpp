@@ -1068,6 +1068,7 @@ private:
         } else if (what == "reply") {
             start(context.reply(taken_.at(call), data, soon));
         } else if (what == "abandon") {
+            streams_.erase(call);
             taken_.erase(call);
         } else if (what == "item" && value.value("fin", false)) {
             start(context.stream_finish(stream(call), soon));
