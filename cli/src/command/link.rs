@@ -105,6 +105,10 @@ impl Link {
         }
         let ended = end.run();
         link.close();
+        if matches!(&ended, Err(Failure::Lane(error)) if error.code() == Code::Closed) {
+            // By a signal, which ends the process with success: whichever thread is first.
+            return Ok(Exit::Success);
+        }
         if let Err(Failure::Lane(error)) = &ended
             && let Some(failed) = Failed::new(error)
         {
@@ -168,7 +172,9 @@ impl End<'_> {
         let mut events = Vec::new();
         loop {
             if let Err(error) = self.link.take_events(&mut events, limits::LINK_EVENTS) {
-                self.tell(&Event::new("ended").because(&error))?;
+                if error.code() != Code::Closed {
+                    self.tell(&Event::new("ended").because(&error))?;
+                }
                 return Err(error.into());
             }
             if events.is_empty() {
