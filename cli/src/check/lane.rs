@@ -1,6 +1,6 @@
 //! One connection to the other side: bytes out, frames in, each of them judged by its form.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -48,6 +48,8 @@ pub(super) struct Lane<'s> {
     pub(super) last_words: Vec<u8>,
     /// How many calls the checker opened.
     calls: u64,
+    /// Those of them that it gave up and whose last frame has not come.
+    given_up: HashSet<u64>,
 }
 
 impl<'s> Lane<'s> {
@@ -68,6 +70,7 @@ impl<'s> Lane<'s> {
             kept: Vec::new(),
             last_words: Vec::new(),
             calls: 0,
+            given_up: HashSet::new(),
         }
     }
 
@@ -220,11 +223,45 @@ impl<'s> Lane<'s> {
     pub(super) fn expect_message(&mut self) -> Played<Frame> {
         loop {
             let frame = self.frame()?;
+            if self.ends_given_up(&frame) {
+                continue;
+            }
             demand(frame.kind >= MESSAGE, || format!("a message is due, and {frame:?} came"))?;
             if let Some(whole) = self.piece(frame)? {
                 return Ok(whole);
             }
         }
+    }
+
+    /// The bytes that give a call up. Its last frame comes all the same: ERROR, or a RESPONSE that crossed them.
+    pub(super) fn give_up(&mut self, id: u64) -> Vec<u8> {
+        self.given_up.insert(id);
+        of_call(CANCEL, id, [])
+    }
+
+    /// Whether this is the ERROR that a call which was given up ends with.
+    fn ends_given_up(&mut self, frame: &Frame) -> bool {
+        let told = frame.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let fits = ["cancelled", "timeout", "call_abandoned"].iter().any(|name| told == Some(code(name)));
+        frame.kind == FAILED && fits && self.given_up.remove(&frame.id)
+    }
+
+    /// Reads until every call that was given up has had its last frame.
+    pub(super) fn expect_last_frames(&mut self) -> Played {
+        while !self.given_up.is_empty() {
+            let frame = self.frame()?;
+            if self.ends_given_up(&frame) {
+                continue;
+            }
+            let awaited = matches!(frame.kind, RESPONSE | STREAM) && self.given_up.contains(&frame.id);
+            demand(awaited, || format!("the end of calls that were given up is due, and {frame:?} came"))?;
+            if let Some(whole) = self.piece(frame)?
+                && whole.kind == RESPONSE
+            {
+                self.given_up.remove(&whole.id);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn piece(&mut self, mut frame: Frame) -> Played<Option<Frame>> {

@@ -45,8 +45,9 @@ pub(super) const SKIPPED: usize = 16_384;
 pub(super) const CHARGE: u64 = 64;
 
 /// The errors that cross the wire.
-const CODES: [(&str, u32); 20] = [
+const CODES: [(&str, u32); 22] = [
     ("closed", 104),
+    ("cancelled", 110),
     ("permission_denied", 204),
     ("timeout", 205),
     ("queue_full", 211),
@@ -66,11 +67,12 @@ const CODES: [(&str, u32); 20] = [
     ("unknown_frame", 316),
     ("credit_exceeded", 317),
     ("remote_error", 501),
+    ("call_abandoned", 502),
 ];
 
 /// The number of an error that a case names.
 pub(super) fn code(name: &str) -> u32 {
-    CODES.iter().find(|(known, _)| *known == name).map_or(0, |(_, code)| *code)
+    CODES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no error is called {name:?}")).1
 }
 
 /// An error as people call it.

@@ -94,7 +94,8 @@ pub(super) fn cases(b: &mut Book) {
             let mut p = s.open()?;
             let id = p.fresh();
             let pieces = cut(REQUEST, 0, COMMAND, id, b"given up midway", &[5]);
-            p.send(&[pieces[0].clone(), of_call(CANCEL, id, []), pieces[1].clone()].concat())?;
+            let cancel = p.give_up(id);
+            p.send(&[pieces[0].clone(), cancel, pieces[1].clone()].concat())?;
             let next = p.begin(b"the next one")?;
             let mut came = p.expect_message()?;
             if came.id == id {

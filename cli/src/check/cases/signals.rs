@@ -146,18 +146,16 @@ pub(super) fn cases(b: &mut Book) {
                         p.charge(COMMAND, 0, 1)?;
                     }
                     let id = p.fresh();
-                    bytes.extend([request(id, b"x"), of_call(CANCEL, id, [])].concat());
+                    bytes.extend([request(id, b"x"), p.give_up(id)].concat());
                 }
                 p.send(&bytes)?;
+                // Their places are free again.
+                p.expect_last_frames()?;
             }
             let last = p.fresh();
             p.send(&request(last, b"still here"))?;
-            loop {
-                let came = p.expect_message()?;
-                if came.id == last {
-                    break demand(came.payload == b"still here", || format!("{came:?}"))?;
-                }
-            }
+            let came = p.expect_message()?;
+            demand(came.id == last && came.payload == b"still here", || format!("{came:?}"))?;
             p.leave()
         },
     )

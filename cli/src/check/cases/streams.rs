@@ -163,8 +163,10 @@ pub(super) fn cases(b: &mut Book) {
         let id = p.stream(0)?;
         p.item(id, b"item", 0)?;
         p.expect_item(id, b"item")?;
-        p.send(&of_call(CANCEL, id, []))?;
+        let cancel = p.give_up(id);
+        p.send(&cancel)?;
         p.works()?;
+        p.expect_last_frames()?;
         p.leave()
     })
     .needs(Streams);
@@ -176,8 +178,10 @@ pub(super) fn cases(b: &mut Book) {
         |s| {
             let mut p = s.open()?;
             let id = p.stream(0)?;
-            p.send(&[of_call(CANCEL, id, []), frame(STREAM, WHOLE, COMMAND, id, NEVER)].concat())?;
+            let cancel = p.give_up(id);
+            p.send(&[cancel, frame(STREAM, WHOLE, COMMAND, id, NEVER)].concat())?;
             p.works()?;
+            p.expect_last_frames()?;
             p.leave()
         },
     )
