@@ -147,7 +147,7 @@ def test_f20_foreign_protocols(serving: Serving, lang: str, protocol: str) -> No
                 with contextlib.suppress(ConnectionResetError):
                     while data := wire.sock.recv(4096):
                         told += data
-                assert FOREIGN[protocol][:4] not in told
+                assert FOREIGN[protocol][:16] not in told
 
 
 @row(
