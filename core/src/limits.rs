@@ -99,7 +99,7 @@ pub const MAX_FEATURES: usize = 64;
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
 
-/// Bytes of a message that a sender may write at once, before anybody else has a turn.
+/// Bytes that a sender writes of a large message, and that a turn at the carrier moves, before anybody else has one.
 pub const WRITTEN_AT_ONCE: usize = 4 * FRAGMENT;
 
 /// Credit every channel starts with, in charged bytes.
@@ -153,6 +153,11 @@ pub const LOG_EVENTS: usize = 1024;
 
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often is looked after what nothing can watch, because the process has no descriptor left to be woken by, or the
+/// kernel no room for one more to watch.
+pub const UNWATCHED: Duration = Duration::from_millis(5);
+
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
 pub const MAX_SPIN: Duration = Duration::from_micros(20);
 

@@ -17,6 +17,14 @@ const LAST: u32 = u32::MAX;
 /// A wait that only a lost wake-up outlasts.
 const HANG: Duration = Duration::from_secs(20);
 
+/// Gives what `wait` does, which must not have been woken by its deadline.
+fn prompt<T>(wait: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = wait();
+    assert!(start.elapsed() < HANG, "it took {:?}: it was woken by its deadline", start.elapsed());
+    result
+}
+
 fn payload(thread: u64, number: u32, len: usize) -> Vec<u8> {
     let mut payload = vec![0; len.max(12)];
     payload[..8].copy_from_slice(&thread.to_le_bytes());
@@ -38,36 +46,39 @@ fn client(peer: &Peer, thread: u64, seed: u64) {
                 let batch: Vec<Vec<u8>> = (0..1 + dice.roll() % 100)
                     .map(|_| next(if dice.roll().is_multiple_of(40) { 100_000 } else { (dice.roll() % 300) as usize }))
                     .collect();
-                peer.send_batch(Channel::DATA, batch.iter().map(|p| &p[..]), HANG).unwrap();
+                prompt(|| peer.send_batch(Channel::DATA, batch.iter().map(|p| &p[..]), HANG)).unwrap();
             }
-            3 => peer.send(Channel::DATA, next((dice.roll() % 3000) as usize), HANG).unwrap(),
+            3 => {
+                let payload = next((dice.roll() % 3000) as usize);
+                prompt(|| peer.send(Channel::DATA, payload, HANG)).unwrap();
+            }
             4 => {
                 // Several at once, waited for in the wrong order.
                 let calls: Vec<_> = (0..4u8).map(|n| (n, peer.start(vec![n; 70]).unwrap())).collect();
                 for (n, call) in calls.into_iter().rev() {
-                    assert_eq!(call.wait(HANG).unwrap().payload()[..], vec![n; 70]);
+                    assert_eq!(prompt(|| call.wait(HANG)).unwrap().payload()[..], vec![n; 70]);
                 }
             }
             5 => drop(peer.start(vec![9; 30]).unwrap()),
             _ => {
                 let len = 1 + if dice.roll().is_multiple_of(20) { 200_000 } else { (dice.roll() % 64) as usize };
-                assert_eq!(peer.request(vec![7; len], HANG).unwrap().payload().len(), len);
+                assert_eq!(prompt(|| peer.request(vec![7; len], HANG)).unwrap().payload().len(), len);
             }
         }
     }
     let last = payload(thread, LAST, 12);
-    peer.send_batch(Channel::DATA, [&last[..]], HANG).unwrap();
+    prompt(|| peer.send_batch(Channel::DATA, [&last[..]], HANG)).unwrap();
 }
 
 /// Takes batches and answers, until every thread has sent its last.
 fn server(peer: &Peer) {
     let (mut batch, mut expected, mut ended) = (Batch::new(), HashMap::new(), 0);
     while ended < THREADS {
-        peer.recv_batch(&mut batch, 256, HANG).unwrap();
+        prompt(|| peer.recv_batch(&mut batch, 256, HANG)).unwrap();
         for message in batch.iter() {
             if message.is_request() {
                 // Its caller may have given it up.
-                if let Err(error) = message.reply(message.payload(), HANG) {
+                if let Err(error) = prompt(|| message.reply(message.payload(), HANG)) {
                     assert_eq!(error.code(), Code::CallEnded);
                 }
                 continue;
@@ -93,7 +104,6 @@ fn mixed(spin: Spin, attached: bool, seed: u64) {
         client_side.attach().unwrap();
         server_side.attach().unwrap();
     }
-    let start = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| server(&server_side));
         for thread in 0..THREADS {
@@ -101,7 +111,6 @@ fn mixed(spin: Spin, attached: bool, seed: u64) {
             scope.spawn(move || client(client_side, thread, seed));
         }
     });
-    assert!(start.elapsed() < HANG, "it took {:?}: somebody was woken by its deadline", start.elapsed());
 }
 
 #[test]

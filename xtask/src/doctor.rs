@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::lang::Lang;
 use crate::process;
-use crate::suites::portable;
+use crate::suites::{portable, sanitized};
 use crate::workspace::Workspace;
 
 /// Programs that some tests need besides the toolchains.
@@ -36,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         tell(program, &Vec::from_iter(missing));
     }
     println!("for `cargo xtask test --full`:");
-    for (name, missing) in portable::lacking() {
+    for (name, missing) in sanitized::lacking().into_iter().chain(portable::lacking()) {
         show(name, &missing);
     }
     Ok(complete)

@@ -34,6 +34,8 @@ pub(crate) struct Lane {
     credentials: Option<Credentials>,
     carrier: &'static str,
     address: Arc<str>,
+    /// No message of this side is larger, whatever the other side takes.
+    largest: usize,
     /// Made when first asked for: many a connection is never asked.
     info: OnceLock<Box<Info>>,
     state: Mutex<State>,
@@ -85,6 +87,7 @@ impl Lane {
             credentials: made.credentials,
             carrier: made.carrier.kind().name(),
             address: address.clone(),
+            largest: made.conn.largest(),
             info: OnceLock::new(),
             state: Mutex::new(State {
                 conn: made.conn,
@@ -268,6 +271,15 @@ impl Lane {
         Ok(state.started(op, step, true))
     }
 
+    /// Whoever sends what is large holds the lock for long; others go first.
+    fn prepared<P: Payload>(&self, payload: P) -> Prepared<P> {
+        let payload = Prepared::new(payload, self.largest);
+        if payload.is_large() {
+            self.state.give_way();
+        }
+        payload
+    }
+
     /// Sends a message or a request straight from the caller's memory where the way is free.
     fn begin_frame(
         &self,
@@ -277,7 +289,7 @@ impl Lane {
         waits: bool,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let payload = Prepared::new(payload);
+        let payload = self.prepared(payload);
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = state.post(op, post, payload, deadline);
@@ -363,7 +375,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
-        let payload = Prepared::new(payload);
+        let payload = self.prepared(payload);
         let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);

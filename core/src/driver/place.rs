@@ -1,14 +1,12 @@
 //! Where a waiting caller sleeps: at the descriptor, or elsewhere until it is woken.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::limits;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::os::{BorrowedFd, Errno};
-
-/// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
-const BELL_LESS: Duration = Duration::from_millis(5);
 
 /// Where a thread sleeps, and what wakes it.
 #[derive(Debug)]
@@ -57,7 +55,7 @@ impl Place {
         until: Option<Instant>,
     ) -> Result<(), Errno> {
         let soon = || {
-            let soon = Instant::now() + BELL_LESS;
+            let soon = Instant::now() + limits::UNWATCHED;
             Some(until.map_or(soon, |until| until.min(soon)))
         };
         match (fd, &self.alarm, &self.bell) {
@@ -65,7 +63,7 @@ impl Place {
             (Some(fd), None, _) => poller::wait_one(fd, interest, soon()),
             (None, _, Some(bell)) => poller::wait_one(bell.as_fd(), READ, until),
             (None, _, None) => {
-                std::thread::park_timeout(BELL_LESS);
+                std::thread::park_timeout(limits::UNWATCHED);
                 Ok(())
             }
         }

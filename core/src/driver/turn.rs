@@ -453,6 +453,10 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         drop(state);
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
+        if interest.contains(WRITE) {
+            // This thread has the lock again and again, and for long.
+            shared.give_way();
+        }
         state = lock(shared);
         state.turn().wake_up(op);
         place.woke();

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use self::machine::{Machine, Ticket};
 pub use self::options::LinkOptions;
-pub use self::serving::{Answer, Serving};
+pub use self::serving::{Answer, HANDLER_FAILED, Serving};
 use crate::addr::Address;
 use crate::api::call::CallOptions;
 use crate::api::message::Message;
@@ -220,14 +220,20 @@ impl Link {
     }
 
     /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
-    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes wait to be sent, and on a channel whose policy is
+    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes, or as many operations as a connection has,
+    /// wait, and on a channel whose policy is
     /// [`Error`](crate::Policy::Error) as soon as that has no credit.
     pub fn send(&self, payload: impl Payload, options: CallOptions) -> Result<()> {
         let peer = self.peer()?;
         if peer.lane().peek(Conn::send_backlog) >= limits::SEND_QUEUE {
             return Err(Error::new(Code::WouldBlock, "the other side does not take what is sent"));
         }
-        self.shared().context.send_with(&peer, payload, options, None).map(drop)
+        let sent = self.shared().context.send_with(&peer, payload, options, None).map(drop);
+        sent.map_err(|error| match error.code() {
+            // There is room again when some have left, as with bytes.
+            Code::QueueFull => Error::new(Code::WouldBlock, error.message()),
+            _ => error,
+        })
     }
 
     /// Sends a one-way message by the policy of its channel, as [`Peer::send_with`](crate::Peer::send_with) does: where that
@@ -238,6 +244,8 @@ impl Link {
         let _scope = Scope::enter();
         // The operation ends at the deadline and knows what has left by then.
         let deadline = wait.deadline.take();
+        // Before the lock, which others need meanwhile.
+        let payload = payload.into_bytes();
         let Some(op) = self.locked(|machine, context| machine.send(context, payload, options, deadline))? else {
             return Ok(());
         };

@@ -16,8 +16,9 @@ use crate::log::Scope;
 /// What a handler of a [`Link`] gives: the reply, or the code and data of an error of the program's.
 pub type Answer = std::result::Result<Bytes, (u32, Bytes)>;
 
-/// The code under which a caller is told that its answer could not be sent, with the reason as data.
-const UNANSWERED: u32 = 1;
+/// The code a call is failed with whose handler panicked, threw, or gave what is no answer or cannot be sent, in every
+/// language that has handlers; the data says what happened, for people.
+pub const HANDLER_FAILED: u32 = 1;
 
 /// A link that a thread serves, for the handler to call the other side with: while it waits for the reply, that thread
 /// serves what comes, so that two sides may call each other from within their handlers with one thread each.
@@ -31,7 +32,8 @@ pub struct Serving<'a> {
 impl Link {
     /// Serves requests on this thread with `handler` until the link ends, and gives the error it ended with. One-way
     /// messages go to `handler` too; what it returns for them is dropped. An answer that cannot be sent, for its size say,
-    /// fails the request with code 1 and the reason.
+    /// fails the request with [`HANDLER_FAILED`] and the reason. So does a panic, which then goes on out of `serve`: whether
+    /// to serve again is for its caller to say.
     ///
     /// A handler may call the other side through [`Serving`], which serves on this thread while it waits, up to
     /// [`LINK_NESTING`](limits::LINK_NESTING) requests deep. Any number of threads may serve.
@@ -56,7 +58,7 @@ impl Link {
         if let Err(error) = answered {
             // Whoever asked is told why. If it has left meanwhile, or the connection is lost, so is this: the link
             // tells the one by an event, and of the other nobody wants to know.
-            let _ = self.fail(message, UNANSWERED, error.message().as_bytes());
+            let _ = self.fail(message, HANDLER_FAILED, error.message().as_bytes());
         }
     }
 }
@@ -69,7 +71,7 @@ impl<'a> Serving<'a> {
 
     /// Calls the other side, and serves what comes until it answers; errors as of [`Link::request`]. What is served
     /// meanwhile goes first: a call whose time has passed, or whose reply has come, ends when that was answered.
-    /// `queue_full`, with nothing sent, inside of more than [`LINK_NESTING`](limits::LINK_NESTING) requests.
+    /// `queue_full`, with nothing sent, when this thread is inside of [`LINK_NESTING`](limits::LINK_NESTING) requests already.
     pub fn request<'w>(&self, payload: impl Payload, wait: impl Into<Wait<'w>>) -> Result<Message> {
         self.request_with(payload, CallOptions::new(), wait)
     }
@@ -81,7 +83,7 @@ impl<'a> Serving<'a> {
         options: CallOptions,
         wait: impl Into<Wait<'w>>,
     ) -> Result<Message> {
-        if self.depth > limits::LINK_NESTING {
+        if self.depth >= limits::LINK_NESTING {
             // With what comes left to others, both sides could wait for each other until their deadlines.
             let why = format!("this thread is inside of {} requests already", self.depth);
             return Err(Error::new(Code::QueueFull, why));
@@ -114,8 +116,23 @@ impl<'a> Serving<'a> {
     fn take(&self, event: LinkEvent) {
         if let LinkEvent::Message(message) = event {
             let inside = Serving { link: self.link, handler: self.handler, depth: self.depth + 1 };
-            self.link.answer(&message, (self.handler)(&inside, &message));
+            let unwinding = Unwinding { link: self.link, message: &message };
+            let answer = (self.handler)(&inside, &message);
+            std::mem::forget(unwinding);
+            self.link.answer(&message, answer);
         }
+    }
+}
+
+/// Fails the request of a handler that unwinds, so that its caller knows more than that nobody answers.
+struct Unwinding<'a> {
+    link: &'a Link,
+    message: &'a Message,
+}
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        self.link.answer(self.message, Err((HANDLER_FAILED, Bytes::from_static(b"the handler panicked"))));
     }
 }
 

@@ -1,13 +1,16 @@
-//! Handles that cannot dangle: a number naming a slot and the generation of what is in it.
+//! Handles that cannot dangle: a number naming a kind, a slot and the generation of what is in it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hostlane::{Code, Error, Result};
 
 /// Objects handed out as numbers. A number is used once: after [`remove`](Table::remove) it is
-/// `closed` for ever; one that was never issued is `invalid_handle`. Zero is never a handle. All methods may be called from any thread.
+/// `closed` for ever; one that was never issued, or by another table, is `invalid_handle`. Zero is never a handle. All
+/// methods may be called from any thread.
 #[derive(Debug)]
 pub struct Table<T> {
+    /// The generation of a slot that was never used: the kind in the highest bits, and no number.
+    unused: u32,
     slots: RwLock<Slots<T>>,
 }
 
@@ -23,17 +26,21 @@ struct Slot<T> {
     object: Option<Arc<T>>,
 }
 
+/// Generations of one slot, which count in the bits below the kind.
+const GENERATIONS: u32 = 1 << 24;
+
 impl<T> Table<T> {
-    /// An empty table; usable in a `static`.
-    pub const fn new() -> Table<T> {
-        Table { slots: RwLock::new(Slots { slots: Vec::new(), free: Vec::new() }) }
+    /// An empty table; usable in a `static`. Its numbers differ from those of tables of another `kind`.
+    pub const fn new(kind: u8) -> Table<T> {
+        let unused = kind as u32 * GENERATIONS;
+        Table { unused, slots: RwLock::new(Slots { slots: Vec::new(), free: Vec::new() }) }
     }
 
     /// Stores `object` and names it.
     pub fn insert(&self, object: T) -> u64 {
         let mut table = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let index = table.free.pop().unwrap_or_else(|| {
-            table.slots.push(Slot { generation: 0, object: None });
+            table.slots.push(Slot { generation: self.unused, object: None });
             (table.slots.len() - 1) as u32
         });
         let slot = &mut table.slots[index as usize];
@@ -49,7 +56,7 @@ impl<T> Table<T> {
         let table = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         let slot = table.slots.get(index);
         let object = slot.filter(|slot| slot.generation == generation).and_then(|slot| slot.object.clone());
-        object.ok_or_else(|| gone(handle, slot))
+        object.ok_or_else(|| self.gone(handle, slot))
     }
 
     /// Ends a handle and gives its object back. `closed`, `invalid_handle`.
@@ -58,10 +65,10 @@ impl<T> Table<T> {
         let mut table = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let slot = table.slots.get_mut(index).filter(|slot| slot.generation == generation);
         let Some(object) = slot.and_then(|slot| slot.object.take()) else {
-            return Err(gone(handle, table.slots.get(index)));
+            return Err(self.gone(handle, table.slots.get(index)));
         };
         // A slot whose generations are used up is retired: no number ever comes back.
-        if generation < u32::MAX {
+        if generation - self.unused < GENERATIONS - 1 {
             table.free.push(index as u32);
         }
         Ok(object)
@@ -77,21 +84,15 @@ impl<T> Table<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
 
-impl<T> Default for Table<T> {
-    fn default() -> Table<T> {
-        Table::new()
-    }
-}
-
-/// Why a handle names nothing: it did once, or never.
-fn gone<T>(handle: u64, slot: Option<&Slot<T>>) -> Error {
-    let (_, generation) = parts(handle);
-    if slot.is_some_and(|slot| (1..=slot.generation).contains(&generation)) {
-        Error::new(Code::Closed, "the handle was closed")
-    } else {
-        Error::new(Code::InvalidHandle, format!("{handle:#x} was never issued"))
+    /// Why a handle names nothing: it did once, or never.
+    fn gone(&self, handle: u64, slot: Option<&Slot<T>>) -> Error {
+        let (_, generation) = parts(handle);
+        if slot.is_some_and(|slot| (self.unused + 1..=slot.generation).contains(&generation)) {
+            Error::new(Code::Closed, "the handle was closed")
+        } else {
+            Error::new(Code::InvalidHandle, format!("{handle:#x} was never issued"))
+        }
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_number_is_good_once() {
-        let table = Table::new();
+        let table = Table::new(3);
         let first = table.insert("a");
         assert_ne!(first, 0);
         assert_eq!(*table.get(first).unwrap(), "a");
@@ -125,5 +126,31 @@ mod tests {
         for forged in [0, 1, u64::MAX, second + 1, second ^ (1 << 40)] {
             assert_eq!(table.get(forged).unwrap_err().code(), Code::InvalidHandle);
         }
+    }
+
+    #[test]
+    fn a_number_is_of_one_kind() {
+        let (peers, contexts) = (Table::new(1), Table::new(2));
+        let (peer, context) = (peers.insert("a peer"), contexts.insert("a context"));
+        assert_eq!(peers.remove(context).unwrap_err().code(), Code::InvalidHandle);
+        peers.remove(peer).unwrap();
+        peers.insert("another peer");
+        for number in [peer, context, 0] {
+            let of_the_other = if number == context { &peers } else { &contexts };
+            assert_eq!(of_the_other.get(number).unwrap_err().code(), Code::InvalidHandle);
+        }
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_retired() {
+        let table = Table::new(u8::MAX);
+        let first = table.insert("a");
+        let (index, last) = (first as u32, u32::MAX);
+        table.slots.write().unwrap().slots[0].generation = last;
+        let number = name(index, last);
+        table.remove(number).unwrap();
+        assert_eq!(table.get(number).unwrap_err().code(), Code::Closed);
+        let next = table.insert("b");
+        assert_eq!((next as u32, *table.get(next).unwrap()), (1, "b"));
     }
 }

@@ -71,8 +71,8 @@ pub(crate) fn take<H: Handle>(handle: H) -> Result<H::Object> {
 }
 
 macro_rules! object {
-    ($object:ty, $handle:ident, $table:ident, $close:expr) => {
-        static $table: Table<$object> = Table::new();
+    ($kind:literal, $object:ty, $handle:ident, $table:ident, $close:expr) => {
+        static $table: Table<$object> = Table::new($kind);
 
         impl Handle for $handle {
             type Object = $object;
@@ -101,13 +101,13 @@ macro_rules! object {
     };
 }
 
-object!(Peer, hostlane_peer_t, PEERS, Peer::close);
-object!(Listening, hostlane_listener_t, LISTENERS, |listening: &Listening| listening.listener.close());
-object!(Context, hostlane_context_t, CONTEXTS, Context::close);
-object!(Link, hostlane_link_t, LINKS, Link::close);
-object!(Stream, hostlane_stream_t, STREAMS, Stream::close);
+object!(1, Peer, hostlane_peer_t, PEERS, Peer::close);
+object!(2, Listening, hostlane_listener_t, LISTENERS, |listening: &Listening| listening.listener.close());
+object!(3, Context, hostlane_context_t, CONTEXTS, Context::close);
+object!(4, Link, hostlane_link_t, LINKS, Link::close);
+object!(5, Stream, hostlane_stream_t, STREAMS, Stream::close);
 // A call is only ever taken, and then dropping it gives it up.
-object!(Call, hostlane_call_t, CALLS, |_| ());
+object!(6, Call, hostlane_call_t, CALLS, |_| ());
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Counter, Step, Suite, portable};
+use super::{Counter, Step, Suite, portable, sanitized};
 use crate::conformance;
 use crate::lang::{self, Lang, Profile};
 use crate::models;
@@ -43,7 +43,12 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Plain.of(conformance)])
     });
     suites.push(conformance.lacking(conformance::lacking));
+    let check = Suite::of("check", &Lang::ALL, |workspace| {
+        Ok(vec![Counter::Plain.of(words(xtask(workspace, "check")?, &["--no-build"]))])
+    });
+    suites.push(check.lacking(conformance::lacking));
     if full {
+        suites.extend(sanitized::suites());
         suites.extend(portable::suites());
     }
     suites
@@ -209,11 +214,6 @@ const PYTHON_AGENT: &str = "tests/conformance/agents/python";
 const GO_MODULES: [&str; 4] = ["go", "examples/go", "tests/agents/go", "tests/conformance/agents/go"];
 
 fn go() -> Vec<Suite> {
-    let test = |name, arguments: &'static [&'static str]| {
-        Suite::of(name, &[Lang::Go], |workspace| {
-            Ok(vec![Counter::Go.of(words(lang::go(workspace, Profile::Dev, GO_MODULES[0])?, arguments))])
-        })
-    };
     vec![
         Suite::of("go-format", &[Lang::Go], |workspace| {
             let mut format = workspace.command("sh");
@@ -235,6 +235,11 @@ fn go() -> Vec<Suite> {
             };
             GO_MODULES[..2].iter().map(test).collect()
         }),
-        test("go-race", &["test", "-count=1", "-v", "-race", "./..."]),
+        // The detector of races, and every check of what pointers Go hands to C.
+        Suite::of("go-race", &[Lang::Go], |workspace| {
+            let mut test = lang::go(workspace, Profile::Dev, GO_MODULES[0])?;
+            test.args(["test", "-count=1", "-v", "-race", "./..."]).env("GOEXPERIMENT", "cgocheck2");
+            Ok(vec![Counter::Go.of(test)])
+        }),
     ]
 }

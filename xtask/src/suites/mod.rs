@@ -4,6 +4,7 @@ mod count;
 mod list;
 pub(crate) mod portable;
 mod run;
+pub(crate) mod sanitized;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -16,7 +17,7 @@ use crate::workspace::{Workspace, in_ci};
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run the long forms too: ignored tests, the demo over every file, and core on other platforms
+    /// Run the long forms too: ignored tests, the demo over every file, core on other platforms and with sanitizers
     #[arg(long)]
     full: bool,
     /// Run only these suites: a name such as `go-race`, or the first word of several such as `go`

@@ -25,7 +25,7 @@ const WINDOWS: Target =
 const ZIG: [&str; 2] = ["cargo-zigbuild==0.24.0", "ziglang==0.17.1"];
 
 /// Core's tests of everything but what is built on tokio and tracing.
-const TESTS: [&str; 6] = ["test", "--locked", "--no-fail-fast", "--package=hostlane", "--lib", "--tests"];
+pub(super) const TESTS: [&str; 6] = ["test", "--locked", "--no-fail-fast", "--package=hostlane", "--lib", "--tests"];
 
 /// What is asked of the kernel and answered for the emulator: its memory, its threads and signals. And a child that
 /// an emulated process forks cannot start threads, nor tell that a program could not be started.
@@ -55,7 +55,7 @@ pub(super) fn suites() -> Vec<Suite> {
     ]
 }
 
-fn suite(name: &'static str, steps: fn(&Workspace) -> Result<Vec<Step>>) -> Suite {
+pub(super) fn suite(name: &'static str, steps: fn(&Workspace) -> Result<Vec<Step>>) -> Suite {
     Suite { name, needs: Vec::new(), tools: Vec::new(), lacking: None, steps: Box::new(steps) }
 }
 
@@ -126,8 +126,8 @@ struct Target {
 }
 
 /// A `rustc` and the `cargo` beside it.
-struct Toolchain {
-    folder: PathBuf,
+pub(super) struct Toolchain {
+    pub(super) folder: PathBuf,
     /// The standard library has to be built from its source.
     from_source: bool,
 }
@@ -135,18 +135,9 @@ struct Toolchain {
 impl Target {
     /// The first toolchain on the search path that can build for this target.
     fn toolchain(&self) -> Option<Toolchain> {
-        let paths = std::env::var_os("PATH")?;
-        let folders: Vec<PathBuf> = std::env::split_paths(&paths)
-            .filter(|folder| ["rustc", "cargo"].iter().all(|program| folder.join(program).is_file()))
-            .collect();
-        let find = |from_source: bool| {
-            let found = folders.iter().find(|folder| match from_source {
-                false => self.has_library(folder),
-                true => has_source(folder),
-            });
-            found.map(|folder| Toolchain { folder: folder.clone(), from_source })
-        };
-        find(false).or_else(|| find(true))
+        let found = Toolchain::folders().into_iter().find(|folder| self.has_library(folder));
+        let found = found.map(|folder| Toolchain { folder, from_source: false });
+        found.or_else(Toolchain::with_source)
     }
 
     fn has_library(&self, folder: &Path) -> bool {
@@ -165,16 +156,39 @@ impl Target {
     /// `program`, which takes cargo's arguments, with the toolchain for this target and a target folder of its own.
     fn cargo(&self, workspace: &Workspace, program: impl AsRef<Path>, arguments: &[&str]) -> Result<Command> {
         let toolchain = self.toolchain().with_context(|| format!("no toolchain for {}", self.triple))?;
-        let beside = |name: &str| toolchain.folder.join(name);
+        let mut command = toolchain.cargo(workspace, program, arguments);
+        command.args(["--target", self.triple]);
+        Ok(command)
+    }
+}
+
+impl Toolchain {
+    /// The first on the search path that can build its standard library.
+    pub(super) fn with_source() -> Option<Toolchain> {
+        let folder = Toolchain::folders().into_iter().find(|folder| has_source(folder))?;
+        Some(Toolchain { folder, from_source: true })
+    }
+
+    /// The folders of the search path that have one.
+    fn folders() -> Vec<PathBuf> {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&paths)
+            .filter(|folder| ["rustc", "cargo"].iter().all(|program| folder.join(program).is_file()))
+            .collect()
+    }
+
+    /// `program`, which takes cargo's arguments, with this toolchain and a target folder of its own. A target has to be named.
+    pub(super) fn cargo(&self, workspace: &Workspace, program: impl AsRef<Path>, arguments: &[&str]) -> Command {
+        let beside = |name: &str| self.folder.join(name);
         // A bare name is the toolchain's; a path is somebody else's.
-        let mut command = workspace.command(toolchain.folder.join(program));
-        command.args(arguments).args(["--target", self.triple]);
+        let mut command = workspace.command(self.folder.join(program));
+        command.args(arguments);
         command.env("CARGO", beside("cargo")).env("RUSTC", beside("rustc")).env("RUSTDOC", beside("rustdoc"));
         command.env("CARGO_TARGET_DIR", folder(workspace, ""));
-        if toolchain.from_source {
+        if self.from_source {
             command.arg("-Zbuild-std=std,panic_unwind,test").env("RUSTC_BOOTSTRAP", "1");
         }
-        Ok(command)
+        command
     }
 }
 
@@ -193,7 +207,7 @@ fn toolchain_links(workspace: &Workspace, target: &Target) -> Result<PathBuf> {
     Ok(links)
 }
 
-fn folder(workspace: &Workspace, name: &str) -> PathBuf {
+pub(super) fn folder(workspace: &Workspace, name: &str) -> PathBuf {
     workspace.path("target/portable").join(name)
 }
 
@@ -203,7 +217,7 @@ fn has_source(folder: &Path) -> bool {
 }
 
 /// What the `rustc` of a folder answers.
-fn print(folder: &Path, arguments: &[&str]) -> Option<OsString> {
+pub(super) fn print(folder: &Path, arguments: &[&str]) -> Option<OsString> {
     let output = Command::new(folder.join("rustc")).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().into())

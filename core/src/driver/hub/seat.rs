@@ -1,19 +1,17 @@
 //! A member's place in a context.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::driver::context::{Completion, Outcome};
 use crate::driver::hub::{Hub, outcome};
 use crate::driver::lane::{Lane, Made};
 use crate::driver::lock;
 use crate::error::{Code, Error, Result};
+use crate::limits;
 use crate::os::BorrowedFd;
 use crate::os::poller::Interest;
 use crate::proto::{self, OpId};
-
-/// How often a member is pumped that cannot be watched.
-const UNWATCHED: Duration = Duration::from_millis(5);
 
 /// A member's place in its context: how it is watched, woken, and hands over what is finished.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ impl Seat {
             Ok(()) => self.watched = interest,
             // The kernel is out of memory, or has no room for one more to watch: the member is pumped by the clock, which
             // ends in another try.
-            Err(_) => self.set_alarm(Some(Instant::now() + UNWATCHED)),
+            Err(_) => self.set_alarm(Some(Instant::now() + limits::UNWATCHED)),
         }
     }
 
@@ -123,6 +121,7 @@ impl Seat {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::os::fd::AsFd;
+    use std::time::Duration;
 
     use super::*;
     use crate::os::poller::{self, READ};

@@ -272,6 +272,11 @@ impl Conn {
         self.agreed.features.contains(&FDS)
     }
 
+    /// The largest payload this side sends or takes.
+    pub(crate) fn largest(&self) -> usize {
+        self.config.max_message
+    }
+
     /// The time told last.
     pub(crate) fn now(&self) -> Instant {
         self.now
