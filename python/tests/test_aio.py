@@ -137,6 +137,28 @@ def test_deadlines_come_within_twenty_milliseconds(loop: Loop, joined: Callable[
     loop.run(body)
 
 
+def test_a_handler_whose_own_call_failed_lets_go_of_its_call_at_once(
+    loop: Loop, joined: Callable[..., Any]
+) -> None:
+    async def handler(message: aio.Message, peer: aio.Peer) -> None:
+        with pytest.raises(hostlane.TimeoutError):
+            await peer.request(b"nobody answers", timeout=0.05)
+
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+            serving = group.start(server.serve, handler)
+            with pytest.raises(hostlane.CallAbandonedError):
+                await client.request(b"x", timeout=5)
+            serving.cancel()
+
+    # A collection would hide that something keeps the message in a cycle.
+    gc.disable()
+    try:
+        loop.run(body)
+    finally:
+        gc.enable()
+
+
 def test_whole_messages_before_a_broken_end_are_handled(loop: Loop, address: str) -> None:
     handled: list[bytes] = []
 
