@@ -68,7 +68,8 @@ def test_f85_a_listener_is_closed_and_opened(serving: Serving, lang: str) -> Non
         for _ in range(ROUNDS):
             own = f"{serving.path}2"
             agent.ask("listen", "client", address=own)
-            with Wire.connect(own) as half_open, RawLevel1.opened(own):
+            with Wire.connect(own) as half_open, RawLevel1.opened(own) as raw:
+                raw.call(_request(b"served"))
                 agent.ask("reset", "client")
                 half_open.rest(1.0)
             assert not Path(own).exists()
