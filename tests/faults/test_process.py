@@ -271,6 +271,7 @@ def test_f10_interrupted_again_and_again(serve: Serve, start: Start, place: Path
     "F12",
     fault=f"{OVERSUBSCRIBED} busy processes for each processor, and keepalive on both sides",
     holds="nobody is taken for dead, idle or busy, and calls are answered",
+    full=("c", "python"),
 )
 def test_f12_short_of_processor_time(start: Start, place: Path, lang: str) -> None:
     server, client = start("rust"), start(lang)
