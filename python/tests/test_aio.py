@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hostlane
 import pytest
+import wire
 from forked import in_child
 from hostlane import aio
 from loops import Loop, until
@@ -134,6 +135,49 @@ def test_deadlines_come_within_twenty_milliseconds(loop: Loop, joined: Callable[
             assert 0 <= min(late) < 0.02
 
     loop.run(body)
+
+
+def test_a_handler_whose_own_call_failed_lets_go_of_its_call_at_once(
+    loop: Loop, joined: Callable[..., Any]
+) -> None:
+    async def handler(message: aio.Message, peer: aio.Peer) -> None:
+        with pytest.raises(hostlane.TimeoutError):
+            await peer.request(b"nobody answers", timeout=0.05)
+
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+            serving = group.start(server.serve, handler)
+            with pytest.raises(hostlane.CallAbandonedError):
+                await client.request(b"x", timeout=5)
+            serving.cancel()
+
+    # A collection would hide that something keeps the message in a cycle.
+    gc.disable()
+    try:
+        loop.run(body)
+    finally:
+        gc.enable()
+
+
+def test_whole_messages_before_a_broken_end_are_handled(loop: Loop, address: str) -> None:
+    handled: list[bytes] = []
+
+    async def handler(message: aio.Message, peer: aio.Peer) -> None:
+        handled.append(message.data)
+
+    async def body() -> None:
+        async with aio.listen(address, level=0) as listener:
+            with wire.dial(address) as client:
+                client.send(wire.control(wire.REQUEST))
+                server = await listener.accept(5)
+                client.recv_control()
+                client.send(wire.frame(2, b"whole") + wire.frame(2, b"cut")[:9])
+            async with server:
+                with pytest.raises(hostlane.TruncatedError):
+                    await server.serve(handler)
+
+    loop.run(body)
+    assert handled == [b"whole"]
 
 
 def test_a_cancelled_handler_lets_go_of_its_call_at_once(

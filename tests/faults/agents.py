@@ -24,7 +24,14 @@ PROGRAMS: dict[str, list[str]] = {
     "cpp": [f"{TARGET}/cmake/cpp-conformance-agent"],
     "python": [f"{TARGET}/venv/bin/python", f"{FOLDER}/python/agent.py"],
     "python-aio": [f"{TARGET}/venv/bin/python", f"{FOLDER}/python-aio/agent.py"],
-    "node": ["node", f"{FOLDER}/node/agent.mjs"],
+    # Garbage is collected often, so that memory says what is kept and not how long ago the last collection was.
+    "node": [
+        "node",
+        "--expose-gc",
+        "--import",
+        "data:text/javascript,setInterval(gc,500).unref()",
+        f"{FOLDER}/node/agent.mjs",
+    ],
     "go": [f"{TARGET}/go/debug/conformance-agent"],
 }
 

@@ -158,7 +158,7 @@ def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang:
     "F01",
     fault="kill -9 at every system call of a conversation with calls both ways, a nested one, messages, a stream, pieces, a drain",
     holds="the survivor, in Rust, is told within 1 s, by an error that is true; what it got is whole; the next process serves the same address",
-    full=tuple(lang for lang in ALL if lang not in ("rust", "python")),
+    full=tuple(lang for lang in ALL if lang not in ("rust", "c")),
 )
 def test_f01_killed_at_every_system_call(start: Start, place: Path, lang: str, role: str) -> None:
     points, reached = sweep(start, place, lang, role, "rust")

@@ -32,7 +32,9 @@ class Trace:
             return True
         try:
             tasks = list(Path(f"/proc/{pid}/task").iterdir())
-            return all("\nTracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)
+            attached = all("\nTracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)
+            # Told to stop is not stopped yet: they have been once strace waits for the next of them, and all of them wait too.
+            return attached and all(_state(path) == "S" for path in [*tasks, Path(f"/proc/{self.popen.pid}"), *tasks])
         except (FileNotFoundError, ProcessLookupError):  # a thread ended just now
             return False
 
@@ -55,9 +57,13 @@ class Trace:
         return dict(sorted(most.items()))
 
 
+def _state(process: Path) -> str:
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()[0]
+
+
 def _dead(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        return _state(Path(f"/proc/{pid}")) == "Z"
     except FileNotFoundError:
         return True
 

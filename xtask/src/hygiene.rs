@@ -30,8 +30,8 @@ const REGISTRY_HOSTS: [(&str, &str); 10] = [
 /// More than any source file here needs.
 const LARGEST: u64 = 1 << 20;
 
-/// Names tests as `file::name`.
-const CASES: &str = "docs/edge-cases.md";
+/// They name tests as `file::name`.
+const CASES: [&str; 2] = ["docs/edge-cases.md", "docs/faults.md"];
 
 /// Checks every file that is tracked or would be.
 pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
@@ -58,8 +58,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
     verdict.add("no binary file", binaries);
     verdict.add("no file over 1 MiB", large);
     verdict.add("package metadata", metadata_findings(workspace)?);
-    let cases = workspace.read(CASES)?;
-    verdict.add(format!("every test that {CASES} names"), missing_tests(&cases, |file| workspace.read(file).ok()));
+    for page in CASES {
+        let missing = missing_tests(&workspace.read(page)?, |file| workspace.read(file).ok());
+        verdict.add(format!("every test that {page} names"), missing);
+    }
     Ok(verdict.print())
 }
 

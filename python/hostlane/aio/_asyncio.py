@@ -78,6 +78,9 @@ class AsyncioDriver(Driver):
             if self._waiting.pop(started, None) is not None:
                 self.context.cancel(started)
             raise
+        finally:
+            # It keeps its error, and that this frame: a cycle with all that the callers hold.
+            del future
 
     async def pause(self) -> None:
         """A task that needs no waiting goes on, as is the custom of asyncio."""

@@ -47,16 +47,25 @@ class TrioDriver(Driver):
         try:
             while True:
                 await trio.lowlevel.wait_readable(self.context.fileno())
-                try:
-                    ended, failed, _ = self.context.process(self, BUDGET)
-                except ClosedError:
+                if not self._process():
                     return
-                for op, value in ended:
-                    self._end(op, outcome.Value(value))
-                for op, error in failed or ():
-                    self._end(op, outcome.Error(error))
         finally:
             self.context.close()
+
+    def _process(self) -> bool:
+        """One turn: whether there is another.
+
+        It lets go of what ended when it returns: an error keeps frames, and they keep messages.
+        """
+        try:
+            ended, failed, _ = self.context.process(self, BUDGET)
+        except ClosedError:
+            return False
+        for op, value in ended:
+            self._end(op, outcome.Value(value))
+        for op, error in failed or ():
+            self._end(op, outcome.Error(error))
+        return True
 
     def _end(self, op: int, ended: outcome.Outcome[Any]) -> None:
         task = self._waiting.pop(op, None)

@@ -13,7 +13,7 @@ from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
 from hostlane.aio._driver import current
 from hostlane.aio.stream import Stream
-from hostlane.errors import ClosedError, PeerClosedError
+from hostlane.errors import ClosedError, Error, PeerClosedError
 from hostlane.types import COMMAND, DATA, DEFAULT_TIMEOUT, ConnectOptions, Info, Stats
 
 if TYPE_CHECKING:
@@ -212,11 +212,15 @@ class Peer:
                 room = await group.room(MAX_RUNNING)
                 try:
                     batch = await self.recv_batch(min(room, BATCH))
-                except (PeerClosedError, ClosedError):
-                    return
+                except Error as error:
+                    # Messages that came before are handled, however the connection ended.
+                    end = error
+                    break
                 jobs = [(group.start(driver.answer, handler, one, self), one) for one in batch]
                 driver.soon(partial(driver.watch, jobs))
                 del batch, jobs
+        if not isinstance(end, (PeerClosedError, ClosedError)):
+            raise end
 
     async def ping(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> float:
         """Returns the seconds of one round trip to the other side's library.

@@ -43,6 +43,14 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Plain.of(conformance)])
     });
     suites.push(conformance.lacking(conformance::lacking));
+    let faults = Suite::of("faults", &Lang::ALL, move |workspace| {
+        let mut faults = pytest(workspace, "tests/faults");
+        if full {
+            faults.arg("--full");
+        }
+        Ok(vec![Counter::Pytest.of(faults)])
+    });
+    suites.push(faults.lacking(conformance::lacking));
     let check = Suite::of("check", &Lang::ALL, |workspace| {
         Ok(vec![Counter::Plain.of(words(xtask(workspace, "check")?, &["--no-build"]))])
     });

@@ -1,0 +1,234 @@
+"""Calls: answers that come twice, late or for nobody, cancels that cross, servers that come and go, drains, nesting."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import wait_until
+from level1 import Type, control
+from level1 import message as encode
+from peer1 import Level1Client, Level1Server, RawLevel1, probe
+from stock import Background
+
+from agents import Agent, Failed
+from balance import Calling, Serving
+from conftest import Serve, Start
+from matrix import row
+
+CLIENTS = 200
+"""Clients that a restarted server has to take back at once."""
+
+NESTED = 16
+"""Calls within calls."""
+
+
+@contextlib.contextmanager
+def by_hand(agent: Agent, path: Path) -> Iterator[RawLevel1]:
+    """The agent is connected to a server whose frames the test writes."""
+    with Level1Server(str(path)) as server:
+        accepting = Background(server.accept_raw)
+        agent.ask("connect", address=str(path))
+        with accepting.result() as raw:
+            yield raw
+            agent.ask("reset")
+
+
+@row(
+    "F60",
+    fault="a server answers each call twice, and answers calls that have ended",
+    holds="each call has its own first answer, the others are dropped, 50 times",
+)
+def test_f60_answers_that_come_twice(calling: Calling, elsewhere: Path) -> None:
+    agent = calling.agent
+    with calling.survives():
+        with by_hand(agent, elsewhere / "s.sock") as raw:
+            for number in range(50):
+                agent.post("call", text=f"question {number}")
+                request = raw.message()
+                for text in (request.payload, b"wrong"):
+                    raw.send(encode(Type.RESPONSE, 1, request.id, text))
+                raw.send(encode(Type.RESPONSE, 1, 1, b"long ago") if number else b"")
+                assert agent.take()[0]["text"] == f"question {number}"
+
+
+@row(
+    "F60",
+    fault="a server answers a call that nobody made",
+    holds="protocol_error, and whoever waits is told",
+)
+def test_f60_an_answer_to_no_call(calling: Calling, elsewhere: Path) -> None:
+    agent = calling.agent
+    with calling.survives():
+        with by_hand(agent, elsewhere / "s.sock") as raw:
+            agent.post("call", text="question")
+            request = raw.message()
+            raw.send(encode(Type.RESPONSE, 1, request.id + 100, b"wrong"))
+            with pytest.raises(Failed) as failed:
+                agent.take()
+            assert failed.value.name in ("protocol_error", "connection_lost"), failed.value
+            raw.closed("protocol_error")
+
+
+@row(
+    "F62",
+    fault="an answer comes behind, at and before the deadline of its call, 60 times",
+    holds="the call has its own answer or timeout, and the next one never has that of another",
+)
+def test_f62_late_answers(calling: Calling, elsewhere: Path) -> None:
+    agent = calling.agent
+    with calling.survives():
+        with by_hand(agent, elsewhere / "s.sock") as raw:
+            outcomes = set()
+            for number in range(60):
+                agent.post("call", text=f"question {number}", timeout_ms=15)
+                request = raw.message()
+                assert request.payload == f"question {number}".encode()
+                time.sleep(number % 3 * 0.0125)
+                raw.send(encode(Type.RESPONSE, 1, request.id, request.payload))
+                try:
+                    assert agent.take()[0]["text"] == f"question {number}"
+                    outcomes.add("answered")
+                except Failed as failed:
+                    assert failed.name == "timeout", failed
+                    outcomes.add("timeout")
+                    cancel = raw.expect(Type.CANCEL)
+                    assert cancel["id"] == request.id
+            assert outcomes == {"answered", "timeout"}
+
+
+@row(
+    "F63",
+    fault="150 calls are given up while their answers are on the way; a client leaves before 20 answers",
+    holds="each has one outcome, every place is free again, and nothing is kept",
+)
+def test_f63_cancels_that_cross_answers(serving: Serving, lang: str) -> None:
+    with serving.survives():
+        with RawLevel1.opened(serving.path) as raw:
+            for call in range(1, 301, 2):
+                raw.send(encode(Type.REQUEST, 1, call, b"sleep %d" % (call % 3)) + control(Type.CANCEL, id=call))
+                last = raw.frame()
+                assert last is not None and last.id == call and last.type in (Type.RESPONSE, Type.ERROR), last
+        with RawLevel1.opened(serving.path) as raw:
+            for call in range(1, 41, 2):
+                raw.send(encode(Type.REQUEST, 1, call, b"sleep 20"))
+
+
+@row(
+    "F64",
+    fault=f"a server with {CLIENTS} connections is killed and begins again; all of them come back at once",
+    holds="each of them is served within 3 s",
+    full=("cpp", "python-aio"),
+)
+def test_f64_everybody_comes_back_at_once(start: Start, serve: Serve, place: Path, lang: str) -> None:
+    path = str(place / "s.sock")
+    first = start(lang)
+    first.ask("listen", "server", address=path)
+    crowd = [Level1Client(path) for _ in range(CLIENTS)]
+    first.kill()
+    for client in crowd:
+        client.sock.close()
+    serving = serve(start(lang))
+    with serving.survives():
+        late: list[BaseException] = []
+
+        def back() -> None:
+            try:
+                for _ in range(CLIENTS // 8):
+                    probe(path, 3.0)
+            except BaseException as error:  # told by the test
+                late.append(error)
+
+        began = time.monotonic()
+        threads = [threading.Thread(target=back) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not late, late
+        assert time.monotonic() - began < 3.0
+
+
+@row(
+    "F65",
+    fault="the server is killed between its work and its answer",
+    holds="connection_lost within 0.5 s, said to have perhaps been executed, once; a call that is made afterwards provably was not",
+)
+def test_f65_an_answer_that_is_lost(calling: Calling, start: Start, elsewhere: Path) -> None:
+    agent = calling.agent
+    path = str(elsewhere / "s.sock")
+    with calling.survives():
+        for _ in range(3):
+            server = start("rust")
+            server.ask("listen", "server", address=path)
+            agent.ask("connect", address=path)
+            agent.post("call", text="watch")
+            server.seen("server", requests=1)
+            server.kill()
+            with pytest.raises(Failed) as failed:
+                agent.take(2.0)
+            assert (failed.value.name, failed.value.sent) == ("connection_lost", "maybe")
+            again = agent.fails("connection_lost", "peer_closed", op="call", text="again", within=0.5)
+            assert again.sent == "no"
+            agent.ask("reset")
+
+
+@row(
+    "F66",
+    fault="a client that makes calls all the time is drained by the server",
+    holds="every call has its answer or was provably not executed; the drain ends within 2 s",
+)
+def test_f66_a_drain_under_load(calling: Calling, start: Start, elsewhere: Path) -> None:
+    agent = calling.agent
+    path = str(elsewhere / "s.sock")
+    with calling.survives():
+        for _ in range(3):
+            server = start("rust")
+            server.ask("listen", "server", address=path)
+            agent.ask("connect", address=path)
+            agent.post("calls", count=1500, text="busy")
+            wait_until(lambda server=server: server.ask("seen", "server")["requests"] > 10, what="calls are served")
+            server.ask("drain", "server", timeout_ms=2000)
+            try:
+                told, _ = agent.take()
+                assert told["wrong"] == 0 and set(told["errors"]) <= {
+                    "draining",
+                    "peer_closed",
+                    "closed",
+                    "connection_lost",
+                }, told
+                assert (
+                    told["right"]
+                    <= server.ask("seen", "server")["requests"]
+                    <= told["right"] + told["errors"].get("connection_lost", 0)
+                )
+            except Failed as failed:  # the one that could not be begun any more
+                assert failed.name in ("draining", "peer_closed", "closed") and failed.sent == "no", failed
+            agent.ask("reset")
+            server.kill()
+
+
+@row(
+    "F67",
+    fault=f"calls within calls, {NESTED} deep, and handlers that block while others are called",
+    holds="all are answered, also PINGs meanwhile",
+)
+def test_f67_nested_calls_and_handlers_that_block(serving: Serving, start: Start, lang: str) -> None:
+    client = start("rust")
+    with serving.survives():
+        client.ask("connect", address=serving.path)
+        for depth in range(1, NESTED + 1):
+            assert client.ask("call", text="back " * depth + "end")["text"] == "end"
+        for number in range(8):
+            client.ask("start", id=number, text="sleep 300")
+        began = time.monotonic()
+        client.ask("ping", timeout_ms=1000)
+        assert client.ask("call", text="meanwhile", timeout_ms=1000)["text"] == "meanwhile"
+        assert time.monotonic() - began < 0.29
+        for number in range(8):
+            assert client.ask("wait", id=number)["text"] == "sleep 300"
+        client.ask("reset")
