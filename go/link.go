@@ -223,7 +223,7 @@ func (l *Link) answer(m capi.Message, op *capi.Op) error {
 	return errorOf(l.inner.Handle.Reply(m, op.Data))
 }
 
-// watch has end called when no answer to m is wanted any more.
+// callEnded has end called when no answer to m is wanted any more.
 func (l *Link) callEnded(m capi.Message, end func()) {
 	defer runtime.KeepAlive(l)
 	if ev := l.inner.Handle.CallEnded(m); ev.Pending() {

@@ -59,8 +59,9 @@ func WithLevel(level Level) Option {
 	return func(o *options) { o.capi.Level = int32(level) }
 }
 
-// WithMaxCalls sets how many requests of the other side may be unanswered at a time,
-// those it gave up and a handler still has among them; more wait there. The default, also for 0, is 1024, the most 16384. Level 1 only.
+// WithMaxCalls sets how many requests of the other side may be unanswered at a time, those it
+// gave up and a handler still has among them; more wait there. The default, also for 0, is 1024,
+// the most 16384. Level 1 only.
 func WithMaxCalls(calls int) Option {
 	return func(o *options) { o.capi.MaxCalls = uint64(calls) }
 }

@@ -206,14 +206,15 @@ impl Access {
 
     fn put<O: Settings>(&self, stock: bool, mut options: O) -> Result<O, Failure> {
         if let Some(file) = &self.secret_file {
-            let secret = secret(file)?;
+            let secret = Secret::new(secret_text(file)?)?;
             options = if stock { options.token(secret) } else { options.secret(secret) };
         }
         Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })
     }
 }
 
-fn secret(path: &Path) -> Result<Secret, Failure> {
+/// What a file holds that nobody else may read.
+pub(crate) fn secret_text(path: &Path) -> Result<String, Failure> {
     let name = path.display().to_string();
     let unreadable = |error: io::Error| Failure::file(&name, &error);
     // NONBLOCK: a FIFO of that name must not hold us.
@@ -239,7 +240,7 @@ fn secret(path: &Path) -> Result<Secret, Failure> {
         .map_err(|_| Error::new(Code::InvalidUtf8, format!("{name}: the secret is not UTF-8")))?;
     // Editors end a file with a line end; it is no part of the secret.
     let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(Secret::new(text)?)
+    Ok(text.to_owned())
 }
 
 /// A channel by number or by its fixed name.

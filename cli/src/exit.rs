@@ -15,6 +15,7 @@ Exit codes:
    50  permission denied
    60  schema validation failed
    64  invalid arguments
+   65  a case of check failed
   124  timeout
   125  hostlane itself failed";
 
@@ -28,6 +29,7 @@ pub(crate) enum Exit {
     Permission = 50,
     Schema = 60,
     Usage = 64,
+    Violation = 65,
     Timeout = 124,
     Failed = 125,
 }

@@ -1,6 +1,7 @@
 //! The `hostlane` command line.
 
 mod args;
+mod check;
 mod client;
 mod command;
 mod exit;
@@ -50,6 +51,7 @@ enum Command {
     Link(command::link::Link),
     Info(command::info::Info),
     Doctor(command::doctor::Doctor),
+    Check(check::Check),
     Envinfo(command::envinfo::Envinfo),
     Version(command::version::Version),
 }
@@ -81,6 +83,7 @@ fn run(command: Command, output: &Output) -> Result<Exit, Failure> {
         Command::Link(link) => link.run(output),
         Command::Info(info) => info.run(output),
         Command::Doctor(doctor) => doctor.run(output),
+        Command::Check(check) => check.run(output),
         Command::Envinfo(envinfo) => envinfo.run(output),
         Command::Version(version) => version.run(output),
     }

@@ -44,12 +44,24 @@ impl Output {
             Format::Table => Ok(report.table().into_bytes()),
             Format::Raw => Ok(report.raw()),
         };
-        let mut out = io::stdout().lock();
-        bytes.and_then(|bytes| out.write_all(&bytes)).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::ReaderLeft,
-            _ => Failure::Output(error),
-        })
+        write(bytes)
     }
+
+    /// What a table ends with; the other formats have no place for it.
+    pub(crate) fn summary(&self, text: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => write(Ok(text.as_bytes().to_vec())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write(bytes: io::Result<Vec<u8>>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    bytes.and_then(|bytes| out.write_all(&bytes)).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ReaderLeft,
+        _ => Failure::Output(error),
+    })
 }
 
 fn line(json: serde_json::Result<Vec<u8>>) -> io::Result<Vec<u8>> {

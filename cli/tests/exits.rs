@@ -40,7 +40,9 @@ fn success_is_0() {
     run(&["--help"]).expect(0);
     run(&["--version"]).expect(0);
     run(&["help", "send"]).expect(0);
-    for command in ["listen", "send", "request", "stream", "echo", "link", "info", "doctor", "envinfo", "version"] {
+    let commands =
+        ["listen", "send", "request", "stream", "echo", "link", "info", "doctor", "check", "envinfo", "version"];
+    for command in commands {
         let help = run(&[command, "--help"]).expect(0);
         assert!(help.text().contains("Usage: hostlane"), "{}", help.text());
     }
@@ -118,7 +120,8 @@ fn permission_denied_is_50() {
         // Permissions do not hold root back, so somebody else asks; with a copy of the binary at a
         // place anybody can reach.
         let copy = place.path("hostlane");
-        fs::copy(binary(), &copy).unwrap();
+        // Copied by another process: a child that another test forks meanwhile would hold it open for writing.
+        assert!(Command::new("cp").arg(binary()).arg(&copy).status().unwrap().success());
         fs::set_permissions(place.path("."), fs::Permissions::from_mode(0o755)).unwrap();
         command = Command::new(copy);
         command.uid(65534).gid(65534);

@@ -225,7 +225,9 @@ fn it_ends_with_its_deadline_its_server_or_its_input() {
     let address = place.address("large");
     let serving = program(&address, |_, request| {
         request.wait_cancelled(LIMIT).unwrap();
-        assert_eq!(request.reply("late", LIMIT).unwrap_err().code(), Code::CallEnded);
+        let code = request.reply("late", LIMIT).unwrap_err().code();
+        // The client says that it gives the call up, and leaves.
+        assert!(matches!(code, Code::CallEnded | Code::ConnectionLost | Code::PeerClosed), "{code:?}");
     });
     let line = vec![b'x'; 16 * 1024 * 1024 + 1];
     let done = run_with_input(&["stream", &address], &line).expect(64);

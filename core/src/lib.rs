@@ -29,7 +29,7 @@ pub use api::stream::Stream;
 pub use api::wait::Wait;
 pub use driver::context::{Completion, Context, Outcome, Progress, Started};
 pub use error::{Code, Error, Result, Sent};
-pub use link::{Link, LinkEvent, LinkOptions, LinkResult};
+pub use link::{Answer, HANDLER_FAILED, Link, LinkEvent, LinkOptions, LinkResult, Serving};
 #[cfg(target_os = "linux")]
 pub use os::rundir::runtime_directory;
 pub use proto::Secret;

@@ -26,6 +26,10 @@ pub const MAX_AUTH_TOKEN: usize = 4096;
 /// Total time a handshake may take, from accept or connect to the last byte.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a client of a listening socket that other servers share may take from being granted a place to taking it,
+/// before others are served meanwhile.
+pub const GRANT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Unfinished handshakes per listener. One more drops the oldest.
 pub const MAX_HALF_OPEN: usize = 256;
 
@@ -95,7 +99,7 @@ pub const MAX_FEATURES: usize = 64;
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
 
-/// Bytes of a message that a sender may write at once, before anybody else has a turn.
+/// Bytes that a sender writes of a large message, and that a turn at the carrier moves, before anybody else has one.
 pub const WRITTEN_AT_ONCE: usize = 4 * FRAGMENT;
 
 /// Credit every channel starts with, in charged bytes.
@@ -137,6 +141,10 @@ pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
 /// Events that a link keeps for the program; further messages wait with the connection, against its credit.
 pub const LINK_EVENTS: usize = 64;
 
+/// Requests that a thread in [`Link::serve`](crate::Link::serve) may be inside of at a time: one more takes stack for
+/// handler and wait.
+pub const LINK_NESTING: usize = 64;
+
 /// How long one attempt of a link to connect may take.
 pub const LINK_ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -145,6 +153,11 @@ pub const LOG_EVENTS: usize = 1024;
 
 /// How long the reason for ending a connection may take to leave.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often is looked after what nothing can watch, because the process has no descriptor left to be woken by, or the
+/// kernel no room for one more to watch.
+pub const UNWATCHED: Duration = Duration::from_millis(5);
+
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
 pub const MAX_SPIN: Duration = Duration::from_micros(20);
 

@@ -324,6 +324,24 @@ fn closing_gives_the_descriptor_back_while_objects_live_on() {
     assert!(descriptors() < before + 200, "{before} before, {} after", descriptors());
 }
 
+#[cfg(unix)]
+#[test]
+fn closing_a_listener_gives_its_descriptors_back_while_the_object_lives_on() {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let place = Place::new();
+    let before = descriptors();
+    let kept: Vec<Listener> = (0..200)
+        .map(|_| {
+            let listener = Listener::bind(&place.address("closed.sock")).unwrap();
+            listener.close();
+            listener
+        })
+        .collect();
+    // Other tests run beside this one; 200 descriptors would show.
+    assert!(descriptors() < before + 100, "{before} before, {} after", descriptors());
+    assert!(kept.iter().all(|listener| listener.accept(SOON).is_err_and(|error| error.code() == Code::Closed)));
+}
+
 #[test]
 fn two_busy_senders_both_end_at_their_deadline_instead_of_hanging() {
     let (client, server) = pair(&Place::new());

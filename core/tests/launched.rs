@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{HELLO, Place, SOON, child_role, frame, until};
+use common::{HELLO, Place, Raw, SOON, bytes, child_role, frame, until};
 use hostlane::{
     Address, Channel, Code, ConnectOptions, Context, ListenOptions, Listener, Message, Outcome, Peer, Progress, Secret,
-    Started, Wait,
+    Started, Wait, limits,
 };
 
 /// A child's standard output waits as its standard error until the role begins, since the test harness
@@ -644,6 +644,27 @@ fn closing_a_service_leaves_the_backlog_to_the_next() {
     for client in clients {
         client.join().unwrap();
     }
+}
+
+#[test]
+fn a_client_that_does_not_take_its_place_keeps_others_waiting_for_a_moment_alone() {
+    let manager = Manager::new();
+    let _service = manager.start("serve");
+    manager.ready();
+    // They were granted a place, and go no further.
+    let offer = bytes::OFFER.replace("FEATURES", "").replace("LIMITS", "");
+    let stalling: Vec<Raw> = (0..3)
+        .map(|_| {
+            let mut raw = Raw::connect(&manager.place.address("web.sock"));
+            raw.write(&frame(0, offer.as_bytes()));
+            assert_eq!(raw.frame().expect("a place").0, 0);
+            raw
+        })
+        .collect();
+    let start = Instant::now();
+    manager.client().join().unwrap();
+    assert!(start.elapsed() < limits::HANDSHAKE_TIMEOUT / 2, "{:?}", start.elapsed());
+    drop(stalling);
 }
 
 #[test]

@@ -24,9 +24,9 @@ type Answer = std::result::Result<Bytes, (u32, Bytes)>;
 #[test]
 fn child() {
     let Some((role, address)) = child_role() else { return };
-    let link = Link::open(&address.parse().unwrap(), LinkOptions::new()).unwrap();
+    let link = Link::open(&address, LinkOptions::new()).unwrap();
     assert_eq!(role, "link");
-    let error = link.serve(|message| Ok(format!("{}: {}", std::process::id(), text(message)).into()));
+    let error = link.serve(|_, message| Ok(format!("{}: {}", std::process::id(), text(message)).into()));
     panic!("{error}");
 }
 
@@ -39,7 +39,7 @@ fn address(place: &Place) -> Address {
 }
 
 fn open(place: &Place) -> Link {
-    Link::open(&address(place), LinkOptions::new()).unwrap()
+    Link::open(address(place), LinkOptions::new()).unwrap()
 }
 
 fn echo(message: &Message) -> Answer {
@@ -76,7 +76,7 @@ impl<'a> Serving<'a> {
     ) -> Serving<'a> {
         for _ in 0..threads {
             let link = link.clone();
-            scope.spawn(move || assert_eq!(link.serve(handler).code(), Code::Closed));
+            scope.spawn(move || assert_eq!(link.serve(|_, message| handler(message)).code(), Code::Closed));
         }
         Serving(link)
     }
@@ -144,7 +144,7 @@ fn handlers_call_back_while_another_thread_serves() {
         for link in [&a, &b] {
             for _ in 0..4 {
                 let (link, handler) = (link.clone(), nested(link.clone()));
-                scope.spawn(move || assert_eq!(link.serve(handler).code(), Code::Closed));
+                scope.spawn(move || assert_eq!(link.serve(|_, message| handler(message)).code(), Code::Closed));
             }
         }
         assert_eq!(a.request(vec![6], SOON).unwrap().payload(), "ground");
@@ -230,7 +230,7 @@ fn a_third_waits_and_takes_the_place_that_becomes_free() {
         let a_serves = Serving::new(scope, &a, 1, echo);
         let b_serves = Serving::new(scope, &b, 1, echo);
         a.request(b"up", SOON).unwrap();
-        let c = Link::open(&address(&place), options).unwrap();
+        let c = Link::open(address(&place), options).unwrap();
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(300) {
             assert_eq!(a.request(b"undisturbed", SOON).unwrap().payload(), "undisturbed");
@@ -361,7 +361,7 @@ fn an_address_that_cannot_be_had_ends_the_link_after_its_retries() {
 fn what_another_attempt_would_not_change_is_told_at_once() {
     let place = Place::new();
     std::fs::write(place.path("link.sock"), "a file").unwrap();
-    let error = Link::open(&address(&place), LinkOptions::new()).unwrap_err();
+    let error = Link::open(address(&place), LinkOptions::new()).unwrap_err();
     assert_eq!(error.code(), Code::NotASocket);
 
     let secret = |text: &str| {
@@ -370,7 +370,7 @@ fn what_another_attempt_would_not_change_is_told_at_once() {
         LinkOptions::new().connection(connect.secret(secret.clone()), listen.secret(secret))
     };
     let place = Place::new();
-    let (a, b) = (Link::open(&address(&place), secret("one")).unwrap(), Link::open(&address(&place), secret("two")));
+    let (a, b) = (Link::open(address(&place), secret("one")).unwrap(), Link::open(address(&place), secret("two")));
     std::thread::scope(|scope| {
         scope.spawn(|| assert_eq!(a.next(SOON).unwrap_err().code(), Code::Closed));
         assert_eq!(b.unwrap().next(SOON).unwrap_err().code(), Code::AuthenticationFailed);
@@ -378,11 +378,11 @@ fn what_another_attempt_would_not_change_is_told_at_once() {
     });
 
     let zero = LinkOptions::new().connection(ConnectOptions::new().level(Level::Zero), ListenOptions::new());
-    assert_eq!(Link::open(&address(&place), zero).unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(Link::open(address(&place), zero).unwrap_err().code(), Code::InvalidArgument);
     let backwards = LinkOptions::new().delay(Duration::from_millis(2), Duration::from_millis(1));
-    assert_eq!(Link::open(&address(&place), backwards).unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(Link::open(address(&place), backwards).unwrap_err().code(), Code::InvalidArgument);
     for fixed in ["fd:3", "stdio:", "spawn:true", "systemd:"] {
-        let error = Link::open(&fixed.parse().unwrap(), LinkOptions::new()).unwrap_err();
+        let error = Link::open(fixed, LinkOptions::new()).unwrap_err();
         assert_eq!(error.code(), Code::Unsupported, "{fixed}");
     }
 }
@@ -390,7 +390,7 @@ fn what_another_attempt_would_not_change_is_told_at_once() {
 #[test]
 fn a_link_that_is_not_to_reconnect_ends_with_its_connection() {
     let place = Place::new();
-    let a = Link::open(&address(&place), LinkOptions::new().reconnect(false)).unwrap();
+    let a = Link::open(address(&place), LinkOptions::new().reconnect(false)).unwrap();
     let b = open(&place);
     std::thread::scope(|scope| {
         let a = scope.spawn(|| {
@@ -411,7 +411,7 @@ fn a_link_that_is_not_to_reconnect_ends_with_its_connection() {
 fn serve_link(place: &Place) -> (Listener, Link) {
     let listener = Listener::bind(&place.address("link.sock")).unwrap();
     let options = LinkOptions::new().delay(Duration::from_millis(5), Duration::from_millis(50));
-    (listener, Link::open(&address(place), options).unwrap())
+    (listener, Link::open(address(place), options).unwrap())
 }
 
 #[test]
@@ -638,7 +638,7 @@ fn an_event_loop_drives_links_by_their_descriptors_alone() {
 #[test]
 fn an_event_loop_is_told_of_the_end_of_a_link_by_itself() {
     let place = Place::new();
-    let a = Link::open(&address(&place), LinkOptions::new().reconnect(false)).unwrap();
+    let a = Link::open(address(&place), LinkOptions::new().reconnect(false)).unwrap();
     let b = open(&place);
     let mut events = Vec::new();
     until("both are up", || {
@@ -671,7 +671,8 @@ fn an_event_loop_may_leave_events_where_they_are() {
     turns(&a);
     assert!(matches!(a.next(Wait::none()).unwrap(), LinkEvent::Up { serving: true }));
     for n in 0..100u8 {
-        let LinkEvent::Message(message) = a.next(Wait::none()).unwrap() else { panic!() };
+        // Not every carrier has all of them there by now.
+        let LinkEvent::Message(message) = a.next(SOON).unwrap() else { panic!() };
         assert_eq!(message.payload(), &[n][..]);
     }
     assert_eq!(a.next(Wait::none()).unwrap_err().code(), Code::Timeout);

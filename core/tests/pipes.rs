@@ -76,7 +76,7 @@ fn the_other_process_is_named() {
     let place = Place::new();
     let (process, peer) = connected("echo", &place.address("a"));
     assert_eq!(peer.info().unwrap().credentials.unwrap().pid.cast_unsigned(), process.0.id());
-    assert_eq!(peer.call(b"ping", SOON).unwrap().payload(), "ping");
+    assert_eq!(peer.request(b"ping", SOON).unwrap().payload(), "ping");
 }
 
 #[test]
@@ -88,10 +88,10 @@ fn calls_of_every_size_come_back_whole() {
     assert_eq!(largest, 16 << 20);
     for len in [0, 1, 64, 4096, 65_535, 65_536, 65_537, 262_144, 1 << 20, largest] {
         let payload: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| dice.roll().to_le_bytes()).take(len).collect();
-        let reply = peer.call(&payload[..], SOON).unwrap();
+        let reply = peer.request(&payload[..], SOON).unwrap();
         assert!(reply.payload() == &payload, "{len} bytes came back as {}", reply.payload().len());
     }
-    assert_eq!(refused(peer.call(&vec![0; largest + 1][..], SOON)), Code::PayloadTooLarge);
+    assert_eq!(refused(peer.request(&vec![0; largest + 1][..], SOON)), Code::PayloadTooLarge);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_thousand_calls_in_flight_are_answered_in_any_order() {
                 request.reply(request.payload(), SOON).unwrap();
             }
         });
-        let calls: Vec<_> = (0..1000u32).map(|n| (n, client.request(&n.to_le_bytes()[..]).unwrap())).collect();
+        let calls: Vec<_> = (0..1000u32).map(|n| (n, client.start(&n.to_le_bytes()[..]).unwrap())).collect();
         for (n, call) in calls {
             assert_eq!(call.wait(SOON).unwrap().payload()[..], n.to_le_bytes());
         }
@@ -123,7 +123,7 @@ fn many_threads_call_at_once() {
             scope.spawn(move || {
                 for n in 0..100u64 {
                     let payload = [thread.to_le_bytes(), n.to_le_bytes()].concat();
-                    assert_eq!(peer.call(&payload[..], SOON).unwrap().payload(), &payload);
+                    assert_eq!(peer.request(&payload[..], SOON).unwrap().payload(), &payload);
                 }
             });
         }
@@ -139,7 +139,7 @@ fn level_0_goes_over_a_pipe_too() {
             let request = server.recv(SOON).unwrap();
             request.reply(request.payload(), SOON).unwrap();
         });
-        assert_eq!(client.call(b"zero", SOON).unwrap().payload(), "zero");
+        assert_eq!(client.request(b"zero", SOON).unwrap().payload(), "zero");
     });
 }
 
@@ -172,7 +172,7 @@ fn deadlines_end_waits_and_leave_the_connection_alone() {
     let (client, server) = pair(&place);
     let start = Instant::now();
     assert_eq!(refused(client.recv(SHORT)), Code::Timeout);
-    let request = client.request(b"late").unwrap();
+    let request = client.start(b"late").unwrap();
     assert_eq!(refused(request.wait(SHORT)), Code::Timeout);
     let took = start.elapsed();
     assert!(took >= SHORT * 2 && took < SOON, "{took:?}");
@@ -208,7 +208,7 @@ fn closing_wakes_every_wait_of_this_side() {
     let listener = Listener::bind(&place.address("other")).unwrap();
     std::thread::scope(|scope| {
         let receive = scope.spawn(|| client.recv(Wait::forever()).map(drop));
-        let call = scope.spawn(|| client.request(b"x").unwrap().wait(Wait::forever()).map(drop));
+        let call = scope.spawn(|| client.start(b"x").unwrap().wait(Wait::forever()).map(drop));
         let accept = scope.spawn(|| listener.accept(Wait::forever()).map(drop));
         until("both wait", || client.stats().unwrap().pending_operations == 2);
         client.close();
@@ -272,7 +272,7 @@ fn what_a_thread_began_does_not_end_with_it() {
 #[test]
 fn a_request_given_up_is_cancelled_at_the_other_side() {
     let (client, server) = pair(&Place::new());
-    let call = client.request(b"never mind").unwrap();
+    let call = client.start(b"never mind").unwrap();
     let request = server.recv(SOON).unwrap();
     drop(call);
     // The request's frame for it leaves with whoever moves bytes next.
@@ -312,7 +312,7 @@ fn the_death_of_a_server_is_seen_at_once_and_its_name_is_free() {
     for _ in 0..3 {
         let (mut process, peer) = connected("swallow", &place.address("a"));
         std::thread::scope(|scope| {
-            let call = scope.spawn(|| peer.request(b"never answered").unwrap().wait(Wait::forever()).map(drop));
+            let call = scope.spawn(|| peer.start(b"never answered").unwrap().wait(Wait::forever()).map(drop));
             let receive = scope.spawn(|| peer.recv(Wait::forever()).map(drop));
             until("both wait", || peer.stats().unwrap().pending_operations == 2);
             let start = Instant::now();
@@ -335,7 +335,7 @@ fn clients_wait_for_a_place() {
                 let address = place.address("a");
                 scope.spawn(move || {
                     let peer = Peer::connect(&address, SOON).unwrap();
-                    assert_eq!(peer.call(&n.to_le_bytes()[..], SOON).unwrap().payload()[..], n.to_le_bytes());
+                    assert_eq!(peer.request(&n.to_le_bytes()[..], SOON).unwrap().payload()[..], n.to_le_bytes());
                 })
             })
             .collect();
@@ -471,7 +471,7 @@ fn a_crowd_of_callers_is_served() {
                 let client = &client;
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        assert_eq!(client.call(&n.to_le_bytes()[..], SOON).unwrap().payload()[..], n.to_le_bytes());
+                        assert_eq!(client.request(&n.to_le_bytes()[..], SOON).unwrap().payload()[..], n.to_le_bytes());
                     }
                 })
             })
@@ -510,7 +510,7 @@ fn the_survivor_of_a_link_takes_over() {
     let open = || Link::open(&address, LinkOptions::new()).unwrap();
     let (first, second) = (open(), open());
     std::thread::scope(|scope| {
-        scope.spawn(|| first.run(|message| Ok(message.payload().clone())));
+        scope.spawn(|| first.serve(|_, message| Ok(message.payload().clone())));
         assert_eq!(second.request(b"over the link", SOON).unwrap().payload(), "over the link");
         assert_eq!((first.is_serving(), second.is_serving()), (Some(true), Some(false)));
         first.close();
@@ -531,7 +531,7 @@ fn inproc_names_work() {
         let client = client.join().unwrap();
         assert_eq!(client.info().unwrap().carrier, "inproc");
         scope.spawn(move || echo(&server));
-        assert_eq!(client.call(&vec![9; 1 << 20][..], SOON).unwrap().payload(), &vec![9; 1 << 20]);
+        assert_eq!(client.request(&vec![9; 1 << 20][..], SOON).unwrap().payload(), &vec![9; 1 << 20]);
     });
     drop(listener);
     assert_eq!(refused(Peer::connect("inproc:windows", SHORT)), Code::NotFound);

@@ -9,12 +9,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Place, Process, SOON, child_role, until};
-use hostlane::{Channel, Code, Listener, Peer, Sent, Wait};
+use hostlane::{Channel, Code, Link, LinkEvent, LinkOptions, Listener, Peer, Sent, Wait};
 
 /// Not a test by itself: what this binary does as a child process.
 #[test]
 fn child() {
     let Some((role, address)) = child_role() else { return };
+    if role == "starved" {
+        return starved(&address);
+    }
     let listener = Listener::bind(&address).unwrap();
     match role.as_str() {
         "echo" => {
@@ -36,6 +39,21 @@ fn child() {
         }
         other => panic!("no such child: {other}"),
     }
+}
+
+/// A link that loses the other side while this process has no descriptor left, for longer than its attempts would last.
+fn starved(address: &str) {
+    let options = LinkOptions::new().retries(2).delay(Duration::from_millis(1), Duration::from_millis(10));
+    let link = Link::open(address, options).unwrap();
+    assert!(matches!(link.next(SOON).unwrap(), LinkEvent::Up { .. }));
+    let mut files = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    assert!(matches!(link.next(SOON).unwrap(), LinkEvent::Down(_)));
+    assert_eq!(link.next(Duration::from_millis(300)).unwrap_err().code(), Code::Timeout);
+    drop(files);
+    panic!("{}", link.serve(|_, message| Ok(message.payload().clone())));
 }
 
 fn connected(process: &str, place: &Place) -> (Process, Peer) {
@@ -138,4 +156,20 @@ fn a_server_out_of_descriptors_keeps_serving_and_recovers() {
     drop(crowd);
     let late = Peer::connect(&address, SOON).unwrap();
     assert_eq!(late.start(b"better").unwrap().wait(SOON).unwrap().payload(), "better");
+}
+
+#[test]
+fn a_link_out_of_descriptors_goes_on_trying_and_recovers() {
+    let place = Place::new();
+    let address = place.address("link.sock");
+    let first = Link::open(&address, LinkOptions::new()).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 24; exec \"$0\" --exact child --nocapture --test-threads=1"]).arg(common::program());
+    command.env("HOSTLANE_CHILD", "starved").env("HOSTLANE_ADDRESS", &address).stdout(std::process::Stdio::piped());
+    let _starved = Process(command.spawn().unwrap());
+    assert!(matches!(first.next(SOON).unwrap(), LinkEvent::Up { serving: true }));
+    assert_eq!(first.next(Duration::from_millis(100)).unwrap_err().code(), Code::Timeout);
+    first.close();
+    let second = Link::open(&address, LinkOptions::new()).unwrap();
+    assert_eq!(second.request(b"better", SOON).unwrap().payload(), "better");
 }

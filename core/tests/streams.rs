@@ -446,7 +446,10 @@ fn credit_counts_small_items_and_a_smaller_message_limit_holds() {
         assert_eq!(served.recv(SOON).unwrap().unwrap().len(), 0);
     }
     stream.send(b"on", SOON).unwrap();
-    assert_eq!(served.recv(SOON).unwrap().unwrap(), "on");
+    // The one whose time ran out may have left all the same.
+    let next = served.recv(SOON).unwrap().unwrap();
+    let next = if next.is_empty() { served.recv(SOON).unwrap().unwrap() } else { next };
+    assert_eq!(next, "on");
 }
 
 #[cfg(unix)]

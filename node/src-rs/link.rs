@@ -190,7 +190,7 @@ pub fn link_open(env: Env, address: String, options: NativeOptions) -> napi::Res
     let this = Environment::of(&env)?;
     Ok(this.value(|| {
         let address: Address = address.parse()?;
-        let link = Link::open(&address, options.link()?)?;
+        let link = Link::open(address, options.link()?)?;
         epoll::add(&this.watched, link.fd(), epoll::EventData::new_u64(1), epoll::EventFlags::IN)
             .map_err(|error| Error::new(Code::Internal, format!("the link cannot be watched: {error}")))?;
         Ok(this.links.insert(NativeLink { link, waiting: RefCell::default() }))

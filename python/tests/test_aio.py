@@ -136,6 +136,31 @@ def test_deadlines_come_within_twenty_milliseconds(loop: Loop, joined: Callable[
     loop.run(body)
 
 
+def test_a_cancelled_handler_lets_go_of_its_call_at_once(
+    loop: Loop, joined: Callable[..., Any]
+) -> None:
+    async def handler(message: aio.Message, peer: aio.Peer) -> None:
+        await message.wait_cancelled(timeout=20)
+
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+            serving = group.start(server.serve, handler)
+            with pytest.raises(hostlane.TimeoutError):
+                await client.request(b"x", timeout=0.05)
+            ends = time.monotonic() + 5
+            while client.stats().open_calls:
+                assert time.monotonic() < ends, "its place was never free again"
+                await loop.sleep(0.01)
+            serving.cancel()
+
+    # A collection would hide that something keeps the message in a cycle.
+    gc.disable()
+    try:
+        loop.run(body)
+    finally:
+        gc.enable()
+
+
 def test_cancelling_a_task_gives_its_call_up(loop: Loop, joined: Callable[..., Any]) -> None:
     async def body() -> None:
         async with joined() as (client, server):

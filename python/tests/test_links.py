@@ -159,8 +159,9 @@ def test_of_two_processes_started_at_once_exactly_one_serves(
             try:
                 reply = third.request(b"?", timeout=0.3)
             except hostlane.TimeoutError:
-                assert third.is_serving is not False
-                pair.pop().process.kill()
+                # The two may not have started yet.
+                if third.is_serving is None:
+                    pair.pop().process.kill()
                 reply = third.request(b"?", timeout=LIMIT)
             assert reply.data in names
         for one in pair:

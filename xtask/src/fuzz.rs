@@ -145,14 +145,18 @@ impl<'a> Target<'a> {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).stdin(Stdio::null());
-        command.args([format!("-max_len={MAX_LEN}"), "-timeout=10".into(), "-rss_limit_mb=1024".into()]);
+        command.args(["-timeout=10", "-rss_limit_mb=1024"]);
         command
     }
 
     /// How often it ran, and whether it found something.
     fn fuzz(&self, seconds: u64) -> Result<(u64, bool)> {
         let mut command = self.command();
-        command.args([format!("-max_total_time={seconds}"), "-print_final_stats=1".into()]);
+        command.args([
+            format!("-max_len={MAX_LEN}"),
+            format!("-max_total_time={seconds}"),
+            "-print_final_stats=1".into(),
+        ]);
         let dictionary = self.workspace.path("fuzz/dictionaries").join(self.name).with_extension("dict");
         if dictionary.is_file() {
             command.arg(format!("-dict={}", dictionary.display()));
@@ -160,7 +164,8 @@ impl<'a> Target<'a> {
         let output = command.arg("corpus").output().with_context(|| format!("starting {}", self.program.display()))?;
         let said = String::from_utf8_lossy(&output.stderr);
         let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-        let executed = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+        let executed: u64 = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+        ensure!(executed > 0 || !output.status.success(), "{} did not run: {said}", self.name);
         if !output.status.success() {
             eprintln!(
                 "{said}\nthe input is in {}; it belongs into {}",

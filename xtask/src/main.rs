@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one entry for building, testing and measuring hostlane in every language.
 
 mod bench;
+mod check;
 mod conformance;
 mod demo;
 mod doctor;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Options),
     /// Play the conformance cases between the agents of every pair of languages
     Conformance(conformance::Options),
+    /// Run `hostlane check` against the servers and clients of every language, and the oracle
+    Check(check::Options),
     /// Measure every language beside a raw Unix socket in the same language
     Bench(bench::Options),
     /// Look for inputs that break core, with coverage as a guide
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test(options) => suites::run(&workspace, &options),
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Conformance(options) => conformance::run(&workspace, &options),
+        Command::Check(options) => check::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Models(options) => models::run(&workspace, &options),

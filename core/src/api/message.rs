@@ -12,6 +12,7 @@ use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::lane::Lane;
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::os::Descriptor;
 use crate::proto::channel::Channel;
@@ -29,7 +30,7 @@ pub struct Message {
     payload: Bytes,
     trace: Option<Bytes>,
     /// Few messages have any.
-    fds: Option<Arc<crate::driver::sync::Mutex<Vec<Descriptor>>>>,
+    fds: Option<Arc<Mutex<Vec<Descriptor>>>>,
     lane: Arc<Lane>,
     ticket: Option<Arc<Ticket>>,
 }
@@ -74,7 +75,7 @@ impl Message {
         let Some(extra) = extra else { return Message::plain(channel, payload, lane) };
         let Extra { request, trace, fds } = *extra;
         let ticket = request.map(|request| Ticket::new(lane.clone(), request, false));
-        let fds = (!fds.is_empty()).then(|| Arc::new(crate::driver::sync::Mutex::new(fds)));
+        let fds = (!fds.is_empty()).then(|| Arc::new(Mutex::new(fds)));
         Message { channel, payload, trace, fds, lane, ticket }
     }
 

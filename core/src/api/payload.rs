@@ -55,12 +55,18 @@ pub(crate) enum Prepared<P> {
 }
 
 impl<P: Payload> Prepared<P> {
-    /// Copies what is borrowed and too large for one write, so that nobody who needs the lock waits for that.
-    pub(crate) fn new(payload: P) -> Prepared<P> {
+    /// Copies what is borrowed and too large for one write, so that nobody who needs the lock waits for that; but not what
+    /// is larger than `largest`, which will be refused.
+    pub(crate) fn new(payload: P, largest: usize) -> Prepared<P> {
         match payload.as_slice().len() {
-            len if len > limits::WRITTEN_AT_ONCE && len <= limits::MAX_MESSAGE => Prepared::Owned(payload.into_bytes()),
+            len if len > limits::WRITTEN_AT_ONCE && len <= largest => Prepared::Owned(payload.into_bytes()),
             _ => Prepared::AsGiven(payload),
         }
+    }
+
+    /// Whether one write does not do.
+    pub(crate) fn is_large(&self) -> bool {
+        matches!(self, Prepared::Owned(_))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::api::stream::Stream;
 use crate::api::wait::Wait;
 use crate::driver::lane::{self, Lane};
 use crate::error::{Code, Error, Result};
+use crate::log::Scope;
 use crate::os::dial::Dial;
 use crate::os::trust;
 use crate::proto::Outcome;
@@ -108,7 +109,8 @@ impl Peer {
     }
 
     /// Sends many messages of one channel in as few system calls as they allow. Returns once the kernel has all of them;
-    /// on an error, how many were accepted before it is in [`stats`](Peer::stats).
+    /// on an error, how many were accepted before it is in [`stats`](Peer::stats), and those leave. `payloads` runs while the
+    /// connection is locked: it must not use this peer.
     pub fn send_batch<'a, 'p>(
         &self,
         channel: Channel,
@@ -264,8 +266,13 @@ impl Peer {
         with: With,
         payload: impl Payload,
     ) -> Result<Call> {
-        let op = self.lane.start_call(Post::Request(channel, with), payload, deadline)?;
-        Ok(Call::new(self.lane.clone(), op))
+        let call;
+        {
+            // What this tells is told once there is somebody to give the call up.
+            let _scope = Scope::enter();
+            call = Call::new(self.lane.clone(), self.lane.start_call(Post::Request(channel, with), payload, deadline)?);
+        }
+        Ok(call)
     }
 
     /// Calls and waits for the reply; the other side is told how long that is. Errors as of

@@ -18,6 +18,7 @@ use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{Telling, carry, lock, lock_telling, report};
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::Scope;
 use crate::os::carrier::Carrier;
 use crate::os::listen::ListenSocket;
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
@@ -36,13 +37,13 @@ const READY_BATCH: usize = 64;
 pub(crate) struct Acceptor {
     address: Address,
     stamp: fork::Stamp,
-    epoll: Arc<Epoll>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    epoll: Arc<Epoll>,
+    /// Watches the socket and the half-open; `None` once closed.
+    epoll: Option<Arc<Epoll>>,
     address: Arc<str>,
     options: Common,
     allowed: Option<Vec<u32>>,
@@ -86,6 +87,32 @@ struct HalfOpen {
     conn: Conn,
     credentials: Option<Credentials>,
     watched: Interest,
+    grant: Grant,
+}
+
+/// The place of a client of a shared socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    /// None yet.
+    No,
+    /// It is about to take it, until then.
+    Until(Instant),
+    /// It was about to, for too long: it still may, but others are served meanwhile.
+    Late,
+}
+
+impl HalfOpen {
+    fn is_granted(&self) -> bool {
+        !self.conn.agreed().peer_id.is_empty()
+    }
+
+    /// When others need not wait for this one any more.
+    fn patience(&self) -> Option<Instant> {
+        match self.grant {
+            Grant::Until(at) => Some(at),
+            Grant::No | Grant::Late => None,
+        }
+    }
 }
 
 impl Acceptor {
@@ -97,7 +124,7 @@ impl Acceptor {
             address: socket.address().clone(),
             stamp: fork::Stamp::now(),
             state: Mutex::new(State {
-                epoll: epoll.clone(),
+                epoll: Some(epoll),
                 address: socket.address().to_string().into(),
                 allowed: trust::allowed_uids(address, &options.common),
                 options: options.common.clone(),
@@ -114,7 +141,6 @@ impl Acceptor {
                 refusals: VecDeque::new(),
                 stats: ListenerStats::default(),
             }),
-            epoll,
         })
     }
 
@@ -125,6 +151,7 @@ impl Acceptor {
     /// A blocking accept.
     pub(crate) fn accept(&self, mut wait: Wait<'_>) -> Result<Made> {
         self.stamp.check()?;
+        let _scope = Scope::enter();
         let op = {
             let mut state = lock_telling(&self.state);
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Box::default())) {
@@ -172,9 +199,9 @@ impl Acceptor {
         self.stamp.check()?;
         let mut state = lock_telling(&self.state);
         state.check_open()?;
-        if state.driver.is_none() {
+        if let (None, Some(epoll)) = (&state.driver, &state.epoll) {
             let mut seat = hub.seat_acceptor(self);
-            seat.watch(self.epoll.as_fd(), READ);
+            seat.watch(epoll.as_fd(), READ);
             state.driver = Some(Driver::Seated(seat));
         }
         match &state.driver {
@@ -203,9 +230,10 @@ impl Acceptor {
         }
         let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
-        if let Some(socket) = state.socket.take() {
+        let epoll = state.epoll.take();
+        if let (Some(socket), Some(epoll)) = (state.socket.take(), &epoll) {
             // Closing would take it out too, unless the descriptor is not the only one.
-            let _ = self.epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
+            let _ = epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
             socket.shut();
         }
         state.half_open.clear();
@@ -214,8 +242,8 @@ impl Acceptor {
         for op in waiting {
             state.end_accept(op, Code::Closed);
         }
-        if let Some(Driver::Seated(seat)) = &mut state.driver {
-            seat.watch(self.epoll.as_fd(), Interest::empty());
+        if let (Some(Driver::Seated(seat)), Some(epoll)) = (&mut state.driver, &epoll) {
+            seat.watch(epoll.as_fd(), Interest::empty());
             seat.leave();
         }
     }
@@ -262,21 +290,28 @@ impl State {
 
     /// Clients who were granted a place and have not finished their handshake.
     fn granted(&self) -> usize {
-        self.half_open.values().filter(|c| !c.conn.agreed().peer_id.is_empty()).count()
+        self.half_open.values().filter(|client| client.is_granted()).count()
     }
 
     /// Listens unless there is a reason not to.
     fn watch_listener(&mut self) {
-        let Some(socket) = &self.socket else { return };
+        let (Some(socket), Some(epoll)) = (&self.socket, &self.epoll) else { return };
         let room = match socket.shared() {
-            // The next server can have whom nobody here waits for. Who was granted a place is about to take it.
-            true => self.waiting.len() > self.granted(),
+            // The next server can have whom nobody here waits for. Who was granted a place is about to take it, unless it
+            // takes too long.
+            true => self.waiting.len() > self.half_open.values().filter(|client| client.patience().is_some()).count(),
             false => self.ready.len() < limits::MAX_READY,
         };
         let listening = room && self.resume_at.is_none() && !self.over;
         let wanted = if listening { READ } else { Interest::empty() };
-        if wanted != self.watched && self.epoll.set(socket.as_fd(), LISTEN, self.watched, wanted).is_ok() {
-            self.watched = wanted;
+        if wanted == self.watched {
+            return;
+        }
+        match epoll.set(socket.as_fd(), LISTEN, self.watched, wanted) {
+            Ok(()) => self.watched = wanted,
+            // Nothing is left to watch it with: as if nothing was left to accept with.
+            Err(_) if listening => self.resume_at = Some(Instant::now() + limits::ACCEPT_BACKOFF),
+            Err(_) => {}
         }
     }
 
@@ -319,19 +354,18 @@ impl State {
         }
         let role = Role::Acceptor { peer_id: format!("peer-{}", self.stats.connections) };
         // Without a random number nobody can be greeted; the client sees the end.
-        let Ok(config) = self.options.config(role, &carrier) else { return };
+        let (Ok(config), Some(epoll)) = (self.options.config(role, &carrier), &self.epoll) else { return };
         let identity = carrier.credentials();
         let verdict = identity.clone().and_then(|who| trust::check(who, self.allowed.as_deref()));
         self.last_token += 1;
         let token = self.last_token;
         let wanted = carrier.watch(READ);
-        let watched = match self.epoll.set(carrier.as_fd(), token, Interest::empty(), wanted) {
-            Ok(()) => wanted,
-            Err(_) => Interest::empty(),
-        };
+        let watch = epoll.set(carrier.as_fd(), token, Interest::empty(), wanted);
+        let watched = if watch.is_ok() { wanted } else { Interest::empty() };
         let conn = Conn::new(config, now);
-        self.half_open.insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched });
-        match verdict {
+        self.half_open
+            .insert(token, HalfOpen { carrier, conn, credentials: identity.ok().flatten(), watched, grant: Grant::No });
+        match verdict.and(watch) {
             Ok(()) => self.advance(token, now),
             Err(error) => self.refuse(token, error),
         }
@@ -347,7 +381,7 @@ impl State {
     /// Reads what the client sent and moves it on.
     fn advance(&mut self, token: u64, now: Instant) {
         let awaited = !self.only_awaited
-            || self.half_open.get(&token).is_some_and(|c| !c.conn.agreed().peer_id.is_empty())
+            || self.half_open.get(&token).is_some_and(HalfOpen::is_granted)
             || self.waiting.len() > self.granted() + self.ready.len();
         if !awaited {
             return self.refuse(token, Error::new(Code::QueueFull, "the other side has whom it waited for"));
@@ -361,21 +395,25 @@ impl State {
 
     /// Takes a client out of the half-open ones if its handshake ended, well or not.
     fn finish(&mut self, token: u64) {
-        let Some(client) = self.half_open.get_mut(&token) else { return };
+        let (Some(client), Some(epoll)) = (self.half_open.get_mut(&token), &self.epoll) else { return };
         carry::flush(&mut client.conn, &client.carrier);
         // A client may send and leave at once; what it sent is still received.
         let failure = client.conn.end_error().filter(|_| !client.conn.was_opened()).cloned();
         if failure.is_none() && !client.conn.was_opened() {
             let wanted = client.carrier.watch(if client.conn.wants_write() { READ | WRITE } else { READ });
             let fd = client.carrier.as_fd();
-            if wanted != client.watched && self.epoll.set(fd, token, client.watched, wanted).is_ok() {
+            if wanted != client.watched && epoll.set(fd, token, client.watched, wanted).is_ok() {
                 client.watched = wanted;
+            }
+            let shared = self.socket.as_ref().is_some_and(ListenSocket::shared);
+            if shared && client.grant == Grant::No && client.is_granted() {
+                client.grant = Grant::Until(Instant::now() + limits::GRANT_PATIENCE);
             }
             return;
         }
         let Some(client) = self.half_open.remove(&token) else { return };
         // Closing would take it out too, unless the application keeps the descriptor.
-        let _ = self.epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
+        let _ = epoll.set(client.carrier.as_fd(), token, client.watched, Interest::empty());
         match failure {
             None => {
                 let mut client = client;
@@ -422,7 +460,8 @@ impl State {
         }
         self.watch_listener();
         let timeout = self.next_timeout();
-        if let Some(Driver::Seated(seat)) = &mut self.driver {
+        if let (Some(Driver::Seated(seat)), Some(epoll)) = (&mut self.driver, &self.epoll) {
+            seat.watch(epoll.as_fd(), READ);
             seat.set_alarm(timeout);
         }
     }
@@ -460,13 +499,14 @@ impl Shared for State {
     }
 
     fn descriptor(&self) -> Option<(Arc<Epoll>, Interest)> {
-        self.socket.as_ref().map(|_| (self.epoll.clone(), READ))
+        self.epoll.as_ref().map(|epoll| (epoll.clone(), READ))
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
+        let grants = self.half_open.values().filter_map(HalfOpen::patience).min();
         let handshakes = self.half_open.values_mut().filter_map(|c| c.conn.next_timeout());
         let accepts = self.waiting.iter().filter_map(|w| w.deadline);
-        handshakes.chain(accepts).chain(self.resume_at).min()
+        handshakes.chain(accepts).chain(grants).chain(self.resume_at).min()
     }
 
     fn pump(&mut self, now: Instant) -> bool {
@@ -474,7 +514,7 @@ impl Shared for State {
             self.resume_at = None;
             self.watch_listener();
         }
-        let ready = self.epoll.ready(READY_BATCH);
+        let ready = self.epoll.as_ref().map_or_else(Vec::new, |epoll| epoll.ready(READY_BATCH));
         // A full batch may have left somebody out. What stays readable is still watched, and tells again.
         let mut more = ready.len() == READY_BATCH;
         for token in ready {
@@ -482,6 +522,9 @@ impl Shared for State {
                 LISTEN => more |= self.accept_batch(now),
                 token => self.advance(token, now),
             }
+        }
+        for client in self.half_open.values_mut().filter(|client| client.patience().is_some_and(|at| at <= now)) {
+            client.grant = Grant::Late;
         }
         let late = |c: &mut HalfOpen| c.conn.next_timeout().is_some_and(|at| at <= now);
         let overdue: Vec<u64> = self.half_open.iter_mut().filter_map(|(&t, c)| late(c).then_some(t)).collect();

@@ -153,6 +153,7 @@ impl Hub {
         }
         let _scope = Scope::enter();
         let _turn = lock(&self.turn);
+        let quiet = Quiet(self);
         let queued = {
             let mut queue = lock(&self.queue);
             queue.processing = true;
@@ -178,6 +179,7 @@ impl Hub {
         let n = budget.min(queue.done.len());
         out.extend(queue.done.drain(..n));
         queue.processing = false;
+        std::mem::forget(quiet);
         if queue.done.is_empty() && !more {
             drop(queue);
             if lock(&self.state).closed {
@@ -196,9 +198,10 @@ impl Hub {
     /// Runs `start` without ringing for what ends in it: that is handed over at once.
     pub(crate) fn batch<T>(&self, budget: usize, out: &mut Vec<Completion>, start: impl FnOnce() -> T) -> Result<T> {
         self.stamp.check()?;
+        let _scope = Scope::enter();
         let _turn = lock(&self.turn);
-        lock(&self.queue).processing = true;
         let quiet = Quiet(self);
+        lock(&self.queue).processing = true;
         let result = start();
         {
             let mut queue = lock(&self.queue);
@@ -236,26 +239,20 @@ impl Hub {
     /// Runs whose time has come; says whether one may have more to do at once.
     fn alarm_rang(self: &Arc<Hub>) -> bool {
         self.alarm.clear();
+        lock(&self.state).armed = None;
+        let _rest = Rest(self);
         let mut more = false;
         let now = Instant::now();
-        loop {
-            let due = {
-                let mut state = lock(&self.state);
-                state.armed = None;
-                match state.timers.first().copied() {
-                    Some((at, token)) if at <= now => {
-                        state.timers.pop_first();
-                        token
-                    }
-                    Some((at, _)) => {
-                        state.arm(&self.alarm, at);
-                        return more;
-                    }
-                    None => return more,
-                }
-            };
+        while let Some(due) = self.take_due(now) {
             more |= self.pump(due, true);
         }
+        more
+    }
+
+    fn take_due(&self, now: Instant) -> Option<u64> {
+        let mut state = lock(&self.state);
+        state.timers.first().filter(|(at, _)| *at <= now)?;
+        state.timers.pop_first().map(|(_, token)| token)
     }
 
     /// Puts `finished` operations into the queue and makes the descriptor readable.
@@ -492,6 +489,18 @@ impl Drop for Quiet<'_> {
         queue.processing = false;
         if !queue.done.is_empty() {
             self.0.ring(&mut queue);
+        }
+    }
+}
+
+/// The alarm is set for the first timer that is left when this is dropped, be it by a panic.
+struct Rest<'a>(&'a Hub);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        if let Some(&(at, _)) = state.timers.first() {
+            state.arm(&self.0.alarm, at);
         }
     }
 }

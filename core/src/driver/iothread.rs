@@ -33,6 +33,9 @@ const LEADER_LINGER: Duration = Duration::from_millis(1);
 /// How rarely it looks whether leaders have gone, as long as they keep coming.
 const MAX_PATIENCE: Duration = Duration::from_millis(16);
 
+/// A lane that was not attached keeps its seat for so long after it was last needed; in a model, for none.
+const SEAT_LINGER: Duration = Duration::from_secs(if cfg!(shuttle) { 0 } else { 1 });
+
 /// The thread ends when it has had nothing to attend to for so long; that of a model, which has to end, at once.
 const IDLE: Duration = Duration::from_secs(if cfg!(shuttle) { 0 } else { 1 });
 
@@ -99,6 +102,8 @@ pub(crate) struct Share {
     relieved: usize,
     /// Something is to be written that no caller waits for.
     left_behind: bool,
+    /// The last time the seat was needed.
+    needed: Option<Instant>,
     /// The last time a caller left the descriptor of an attached lane.
     led: Option<Instant>,
     /// How long after that it looks again.
@@ -131,6 +136,7 @@ impl Share {
             crowd: None,
             relieved: 0,
             left_behind: false,
+            needed: None,
             led: None,
             patience: LEADER_LINGER,
         }
@@ -200,13 +206,23 @@ impl Share {
 
     fn attendant(&self, waiting: bool, now: Instant) -> Attendant {
         let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
-        let crowd = self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER);
         match self.attached {
-            _ if crowd || self.relieved > 0 => Attendant::Thread,
+            _ if self.has_crowd(waiting, now) || self.relieved > 0 => Attendant::Thread,
+            // Leaders who come again may read, but none is sure to come and write.
+            _ if self.left_behind && !waiting => Attendant::Thread,
             true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
             false if self.left_behind => Attendant::Thread,
             _ => Attendant::Caller,
         }
+    }
+
+    /// Whether the thread is to read as well: what nobody waits for is only written, unless somebody attached the lane.
+    pub(crate) fn reads(&self, waiting: bool, now: Instant) -> bool {
+        self.attached || self.relieved > 0 || self.has_crowd(waiting, now)
+    }
+
+    fn has_crowd(&self, waiting: bool, now: Instant) -> bool {
+        self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER)
     }
 
     /// What callers leave unattended at `fd` is `rest`, and the lane has to be looked after at `timeout`.
@@ -221,17 +237,20 @@ impl Share {
         now: Instant,
     ) -> bool {
         let attendant = self.attendant(waiting, now);
+        let reads = self.reads(waiting, now);
         let Some(seat) = &mut self.seat else { return true };
         match attendant {
             Attendant::Thread => {
-                // Whom nobody attached is not read from.
-                let all = self.attached || self.relieved > 0 || self.crowd.is_some();
-                seat.watch(fd, if all { rest } else { rest & WRITE });
+                self.needed = Some(now);
+                seat.watch(fd, if reads { rest } else { rest & WRITE });
                 seat.set_alarm(timeout);
             }
             // What it watches already is left alone: if that wakes it, it sees who leads.
             Attendant::ThreadAt(at) if !led => seat.set_alarm(Some(at)),
-            Attendant::ThreadAt(_) | Attendant::Caller => {}
+            Attendant::ThreadAt(_) => {}
+            // Then the seat may not be needed any more.
+            Attendant::Caller if !self.attached => seat.set_alarm(Some(now + SEAT_LINGER)),
+            Attendant::Caller => {}
         }
         attendant == Attendant::Caller && !rest.is_empty()
     }
@@ -252,6 +271,9 @@ impl Share {
         if alarm {
             seat.alarm_rang();
         }
+        if attendant == Attendant::Thread {
+            self.needed = Some(now);
+        }
         // A leader who polls for room to write alone leaves the reading to it.
         if attendant == Attendant::Thread && (!led || !rest.is_empty()) {
             self.patience = LEADER_LINGER;
@@ -261,22 +283,63 @@ impl Share {
         if let Some(fd) = fd {
             seat.watch(fd, Interest::empty());
         }
-        if let Attendant::ThreadAt(at) = attendant
-            && !led
-        {
-            seat.set_alarm(Some(at));
+        match attendant {
+            Attendant::ThreadAt(at) if !led => seat.set_alarm(Some(at)),
+            Attendant::Caller if !self.attached => {
+                let until = self.needed.map(|needed| needed + SEAT_LINGER).filter(|until| *until > now);
+                match until {
+                    Some(_) => seat.set_alarm(until),
+                    None => self.stand_up(fd),
+                }
+            }
+            _ => {}
         }
         false
     }
 
+    /// Gives the seat back.
+    fn stand_up(&mut self, fd: Option<BorrowedFd<'_>>) {
+        let Some(mut seat) = self.seat.take() else { return };
+        if let Some(fd) = fd {
+            seat.watch(fd, Interest::empty());
+        }
+        seat.leave();
+        self.crowd = None;
+        // It may be the last one, and the thread's idle time begins.
+        lock(running()).iter().for_each(|hub| hub.nudge());
+    }
+
     /// The lane is finished.
     pub(crate) fn leave(&mut self, fd: BorrowedFd<'_>) {
-        if let Some(mut seat) = self.seat.take() {
-            seat.watch(fd, Interest::empty());
-            seat.leave();
-            // It may be the last one, and the thread's idle time begins.
-            lock(running()).iter().for_each(|hub| hub.nudge());
-        }
+        self.stand_up(Some(fd));
         *self = Share::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_behind_does_not_wait_until_leaders_have_gone() {
+        let now = Instant::now();
+        let mut share = Share { attached: true, led: Some(now), ..Share::default() };
+        assert_eq!(share.attendant(false, now), Attendant::ThreadAt(now + LEADER_LINGER));
+        share.leave_behind(true);
+        assert_eq!(share.attendant(false, now), Attendant::Thread);
+        assert_eq!(share.attendant(true, now), Attendant::Caller);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_written_and_not_read() {
+        let now = Instant::now();
+        let mut share = Share::default();
+        share.leave_behind(true);
+        assert_eq!(share.attendant(false, now), Attendant::Thread);
+        assert!(!share.reads(false, now));
+        share.crowd = Some(now);
+        assert!(share.reads(false, now));
+        let later = now + 2 * CROWD_LINGER;
+        assert!(share.reads(true, later) && !share.reads(false, later));
     }
 }

@@ -19,6 +19,7 @@ use crate::driver::sync::Mutex;
 use crate::driver::turn::{self, Shared, Turn};
 use crate::driver::{carry, lock, lock_telling};
 use crate::error::{Code, Error, Result};
+use crate::log::Scope;
 use crate::os::AsFd;
 use crate::os::carrier::Carrier;
 use crate::os::poller::Interest;
@@ -33,6 +34,8 @@ pub(crate) struct Lane {
     credentials: Option<Credentials>,
     carrier: &'static str,
     address: Arc<str>,
+    /// No message of this side is larger, whatever the other side takes.
+    largest: usize,
     /// Made when first asked for: many a connection is never asked.
     info: OnceLock<Box<Info>>,
     state: Mutex<State>,
@@ -84,6 +87,7 @@ impl Lane {
             credentials: made.credentials,
             carrier: made.carrier.kind().name(),
             address: address.clone(),
+            largest: made.conn.largest(),
             info: OnceLock::new(),
             state: Mutex::new(State {
                 conn: made.conn,
@@ -209,6 +213,8 @@ impl Lane {
     }
 
     pub(crate) fn run_with(&self, wait: &mut Wait<'_>, start: impl FnOnce(&mut Conn, OpId) -> Step) -> Result<Outcome> {
+        // What begins here is told once it has ended.
+        let _scope = Scope::enter();
         let op = match self.begin(start)? {
             Ok(outcome) => return outcome,
             Err(op) => op,
@@ -224,21 +230,24 @@ impl Lane {
         mut wait: Wait<'_>,
     ) -> Result<()> {
         self.check()?;
+        let _scope = Scope::enter();
         let mut payloads = payloads.peekable();
         while payloads.peek().is_some() {
             let mut state = lock_telling(&self.state);
             state.direct()?;
-            while let Some(payload) = payloads.peek()
-                && state.conn.send_short(channel, payload)?
-            {
-                payloads.next();
-            }
-            let Some(payload) = payloads.next() else {
-                state.move_on();
-                break;
+            let short = loop {
+                let Some(payload) = payloads.peek() else { break Ok(()) };
+                match state.conn.send_short(channel, payload) {
+                    Ok(true) => drop(payloads.next()),
+                    Ok(false) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
             };
-            // A large one, or one that has to wait: its end is the end of all before it.
+            // What was taken leaves, whatever becomes of the next.
             state.move_on();
+            short?;
+            // A large one, or one that has to wait: its end is the end of all before it.
+            let Some(payload) = payloads.next() else { break };
             let op = state.direct()?.new_op();
             let post = Post::Message(channel, With::default());
             let step = state.post(op, post, payload, None);
@@ -262,6 +271,15 @@ impl Lane {
         Ok(state.started(op, step, true))
     }
 
+    /// Whoever sends what is large holds the lock for long; others go first.
+    fn prepared<P: Payload>(&self, payload: P) -> Prepared<P> {
+        let payload = Prepared::new(payload, self.largest);
+        if payload.is_large() {
+            self.state.give_way();
+        }
+        payload
+    }
+
     /// Sends a message or a request straight from the caller's memory where the way is free.
     fn begin_frame(
         &self,
@@ -271,7 +289,7 @@ impl Lane {
         waits: bool,
     ) -> Result<Result<Result<Outcome>, OpId>> {
         self.check()?;
-        let payload = Prepared::new(payload);
+        let payload = self.prepared(payload);
         let mut state = lock_telling(&self.state);
         let op = state.direct()?.new_op();
         let step = state.post(op, post, payload, deadline);
@@ -280,6 +298,7 @@ impl Lane {
 
     /// Sends a message or an answer, and waits until it has left.
     pub(crate) fn send(&self, post: Post, payload: impl Payload, mut wait: Wait<'_>) -> Result<()> {
+        let _scope = Scope::enter();
         match self.begin_frame(post, payload, None, true)? {
             Ok(outcome) => outcome.map(drop),
             Err(op) => turn::wait(&self.state, op, &mut wait, true).map(drop),
@@ -356,7 +375,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> Result<Step> {
         self.check()?;
-        let payload = Prepared::new(payload);
+        let payload = self.prepared(payload);
         let mut state = lock_telling(&self.state);
         state.seated()?.check(hub)?;
         let step = state.post(op, post, payload, deadline);
@@ -395,6 +414,11 @@ impl Lane {
                 let rest = turn.unattended(interest);
                 let (share, led, waiting) = turn.share();
                 if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, rest, led, waiting, now) {
+                    return false;
+                }
+                if !share.reads(waiting, now) {
+                    state.conn.handle_timeout(now);
+                    state.move_on();
                     return false;
                 }
             }

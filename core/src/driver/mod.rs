@@ -7,7 +7,7 @@ pub(crate) mod context;
 pub(crate) mod hub;
 pub(crate) mod iothread;
 pub(crate) mod lane;
-mod place;
+pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod spin;
 pub(crate) mod sync;
@@ -18,8 +18,7 @@ use std::ops::{Deref, DerefMut};
 use crate::driver::sync::{Mutex, MutexGuard};
 use crate::log::Scope;
 
-/// Locks. Who waits long for it is served before who comes back at once: a thread that sends all the time would keep
-/// the others out of a lock of the standard library. A panic while it was held leaves the state usable: every change to it is made by methods
+/// Locks. A panic while it was held leaves the state usable: every change to it is made by methods
 /// that complete or do nothing.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()

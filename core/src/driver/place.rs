@@ -1,25 +1,23 @@
 //! Where a waiting caller sleeps: at the descriptor, or elsewhere until it is woken.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::limits;
 use crate::os::poller::{self, Interest, READ};
 use crate::os::thread_bell::{Mine, ThreadAlarm, ThreadBell};
 use crate::os::{BorrowedFd, Errno};
 
-/// The process has no descriptor left for a bell: then a waiting caller looks for itself this often.
-const BELL_LESS: Duration = Duration::from_millis(5);
-
 /// Where a thread sleeps, and what wakes it.
 #[derive(Debug)]
-pub(super) enum Sleep {
+pub(crate) enum Sleep {
     /// At the descriptor.
     There(Arc<ThreadAlarm>),
     Elsewhere(Arc<ThreadBell>),
 }
 
 impl Sleep {
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         match self {
             Sleep::There(alarm) => alarm.ring(),
             Sleep::Elsewhere(bell) => bell.ring(),
@@ -29,7 +27,7 @@ impl Sleep {
 
 /// What one wait sleeps on.
 #[derive(Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     bell: Option<Mine<ThreadBell>>,
     alarm: Option<Mine<ThreadAlarm>>,
 }
@@ -37,7 +35,7 @@ pub(super) struct Place {
 impl Place {
     /// Gets ready to sleep, under the lock of what is waited for: at the descriptor or elsewhere. `None`
     /// when the process has no descriptor left to be woken by.
-    pub(super) fn prepare(&mut self, there: bool, now: Instant, until: Option<Instant>) -> Option<Sleep> {
+    pub(crate) fn prepare(&mut self, there: bool, now: Instant, until: Option<Instant>) -> Option<Sleep> {
         if !there {
             self.bell = self.bell.take().or_else(Mine::take);
             return self.bell.as_deref().cloned().map(Sleep::Elsewhere);
@@ -50,14 +48,14 @@ impl Place {
 
     /// Sleeps until the descriptor is ready, somebody wakes this thread, or the time has come, now and
     /// then for nothing. `Err(INTR)` when a signal handler ran.
-    pub(super) fn sleep(
+    pub(crate) fn sleep(
         &self,
         fd: Option<BorrowedFd<'_>>,
         interest: Interest,
         until: Option<Instant>,
     ) -> Result<(), Errno> {
         let soon = || {
-            let soon = Instant::now() + BELL_LESS;
+            let soon = Instant::now() + limits::UNWATCHED;
             Some(until.map_or(soon, |until| until.min(soon)))
         };
         match (fd, &self.alarm, &self.bell) {
@@ -65,13 +63,13 @@ impl Place {
             (Some(fd), None, _) => poller::wait_one(fd, interest, soon()),
             (None, _, Some(bell)) => poller::wait_one(bell.as_fd(), READ, until),
             (None, _, None) => {
-                std::thread::park_timeout(BELL_LESS);
+                std::thread::park_timeout(limits::UNWATCHED);
                 Ok(())
             }
         }
     }
 
-    pub(super) fn woke(&self) {
+    pub(crate) fn woke(&self) {
         self.bell.iter().for_each(|bell| bell.clear());
     }
 }

@@ -398,6 +398,16 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             looked = true;
             continue;
         }
+        if log::is_held() {
+            // A subscriber is foreign code: it may take long, use this very object, or panic. So it runs while this
+            // caller is nobody whom others count on.
+            expected.leave(&mut *state);
+            drop(state);
+            log::flush();
+            state = lock(shared);
+            expected.enter(&mut *state);
+            continue;
+        }
         let others = state.turn().asleep;
         let crowded = (others >= limits::MAX_LEADING_CALLERS || state.turn().share.concerned())
             && state.turn().share.crowded(others, now);
@@ -441,9 +451,12 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.attend();
         }
         drop(state);
-        log::flush();
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
+        if interest.contains(WRITE) {
+            // This thread has the lock again and again, and for long.
+            shared.give_way();
+        }
         state = lock(shared);
         state.turn().wake_up(op);
         place.woke();

@@ -20,14 +20,17 @@ use crate::addr::Address;
 use crate::api::call::CallOptions;
 use crate::api::listener::Listener;
 use crate::api::message::Message;
+use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::driver::context::{Completion, Context, Outcome, Started};
+use crate::driver::place::Sleep;
 use crate::driver::turn;
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::log::{self, Event, Level};
 use crate::os::random;
 use crate::os::thread_bell::ThreadBell;
+use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
 /// Names a call started on a link.
@@ -52,6 +55,8 @@ enum What {
     Deadline(Ticket),
     /// The end of a request of the other side.
     Watch(Ticket),
+    /// A message whose sender waits until it has left.
+    Send,
 }
 
 struct Call {
@@ -77,6 +82,8 @@ pub(super) struct Machine {
     calls: IdMap<Call>,
     /// Of calls that threads wait for.
     awaited: IdMap<Result<Message>>,
+    /// Of sends that threads wait for, by their operations.
+    sent: IdMap<Result<()>>,
     /// Of the others, and of watches, in the order in which they were started.
     results: BTreeMap<Ticket, LinkResult>,
     last_ticket: Ticket,
@@ -85,6 +92,8 @@ pub(super) struct Machine {
     held: bool,
     /// Some thread waits for the context.
     pub(super) driven: bool,
+    /// What wakes it, beside the context.
+    pub(super) driver: Option<Sleep>,
     /// Who waits for that thread.
     pub(super) followers: Vec<Arc<ThreadBell>>,
 }
@@ -102,11 +111,13 @@ impl Machine {
             ops: IdMap::default(),
             calls: IdMap::default(),
             awaited: IdMap::default(),
+            sent: IdMap::default(),
             results: BTreeMap::new(),
             last_ticket: 0,
             events: VecDeque::new(),
             held: false,
             driven: false,
+            driver: None,
             followers: Vec::new(),
         }
     }
@@ -175,7 +186,7 @@ impl Machine {
             Ok(listener) => {
                 self.phase = Phase::Serving { listener, peer: None };
                 (self.attempts, self.failures) = (0, 0);
-                self.accept(context);
+                self.accept(context, now);
             }
             Err(error) if error.code() == Code::AddressInUse => {
                 self.phase = Phase::Trying;
@@ -189,11 +200,12 @@ impl Machine {
         }
     }
 
-    fn accept(&mut self, context: &Context) {
+    fn accept(&mut self, context: &Context, now: Instant) {
         let Phase::Serving { listener, .. } = &self.phase else { return };
         match context.accept(listener, None) {
             Ok(started) => self.expect(started, What::Accept),
-            Err(error) => self.end(error),
+            // Then it listens anew.
+            Err(error) => self.failed(context, error, now),
         }
     }
 
@@ -204,8 +216,8 @@ impl Machine {
             return self.end(error);
         }
         self.attempts = self.attempts.saturating_add(1);
-        // Both places are taken: a third waits for one.
-        self.failures += u32::from(error.code() != Code::QueueFull);
+        // Both places are taken: a third waits for one. What this process has none of is not the other side's failure.
+        self.failures += u32::from(!matches!(error.code(), Code::QueueFull | Code::TooManyFiles));
         if self.options.retries.is_some_and(|most| self.failures > most) {
             return self.end(error);
         }
@@ -279,7 +291,7 @@ impl Machine {
         }
         if let Phase::Serving { peer, .. } = &mut self.phase {
             *peer = None;
-            return self.accept(context);
+            return self.accept(context, Instant::now());
         }
         self.start(context, Instant::now());
     }
@@ -310,6 +322,7 @@ impl Machine {
             (What::Accept, result) => self.accepted(context, result, now),
             (What::Recv(peer), result) => self.received(context, peer, result),
             (What::Call(ticket, peer), result) => self.called(context, ticket, &peer, result),
+            (What::Send, result) => drop(self.sent.insert(completion.op, result.map(drop))),
             (What::Watch(ticket), _) => drop(self.results.insert(ticket, LinkResult::CallEnded)),
             (What::Deadline(ticket), _) => {
                 if self.calls.get(&ticket).is_some_and(|call| call.op == Some(completion.op)) {
@@ -328,8 +341,8 @@ impl Machine {
                 // Nobody else is waited for, so a third is turned away and tries again.
                 self.up(context, accepted, now);
             }
-            Ok(_) => self.accept(context),
-            Err(error) => self.end(error),
+            Ok(_) => self.accept(context, now),
+            Err(error) => self.failed(context, error, now),
         }
     }
 
@@ -386,11 +399,15 @@ impl Machine {
     fn park(&mut self, context: &Context, ticket: Ticket) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         call.op = None;
-        if let Some(deadline) = call.deadline
-            && let Ok(Started::Pending(op)) = context.timer(deadline)
-        {
-            call.op = Some(op);
-            self.ops.insert(op, What::Deadline(ticket));
+        let Some(deadline) = call.deadline else { return };
+        match context.timer(deadline) {
+            Ok(Started::Pending(op)) => {
+                call.op = Some(op);
+                self.ops.insert(op, What::Deadline(ticket));
+            }
+            Ok(Started::Done(_)) => self.finish(ticket, Err(turn::given_up(Code::Timeout))),
+            // Without a clock it would wait beyond its time.
+            Err(error) => self.finish(ticket, Err(error)),
         }
     }
 
@@ -474,6 +491,43 @@ impl Machine {
         }
     }
 
+    // --- messages ----------------------------------------------------------------------------------
+
+    /// Sends to whoever is there: the operation to wait for, if it has not left at once.
+    pub(super) fn send(
+        &mut self,
+        context: &Context,
+        payload: impl Payload,
+        options: CallOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Option<OpId>> {
+        let peer = self.peer().ok_or_else(|| self.absent())?;
+        Ok(match context.send_with(&peer, payload, options, deadline)? {
+            Started::Done(_) => None,
+            Started::Pending(op) => {
+                self.ops.insert(op, What::Send);
+                Some(op)
+            }
+        })
+    }
+
+    pub(super) fn take_sent(&mut self, op: OpId) -> Option<Result<()>> {
+        self.sent.remove(&op)
+    }
+
+    pub(super) fn cancel_send(&mut self, context: &Context, op: OpId) {
+        self.sent.remove(&op);
+        if self.ops.remove(&op).is_some() {
+            context.cancel(op);
+        }
+    }
+
+    /// Why there is nobody to send to.
+    pub(super) fn absent(&self) -> Error {
+        let none = || Error::new(Code::ConnectionLost, "the other side is not there");
+        self.ended().cloned().unwrap_or_else(none)
+    }
+
     /// Tells under the number that is returned when no answer to `message` is wanted any more.
     pub(super) fn call_ended(&mut self, context: &Context, message: &Message) -> Result<Ticket> {
         let started = context.call_ended(message, None)?;
@@ -504,9 +558,11 @@ impl Machine {
         for ticket in open {
             self.finish(ticket, Err(error.clone()));
         }
-        for (_, what) in self.ops.drain() {
-            if let What::Watch(ticket) = what {
-                self.results.insert(ticket, LinkResult::CallEnded);
+        for (op, what) in self.ops.drain() {
+            match what {
+                What::Watch(ticket) => drop(self.results.insert(ticket, LinkResult::CallEnded)),
+                What::Send => drop(self.sent.insert(op, Err(error.with_sent(Sent::Maybe)))),
+                _ => {}
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod machine;
 mod options;
+mod serving;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 use self::machine::{Machine, Ticket};
 pub use self::options::LinkOptions;
+pub use self::serving::{Answer, HANDLER_FAILED, Serving};
 use crate::addr::Address;
 use crate::api::call::CallOptions;
 use crate::api::message::Message;
@@ -21,6 +23,7 @@ use crate::api::payload::Payload;
 use crate::api::peer::Peer;
 use crate::api::wait::Wait;
 use crate::driver::context::{Context, Progress};
+use crate::driver::place::{Place, Sleep};
 use crate::driver::sync::{Mutex, MutexGuard};
 use crate::driver::{lock, turn};
 use crate::error::{Code, Error, Result};
@@ -32,6 +35,8 @@ use crate::os::Errno;
 use crate::os::fork::Stamp;
 use crate::os::poller::{self, READ};
 use crate::os::thread_bell::{Mine, ThreadBell};
+use crate::proto::OpId;
+use crate::proto::conn::Conn;
 
 /// Completions taken in one turn.
 const BATCH: usize = 64;
@@ -90,14 +95,20 @@ impl Drop for Handle {
 }
 
 impl Link {
-    /// Opens the link; the first attempt is under way when it returns. `invalid_argument`, `too_many_files`; the address has
+    /// Opens the link at `address`, written as for [`Peer::connect`] or parsed already; the first attempt is under way when it
+    /// returns. `invalid_address`, `invalid_argument`, `too_many_files`; the address has
     /// to be one that can be listened at and connected to: `unsupported` otherwise. Errors of
     /// [`Listener::bind_with`](crate::Listener::bind_with) that another attempt would not change.
-    pub fn open(address: &Address, options: LinkOptions) -> Result<Link> {
-        let options = options.checked(address)?;
+    pub fn open<A>(address: A, options: LinkOptions) -> Result<Link>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        let options = options.checked(&address)?;
         let context = Context::new()?;
         let _scope = Scope::enter();
-        let mut machine = Machine::new(address.clone(), options);
+        let mut machine = Machine::new(address, options);
         machine.start(&context, Instant::now());
         if let Some(error) = machine.ended() {
             return Err(error.clone());
@@ -110,7 +121,7 @@ impl Link {
     /// that ended the link when its attempts ran out.
     pub fn next<'a>(&self, wait: impl Into<Wait<'a>>) -> Result<LinkEvent> {
         let context = &self.shared().context;
-        self.wait_for(wait.into(), |machine| machine.take_event(context))
+        self.wait_for(&mut wait.into(), |machine| machine.take_event(context))
     }
 
     /// Calls the other side, and waits until it is there if it is not; the other side is told the deadline. Errors as of
@@ -126,16 +137,12 @@ impl Link {
         options: CallOptions,
         wait: impl Into<Wait<'a>>,
     ) -> Result<Message> {
-        let wait = wait.into();
+        let mut wait = wait.into();
+        let _scope = Scope::enter();
         let ticket = self.begin(payload.into_bytes(), options, wait.deadline, true)?;
-        let result = self.wait_for(wait, |machine| machine.take_awaited(ticket));
-        if result.is_err() {
-            // A forked child has nothing to give up.
-            let _ = self.locked(|machine, context| {
-                machine.forget(context, ticket);
-                Ok(())
-            });
-        }
+        let mut awaited = Awaited { link: self, what: Awaiting::Call(ticket), ended: false };
+        let result = self.wait_for(&mut wait, |machine| machine.take_awaited(ticket));
+        awaited.ended = result.is_ok();
         result
     }
 
@@ -171,6 +178,23 @@ impl Link {
         }
     }
 
+    fn cancel_send(&self, op: OpId) {
+        // A forked child has nothing to give up.
+        let _ = self.locked(|machine, context| {
+            machine.cancel_send(context, op);
+            Ok(())
+        });
+    }
+
+    /// Drops a call that nobody waits for any more.
+    fn forget(&self, ticket: Ticket) {
+        // A forked child has nothing to give up.
+        let _ = self.locked(|machine, context| {
+            machine.forget(context, ticket);
+            Ok(())
+        });
+    }
+
     /// Gives a started call up: its result comes all the same, and is `cancelled` unless it was on its way already.
     pub fn cancel(&self, ticket: u64) {
         // A forked child has nothing to give up.
@@ -196,14 +220,43 @@ impl Link {
     }
 
     /// Sends a one-way message; does not wait. `connection_lost` while the other side is not there: it is not kept.
-    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes wait to be sent.
+    /// `would_block` while [`SEND_QUEUE`](crate::limits::SEND_QUEUE) bytes, or as many operations as a connection has,
+    /// wait, and on a channel whose policy is
+    /// [`Error`](crate::Policy::Error) as soon as that has no credit.
     pub fn send(&self, payload: impl Payload, options: CallOptions) -> Result<()> {
-        let payload = payload.into_bytes();
         let peer = self.peer()?;
-        if peer.stats()?.send_queue.bytes >= limits::SEND_QUEUE {
+        if peer.lane().peek(Conn::send_backlog) >= limits::SEND_QUEUE {
             return Err(Error::new(Code::WouldBlock, "the other side does not take what is sent"));
         }
-        self.shared().context.send_with(&peer, payload, options, None).map(drop)
+        let sent = self.shared().context.send_with(&peer, payload, options, None).map(drop);
+        sent.map_err(|error| match error.code() {
+            // There is room again when some have left, as with bytes.
+            Code::QueueFull => Error::new(Code::WouldBlock, error.message()),
+            _ => error,
+        })
+    }
+
+    /// Sends a one-way message by the policy of its channel, as [`Peer::send_with`](crate::Peer::send_with) does: where that
+    /// waits, until the carrier took all of it. `connection_lost` while the other side is not there: it is not kept, nor
+    /// sent again on the next connection.
+    pub fn send_with<'a>(&self, payload: impl Payload, options: CallOptions, wait: impl Into<Wait<'a>>) -> Result<()> {
+        let mut wait = wait.into();
+        let _scope = Scope::enter();
+        // The operation ends at the deadline and knows what has left by then.
+        let deadline = wait.deadline.take();
+        // Before the lock, which others need meanwhile.
+        let payload = payload.into_bytes();
+        let Some(op) = self.locked(|machine, context| machine.send(context, payload, options, deadline))? else {
+            return Ok(());
+        };
+        let mut awaited = Awaited { link: self, what: Awaiting::Send(op), ended: false };
+        let result = self.wait_for(&mut wait, |machine| {
+            let sent = machine.take_sent(op);
+            awaited.ended |= sent.is_some();
+            sent
+        });
+        drop(awaited);
+        result
     }
 
     /// Answers a request that [`next`](Link::next) gave; does not wait. Errors as of [`Message::reply`].
@@ -216,33 +269,11 @@ impl Link {
         self.shared().context.fail(message, code, data, None).map(drop)
     }
 
-    /// Serves requests on this thread with `handler` until the link ends, and gives the error it ended with. One-way
-    /// messages go to `handler` too; what it returns for them is dropped. A handler that has to wait for calls of its own on this
-    /// link may do so: it then drives the link itself.
-    pub fn serve(&self, mut handler: impl FnMut(&Message) -> std::result::Result<Bytes, (u32, Bytes)>) -> Error {
-        loop {
-            let message = match self.next(Wait::forever()) {
-                Ok(LinkEvent::Message(message)) => message,
-                Ok(_) => continue,
-                Err(error) => return error,
-            };
-            let answer = handler(&message);
-            if message.is_request() {
-                // Whoever asked may have left meanwhile.
-                let _ = match answer {
-                    Ok(payload) => self.reply(&message, payload),
-                    Err((code, data)) => self.fail(&message, code, data),
-                };
-            }
-        }
-    }
-
     /// The connection to the other side, for what a link has no method of its own for: identity, counters. It is driven by
     /// the link. `connection_lost` while there is none; the error that ended the link.
     pub fn peer(&self) -> Result<Arc<Peer>> {
         let state = self.shared().state()?;
-        let none = || Error::new(Code::ConnectionLost, "the other side is not there");
-        state.peer().ok_or_else(|| state.ended().cloned().unwrap_or_else(none))
+        state.peer().ok_or_else(|| state.absent())
     }
 
     /// Whether this side is the one that listens; `None` while there is no decision.
@@ -328,9 +359,10 @@ impl Link {
     }
 
     /// Drives the link, or waits for whoever does, until `ready` gives something.
-    fn wait_for<T>(&self, mut wait: Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
+    fn wait_for<T>(&self, wait: &mut Wait<'_>, mut ready: impl FnMut(&mut Machine) -> Option<Result<T>>) -> Result<T> {
         let _scope = Scope::enter();
         let shared = self.shared();
+        let mut place = Place::default();
         let mut state = shared.state()?;
         loop {
             if let Some(result) = ready(&mut state) {
@@ -338,6 +370,13 @@ impl Link {
             }
             if wait.deadline.is_some_and(|d| d <= Instant::now()) {
                 return Err(turn::given_up(Code::Timeout));
+            }
+            if log::is_held() {
+                // A subscriber may take long, use this very link, or panic: others drive meanwhile.
+                drop(state);
+                log::flush();
+                state = lock(&shared.state);
+                continue;
             }
             if state.driven {
                 let interrupted;
@@ -357,12 +396,17 @@ impl Link {
             if let Some(result) = ready(&mut state) {
                 return result;
             }
+            if log::is_held() {
+                continue;
+            }
             state.driven = true;
+            let now = Instant::now();
+            state.driver = place.prepare(true, now, wait.deadline);
             drop(state);
-            log::flush();
-            let slept = poller::wait_one(shared.context.readiness(), READ, wait.deadline);
+            let slept = place.sleep(Some(shared.context.readiness()), READ, wait.deadline);
             state = lock(&shared.state);
             state.driven = false;
+            state.driver = None;
             state.tell_followers();
             if slept == Err(Errno::INTR) {
                 drop(state);
@@ -371,6 +415,28 @@ impl Link {
                 }
                 state = lock(&shared.state);
             }
+        }
+    }
+}
+
+/// What a thread waits for. It is given up when the wait ends before it, be it by a panic in the program's code.
+struct Awaited<'a> {
+    link: &'a Link,
+    what: Awaiting,
+    ended: bool,
+}
+
+enum Awaiting {
+    Call(Ticket),
+    Send(OpId),
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        match self.what {
+            _ if self.ended => {}
+            Awaiting::Call(ticket) => self.link.forget(ticket),
+            Awaiting::Send(op) => self.link.cancel_send(op),
         }
     }
 }
@@ -390,6 +456,10 @@ impl Shared {
             Err(error) if error.code() == Code::Closed => Progress::Wait,
             Err(error) => return Err(error),
         };
+        if !done.is_empty() {
+            // An event loop beside a thread that sleeps at the same descriptor: what is for that one may be among them.
+            state.driver.iter().for_each(Sleep::wake);
+        }
         let now = Instant::now();
         for completion in done {
             state.completed(&self.context, completion, now);
@@ -418,7 +488,6 @@ impl Shared {
         bell.clear();
         state.followers.push(Arc::clone(&bell));
         drop(state);
-        log::flush();
         let slept = poller::wait_one(bell.as_fd(), READ, deadline);
         state = lock(&self.state);
         state.followers.retain(|other| !Arc::ptr_eq(other, &bell));

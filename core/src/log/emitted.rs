@@ -2,6 +2,7 @@
 //! lock: inside a [`Scope`] events wait for its end.
 
 use std::cell::{Cell, RefCell};
+use std::panic::catch_unwind;
 
 use tracing::level_filters::LevelFilter;
 
@@ -64,13 +65,24 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
-        if DEPTH.get() == 0 {
+        if DEPTH.get() > 0 {
+            return;
+        }
+        if std::thread::panicking() {
+            // One more panic, of a subscriber's, would end the process.
+            let _ = catch_unwind(flush);
+        } else {
             flush();
         }
     }
 }
 
-/// Before a sleep inside a scope, with no lock held.
+/// Whether this thread has something to [`flush`].
+pub(crate) fn is_held() -> bool {
+    HELD.with_borrow(|held| !held.is_empty())
+}
+
+/// Before a sleep inside a scope, with no lock held and nobody counting on this thread.
 pub(crate) fn flush() {
     let held = HELD.take();
     held.iter().for_each(send);

@@ -34,7 +34,7 @@ use crate::limits;
 use crate::os::per_process::PerProcess;
 
 #[cfg(feature = "tracing")]
-pub(crate) use emitted::{Scope, flush};
+pub(crate) use emitted::{Scope, flush, is_held};
 
 /// How much an event matters, and from where on events are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -247,6 +247,12 @@ impl Scope {
     }
 }
 
-/// Before a sleep inside a scope, with no lock held.
+/// Whether this thread has something to [`flush`].
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn is_held() -> bool {
+    false
+}
+
+/// Before a sleep inside a scope, with no lock held and nobody counting on this thread.
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn flush() {}

@@ -1,6 +1,6 @@
 //! What fuzz targets call: bytes of a stranger in, and a panic when something does not hold. See `fuzz/README.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -196,6 +196,9 @@ static PAYLOAD: [u8; 2_000_000] = [0x5a; 2_000_000];
 /// Operations under way at most: a program waits somewhere.
 const BUSY: usize = 64;
 
+/// Calls of the stranger that are served at a time.
+const PLACES: usize = 4;
+
 struct Talk {
     conn: Conn,
     now: Instant,
@@ -207,7 +210,6 @@ struct Talk {
     streams: Vec<u64>,
     /// How often a deadline has passed that the connection asked to be told of, and brought no new one.
     idle: u32,
-    ended: BTreeMap<Option<Code>, u64>,
 }
 
 impl Talk {
@@ -217,6 +219,8 @@ impl Talk {
             let mut config = config(role);
             config.own.level = level;
             config.own.grease = 0;
+            // So few that a stranger soon has them all.
+            config.own.limits.max_calls = PLACES;
             Conn::new(config, now)
         };
         let (mut client, mut server) = (make(connector()), make(acceptor()));
@@ -231,8 +235,8 @@ impl Talk {
         let conn = if is_server { server } else { client };
         assert!(conn.is_open());
         let channels = conn.agreed().channels.as_slice().to_vec();
-        let (pending, ended) = (BTreeSet::new(), BTreeMap::new());
-        Talk { conn, now, channels, last_op: 0, pending, served: Vec::new(), streams: Vec::new(), idle: 0, ended }
+        let pending = BTreeSet::new();
+        Talk { conn, now, channels, last_op: 0, pending, served: Vec::new(), streams: Vec::new(), idle: 0 }
     }
 
     fn act(&mut self, act: u8, input: &mut Input<'_>) {
@@ -285,7 +289,6 @@ impl Talk {
     }
 
     fn done(&mut self, result: Result<Outcome, Error>) {
-        *self.ended.entry(result.as_ref().err().map(Error::code)).or_default() += 1;
         if let Ok(Outcome::Message(delivery)) = result
             && let Some(request) = delivery.request()
         {
@@ -387,6 +390,9 @@ impl Talk {
         let stats = self.conn.stats();
         assert_eq!(stats.pending_operations, self.pending.len(), "what is pending is known to both");
         assert!(stats.receive_queue.bytes <= limits::WINDOWS as usize + 2 * limits::MAX_MESSAGE, "{stats:?}");
+        assert!(stats.open_served <= PLACES && self.served.len() <= PLACES, "{stats:?}");
+        let most = (BUSY + 1) * LENGTHS.iter().max().unwrap() + limits::CONTROL_QUEUE + limits::SEND_QUEUE;
+        assert!(stats.send_queue.bytes <= most, "{stats:?}");
         if let Some(at) = self.conn.next_timeout()
             && at <= self.now
         {

@@ -22,7 +22,7 @@ pub const FIRST: u8 = 0x01;
 pub const LAST: u8 = 0x02;
 pub const WHOLE: u8 = FIRST | LAST;
 
-const OFFER: &str = r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"hostlane":{"versions":[1],"instance":"0123456789abcdef0123456789abcdef","features":[FEATURES],"limits":{LIMITS}}}"#;
+pub const OFFER: &str = r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"hostlane":{"versions":[1],"instance":"0123456789abcdef0123456789abcdef","features":[FEATURES],"limits":{LIMITS}}}"#;
 const ANSWER: &str = r#"{"protocol":"ipcprims","version":"1.0","channels":[1,2,3,4],"peer_id":"raw-1","hostlane":{"version":1,"instance":"0123456789abcdef0123456789abcdef","features":[FEATURES],"limits":{LIMITS}}}"#;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

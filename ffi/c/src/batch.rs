@@ -147,10 +147,15 @@ pub unsafe extern "C" fn hostlane_context_recv_batch(
     })
 }
 
+/// Bytes of a channel that a hostlane_cork() gathers.
+pub const HOSTLANE_CHANNEL_QUEUE: usize = 4194304;
+const _: () = assert!(HOSTLANE_CHANNEL_QUEUE == hostlane_bridge::limits::CHANNEL_QUEUE);
+
 /// Holds back what is sent, requested and replied on the peer, by whatever thread, until hostlane_uncork(): small writes
-/// are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued, and wait as without
-/// a cork once 4 MiB of a channel are; what fills a write leaves before, and a call that waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go.
-/// Works on peers of any driver; without effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
+/// are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued, and wait as
+/// without a cork once HOSTLANE_CHANNEL_QUEUE bytes of a channel are; what fills a write leaves before, and a call that
+/// waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go. Works on peers of any driver; without
+/// effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_cork(peer: hostlane_peer_t, err: *mut *mut hostlane_error_t) -> hostlane_status_t {
     peer.call(err, |peer| {

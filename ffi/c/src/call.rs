@@ -54,11 +54,11 @@ pub struct hostlane_call_options_t {
 
 /// Most descriptors that go with one message.
 pub const HOSTLANE_MAX_FDS: usize = 4;
+const _: () = assert!(HOSTLANE_MAX_FDS == hostlane_bridge::limits::MAX_FDS);
+
 /// Calls of one side that are open, or wait for their turn, at a time; also the default of `max_calls`.
 pub const HOSTLANE_MAX_CALLS: usize = 1024;
 const _: () = assert!(HOSTLANE_MAX_CALLS == hostlane_bridge::limits::MAX_CALLS);
-
-const _: () = assert!(HOSTLANE_MAX_FDS == hostlane_bridge::limits::MAX_FDS);
 
 // SAFETY: integers and pointers, `size` first.
 unsafe impl Versioned for hostlane_call_options_t {
@@ -157,7 +157,8 @@ pub(crate) unsafe fn options_until(raw: *const hostlane_call_options_t, timeout_
 /// hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
 /// the connection takes nothing new.
 ///
-/// Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls wait already.
+/// Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls
+/// wait already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_request(
     peer: hostlane_peer_t,

@@ -121,7 +121,7 @@ pub unsafe extern "C" fn hostlane_link_open(
         let (link, addr, options) =
             unsafe { (Out::new(link, "link")?, args::text(addr, addr_len, "addr")?, self::options(options)?) };
         let address: Address = addr.parse()?;
-        link.set(objects::issue(Link::open(&address, options)?));
+        link.set(objects::issue(Link::open(address, options)?));
         Ok(())
     })
 }
@@ -308,8 +308,8 @@ pub unsafe extern "C" fn hostlane_link_fd(
 
 /// Starts a call for an event loop; does not wait. `options` may be NULL. The number in `*op` comes back once, as an event
 /// of hostlane_link_process() or hostlane_link_turn(): HOSTLANE_EVENT_REPLY or HOSTLANE_EVENT_FAILED. `timeout_ms` limits
-/// the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and the error that
-/// ended the link.
+/// the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and
+/// the error that ended the link.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_link_start(
     link: hostlane_link_t,

@@ -332,6 +332,11 @@
 #define HOSTLANE_VERSION_PATCH 0
 
 /**
+ * Bytes of a channel that a hostlane_cork() gathers.
+ */
+#define HOSTLANE_CHANNEL_QUEUE 4194304
+
+/**
  * Most descriptors that go with one message.
  */
 #define HOSTLANE_MAX_FDS 4
@@ -1574,12 +1579,12 @@ hostlane_status_t hostlane_context_recv_batch(hostlane_context_t context,
 
 /**
  * Holds back what is sent, requested and replied on the peer, by whatever thread, until hostlane_uncork(): small writes
- * are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued, and wait as without
- * a cork once 4 MiB of a channel are; what fills a write leaves before, and a call that waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go.
- * Works on peers of any driver; without effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
+ * are then made in one go. Meanwhile hostlane_send() and hostlane_reply() return once a message is queued, and wait as
+ * without a cork once HOSTLANE_CHANNEL_QUEUE bytes of a channel are; what fills a write leaves before, and a call that
+ * waits in the peer leaves all. Corks count: the last hostlane_uncork() lets go. Works on peers of any driver; without
+ * effect on wire level 0. Errors: HOSTLANE_E_CLOSED.
  */
-hostlane_status_t hostlane_cork(hostlane_peer_t peer,
-                                hostlane_error_t **err);
+hostlane_status_t hostlane_cork(hostlane_peer_t peer, hostlane_error_t **err);
 
 /**
  * Ends one hostlane_cork(). One too many changes nothing. Errors: HOSTLANE_E_CLOSED.
@@ -1603,7 +1608,8 @@ void hostlane_call_options_init(hostlane_call_options_t *options, size_t size);
  * hostlane_error_data() have what it said. HOSTLANE_E_CALL_ABANDONED when it let the call go. HOSTLANE_E_DRAINING when
  * the connection takes nothing new.
  *
- * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls wait already.
+ * Errors: also those of hostlane_send() and hostlane_recv(), and HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls
+ * wait already.
  */
 hostlane_status_t hostlane_request(hostlane_peer_t peer,
                                    const void *data,
@@ -2108,8 +2114,8 @@ hostlane_status_t hostlane_link_fd(hostlane_link_t link, int32_t *fd, hostlane_e
 /**
  * Starts a call for an event loop; does not wait. `options` may be NULL. The number in `*op` comes back once, as an event
  * of hostlane_link_process() or hostlane_link_turn(): HOSTLANE_EVENT_REPLY or HOSTLANE_EVENT_FAILED. `timeout_ms` limits
- * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and the error that
- * ended the link.
+ * the call as that of hostlane_link_request(). Errors: HOSTLANE_E_QUEUE_FULL when HOSTLANE_MAX_CALLS calls are open, and
+ * the error that ended the link.
  */
 hostlane_status_t hostlane_link_start(hostlane_link_t link,
                                       const void *data,

@@ -136,6 +136,8 @@ class AsyncioGroup:
             task = asyncio.current_task(self._loop)
             if task is not None:
                 self._tasks.discard(task)
+            # Its exception, if it was cancelled, keeps this frame: a cycle with the message in it.
+            del task
 
     async def __aenter__(self) -> Self:
         return self

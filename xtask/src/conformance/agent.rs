@@ -22,7 +22,7 @@ const LIBRARIES: [(&str, &str); 3] =
 
 /// An implementation under test: a language, or one of the two ways of Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Agent {
+pub(crate) enum Agent {
     Rust,
     C,
     Cpp,
@@ -34,23 +34,23 @@ pub(super) enum Agent {
 
 impl Agent {
     /// Every one, in the order in which they are shown.
-    pub(super) const ALL: [Agent; 7] =
+    pub(crate) const ALL: [Agent; 7] =
         [Agent::Rust, Agent::C, Agent::Cpp, Agent::Python, Agent::PythonAio, Agent::Node, Agent::Go];
 
     /// Its folder below `tests/conformance/agents`.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Agent::PythonAio => "python-aio",
             other => other.lang().name(),
         }
     }
 
-    pub(super) fn named(name: &str) -> Option<Agent> {
+    pub(crate) fn named(name: &str) -> Option<Agent> {
         Agent::ALL.into_iter().find(|agent| agent.name() == name)
     }
 
     /// What has to be built.
-    pub(super) fn lang(self) -> Lang {
+    pub(crate) fn lang(self) -> Lang {
         match self {
             Agent::Rust => Lang::Rust,
             Agent::C => Lang::C,
@@ -71,7 +71,7 @@ impl Agent {
     }
 
     /// The program, once its language is built.
-    pub(super) fn command(self, workspace: &Workspace) -> Command {
+    pub(crate) fn command(self, workspace: &Workspace) -> Command {
         const PROGRAM: &str = "conformance-agent";
         let script = |file: &str| format!("tests/conformance/agents/{}/{file}", self.name());
         match self {

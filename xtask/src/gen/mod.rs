@@ -3,6 +3,7 @@
 mod go;
 mod header;
 mod node;
+mod performance;
 mod python;
 mod rust;
 mod snippet;
@@ -112,6 +113,7 @@ fn derived(workspace: &Workspace) -> Result<Vec<Generated>> {
             files.push(Generated::new(path.clone(), filled.context(path)?));
         }
     }
+    files.extend(performance::page(workspace)?);
     Ok(files)
 }
 

@@ -43,6 +43,10 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Plain.of(conformance)])
     });
     suites.push(conformance.lacking(conformance::lacking));
+    let check = Suite::of("check", &Lang::ALL, |workspace| {
+        Ok(vec![Counter::Plain.of(words(xtask(workspace, "check")?, &["--no-build"]))])
+    });
+    suites.push(check.lacking(conformance::lacking));
     if full {
         suites.extend(sanitized::suites());
         suites.extend(portable::suites());
@@ -121,7 +125,7 @@ fn rust(full: bool) -> Vec<Suite> {
             // What is left out by default.
             let optional = ["test", "--locked", "--package=hostlane", "--features=tokio,tracing"];
             let mut optional = words(workspace.command("cargo"), &optional);
-            optional.args(["--test=aio", "--test=log", "--test=traced"]);
+            optional.args(["--test=aio", "--test=log", "--test=subscribers", "--test=traced"]);
             Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
         }),
         Suite::of("models", &[], move |workspace| {

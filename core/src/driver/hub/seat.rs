@@ -8,6 +8,7 @@ use crate::driver::hub::{Hub, outcome};
 use crate::driver::lane::{Lane, Made};
 use crate::driver::lock;
 use crate::error::{Code, Error, Result};
+use crate::limits;
 use crate::os::BorrowedFd;
 use crate::os::poller::Interest;
 use crate::proto::{self, OpId};
@@ -76,11 +77,12 @@ impl Seat {
         if interest == self.watched {
             return;
         }
-        if let Some(hub) = self.hub.upgrade() {
-            // It fails when the kernel is out of memory: then the next operation tries again.
-            if hub.epoll.set(fd, self.token, self.watched, interest).is_ok() {
-                self.watched = interest;
-            }
+        let Some(hub) = self.hub.upgrade() else { return };
+        match hub.epoll.set(fd, self.token, self.watched, interest) {
+            Ok(()) => self.watched = interest,
+            // The kernel is out of memory, or has no room for one more to watch: the member is pumped by the clock, which
+            // ends in another try.
+            Err(_) => self.set_alarm(Some(Instant::now() + limits::UNWATCHED)),
         }
     }
 
@@ -113,5 +115,28 @@ impl Seat {
         };
         // Outside the lock: it may be the last share.
         drop(member);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::poller::{self, READ};
+
+    #[test]
+    fn what_cannot_be_watched_is_looked_at_by_the_clock() {
+        let hub = Hub::new().unwrap();
+        let mut seat = Seat::new(&hub, 7, None);
+        // A plain file cannot be polled for.
+        let file = tempfile::tempfile().unwrap();
+        seat.watch(file.as_fd(), READ);
+        assert!(seat.watched.is_empty());
+        assert_eq!(lock(&hub.state).timers.iter().map(|(_, token)| *token).collect::<Vec<_>>(), [7]);
+        let soon = Instant::now() + Duration::from_secs(10);
+        poller::wait_one(hub.fd(), READ, Some(soon)).unwrap();
+        assert!(Instant::now() < soon);
     }
 }

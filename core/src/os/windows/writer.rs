@@ -124,7 +124,8 @@ impl Writer {
 
     /// Takes nothing more, and wakes who waits for room. What is under way goes on.
     pub(super) fn end(&self) {
-        self.0.lock().end.get_or_insert(Errno::PIPE);
+        let mut state = self.0.lock();
+        state.end.get_or_insert(Errno::PIPE);
         self.0.ready.set();
     }
 }
@@ -142,6 +143,6 @@ unsafe extern "system" fn written(error: u32, _moved: u32, overlapped: *mut OVER
     if error != ERROR_SUCCESS {
         state.end.get_or_insert(Errno::PIPE);
     }
-    drop(state);
+    // Under the lock: behind it the next write may be under way, which would be told that there is room.
     block.ready.set();
 }

@@ -92,7 +92,7 @@ impl Conn {
             self.opened();
         }
         match result {
-            Err(error) if error.code() == Code::PeerClosed => self.end(error),
+            Err(error) if self.one.as_ref().is_some_and(|one| one.was_told()) => self.end(error),
             Err(error) => self.fail(error),
             Ok(()) => self.advance(),
         }

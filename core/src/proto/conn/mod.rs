@@ -272,6 +272,11 @@ impl Conn {
         self.agreed.features.contains(&FDS)
     }
 
+    /// The largest payload this side sends or takes.
+    pub(crate) fn largest(&self) -> usize {
+        self.config.max_message
+    }
+
     /// The time told last.
     pub(crate) fn now(&self) -> Instant {
         self.now
@@ -325,6 +330,11 @@ impl Conn {
 
     pub(crate) fn agreed(&self) -> &Agreed {
         &self.agreed
+    }
+
+    /// Bytes that wait to be sent, as [`stats`](Conn::stats) count them.
+    pub(crate) fn send_backlog(&self) -> usize {
+        self.one.as_ref().map_or_else(|| self.outbox.depth(), |one| one.send_depth()).bytes
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -10,7 +10,7 @@ use super::{Conn, State};
 use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
 use crate::proto::frame::{HEADER_LEN, Header};
-use crate::proto::level1::{Answer, Ask, Plan, With};
+use crate::proto::level1::{self, Answer, Ask, Plan, With};
 use crate::proto::ops::{Kind, OpId, Outcome, Step};
 
 /// What a payload is sent as.
@@ -233,10 +233,7 @@ impl Conn {
             _ if self.write_dead => Err(Error::new(Code::ConnectionLost, "the other side takes no more messages")),
             _ => match &self.one {
                 Some(one) if one.is_served(id) => Ok(()),
-                Some(_) => Err(Error::new(
-                    Code::CallEnded,
-                    "the call was answered, was given up by its caller, or ran out of time",
-                )),
+                Some(_) => Err(level1::call_ended()),
                 None => Err(level_0("an answer to a call by its id")),
             },
         }

@@ -150,8 +150,8 @@ pub(super) struct OwnCall {
 }
 
 impl OwnCall {
-    /// Whether somebody may still be told how it ends.
-    pub(super) fn has_no_end(&self) -> bool {
+    /// Whether it has not ended. A plain call that has is not kept; a stream that has is, for its last items.
+    pub(super) fn is_running(&self) -> bool {
         self.stream.as_ref().is_none_or(|stream| !stream.ended())
     }
 }
@@ -165,6 +165,13 @@ pub(super) struct Served {
     /// Operations that wait for its end.
     pub(super) watchers: Vec<OpId>,
     pub(super) stream: Option<Box<Stream>>,
+}
+
+impl Served {
+    /// It has ended: who waits for that is told.
+    pub(super) fn tell_watchers(&mut self, ops: &mut Ops) {
+        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+    }
 }
 
 /// A call above the number the other side serves at a time.
@@ -323,7 +330,7 @@ impl Level1 {
         ops: &mut Ops,
     ) {
         if let Some(mut served) = self.served.remove(&answer.id) {
-            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            served.tell_watchers(ops);
             self.count_out(served.at, payload.len());
         }
         self.gather(plan, payload, Some(Mark::Answer(waits)));
@@ -386,14 +393,14 @@ impl Level1 {
         Sent::Maybe
     }
 
-    /// Whether `id` is a stream of this side that has not ended.
-    pub(super) fn has_running_stream(&self, id: u64) -> bool {
-        self.calls.get(&id).and_then(|call| call.stream.as_ref()).is_some_and(|stream| !stream.ended())
+    /// Whether `id` is a call of this side that has not ended.
+    pub(super) fn is_running(&self, id: u64) -> bool {
+        self.calls.get(&id).is_some_and(OwnCall::is_running)
     }
 
     /// A stream of this side ends with `error`, which its reader still gets; the other side is told.
     pub(super) fn end_stream(&mut self, id: u64, error: &Error, ops: &mut Ops) {
-        if !self.has_running_stream(id) {
+        if !self.is_running(id) {
             return;
         }
         let sent = self.cancel_call(id, ops);
@@ -466,6 +473,6 @@ impl Level1 {
     }
 }
 
-pub(super) fn call_ended() -> Error {
+pub(crate) fn call_ended() -> Error {
     Error::new(Code::CallEnded, "the call was answered, was given up by its caller, or ran out of time")
 }

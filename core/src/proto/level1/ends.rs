@@ -27,7 +27,7 @@ impl Level1 {
             self.served_deadlines.pop();
         }
         while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
-            && !self.has_running_stream(*id)
+            && !self.is_running(*id)
         {
             self.stream_deadlines.pop();
         }
@@ -120,6 +120,11 @@ impl Level1 {
     /// Whether the other side is known to end, or this one said that it does.
     pub(crate) fn drained_by_end(&self) -> bool {
         self.drain.asked
+    }
+
+    /// Whether the other side said why it ends the connection.
+    pub(crate) fn was_told(&self) -> bool {
+        self.told
     }
 
     /// The last frame of this side; no message queued before it is kept.

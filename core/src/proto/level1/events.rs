@@ -248,6 +248,7 @@ impl Level1 {
                 self.push_goaway(self.last_seen);
             }
             Control::Close(reason) => {
+                self.told = true;
                 let error = reason.error();
                 return Err(match error.code() {
                     Code::Closed => Error::new(Code::PeerClosed, "the other side closed the connection"),
@@ -297,7 +298,7 @@ impl Level1 {
             ops.note([Notice::Draining { by_peer: true }]);
         }
         // The others have ended already, for their callers too or not.
-        let refused = self.calls.iter().filter(|(id, call)| **id > last && call.has_no_end());
+        let refused = self.calls.iter().filter(|(id, call)| **id > last && call.is_running());
         for id in refused.map(|(&id, _)| id).collect::<Vec<_>>() {
             let error = Error::new(Code::Draining, "the other side drains this connection and did not take the call");
             self.end_call(id, Err(error), ops);

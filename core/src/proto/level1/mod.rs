@@ -33,7 +33,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-pub(crate) use calls::{Answer, Ask, With};
+pub(crate) use calls::{Answer, Ask, With, call_ended};
 pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
@@ -165,6 +165,8 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
+    /// The other side said its last words; they are not answered.
+    told: bool,
     /// Small messages are gathered until the last cork is drawn.
     corks: u32,
     /// The same, but what is sent is done only when the carrier has it.
@@ -222,6 +224,7 @@ impl Level1 {
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            told: false,
             corks: 0,
             holds: 0,
             released: false,

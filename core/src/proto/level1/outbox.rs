@@ -329,9 +329,9 @@ impl Outbox {
         false
     }
 
-    /// Answers that the carrier has not taken.
+    /// Answers that the carrier has not taken, as long as it is to take any.
     pub(super) fn answers(&self) -> usize {
-        self.answers
+        if self.sealed { 0 } else { self.answers }
     }
 
     /// Requests of which the carrier took a byte.
@@ -582,6 +582,6 @@ impl Outbox {
 
     /// Bytes queued and staged.
     pub(super) fn bytes(&self) -> usize {
-        self.staged_bytes() + self.control.len() + self.channels.iter().map(|c| c.bytes).sum::<usize>()
+        self.staged_bytes() + self.control.len() + self.channels.iter().map(ChannelQueue::unstaged).sum::<usize>()
     }
 }

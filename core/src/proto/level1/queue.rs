@@ -116,6 +116,11 @@ impl ChannelQueue {
         }
     }
 
+    /// Bytes that wait here, the rest of a message that has begun to leave among them.
+    pub(super) fn unstaged(&self) -> usize {
+        self.bytes + self.open.as_ref().map_or(0, |open| open.message.payload.len() - open.offset)
+    }
+
     fn has_credit(&self) -> bool {
         self.charged < self.credit
     }

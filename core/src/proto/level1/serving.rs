@@ -1,6 +1,7 @@
 //! Calls of the other side: they begin, are answered once, or let go.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -50,11 +51,11 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        if !self.served.contains_key(&answer.id) {
-            return Some(Err(call_ended()));
-        }
-        let at = self.served.get(&answer.id).map_or(0, |served| served.at);
-        let corked = self.is_done_when_gathered() && self.outbox.channel(at).has_room();
+        let gathers = self.is_done_when_gathered();
+        let Entry::Occupied(mut entry) = self.served.entry(answer.id) else { return Some(Err(call_ended())) };
+        let served = entry.get_mut();
+        let at = served.at;
+        let corked = gathers && self.outbox.channel(at).has_room();
         if !corked {
             if let Err(error) = ops.admit() {
                 return Some(Err(error));
@@ -70,22 +71,19 @@ impl Level1 {
             fds: Vec::new(),
             mark: Some(Mark::Answer((!corked).then_some(op))),
         };
-        let Some(mut served) = self.served.remove(&answer.id) else { return Some(Err(call_ended())) };
-        served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
-        self.count_out(served.at, message.payload.len());
+        served.tell_watchers(ops);
+        let len = message.payload.len();
         // Items that wait for credit leave before the answer.
         match served.stream.as_mut().filter(|s| s.has_unsent()) {
-            Some(stream) => {
-                stream.hold(message, ops);
-                self.served.insert(answer.id, served);
-            }
+            Some(stream) => stream.hold(message, ops),
             None => {
-                if let Some(stream) = &mut served.stream {
+                if let Some(mut stream) = entry.remove().stream {
                     stream.fail_all(ops, &call_ended());
                 }
-                self.outbox.push(served.at, message, false);
+                self.outbox.push(at, message, false);
             }
         }
+        self.count_out(at, len);
         if corked { Some(Ok(Outcome::Sent)) } else { None }
     }
 
@@ -112,7 +110,7 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         if let Some(mut served) = self.served.remove(&answer.id) {
-            served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+            served.tell_watchers(ops);
             self.count_out(served.at, len);
         }
         if self.outbox.wrote(at, plan, taken, payload, Some(Mark::Answer(Some(op)))) {
@@ -161,7 +159,7 @@ impl Level1 {
     /// Ends what waits for or in a call of the other side. Says whether the program has it and has not answered.
     fn end_served(&mut self, id: u64, ops: &mut Ops) -> Option<bool> {
         let mut served = self.served.remove(&id)?;
-        served.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+        served.tell_watchers(ops);
         let mut owed = served.taken;
         if let Some(stream) = &mut served.stream {
             stream.fail_all(ops, &call_ended());

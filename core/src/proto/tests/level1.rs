@@ -470,6 +470,32 @@ fn a_request_cancelled_while_it_arrives_is_nobodys() {
 }
 
 #[test]
+fn no_call_is_open_after_the_end_although_its_answer_never_left() {
+    use wire::{flag, kind};
+    let mut pair = pair();
+    for op in 1..=2 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    for op in 1..=2 {
+        let id = take(&mut pair.server).request().unwrap().id;
+        answer(&mut pair.server, op, id, None, "r", pair.now);
+        // The first answer is staged when the end comes, the second is queued.
+        if op == 1 {
+            pair.server.stage();
+        }
+    }
+    assert_eq!(pair.server.stats().open_served, 2);
+    super::give(&mut pair.server, &frame(kind::REQUEST, flag::LAST, 1, 9, b"no beginning"), pair.now);
+    assert_eq!(pair.server.end_error().unwrap().code(), Code::ProtocolError);
+    assert_eq!(pair.server.stats().open_served, 0);
+    // Its reason for the end leaves all the same.
+    pair.exchange();
+    assert_eq!(pair.server.stats().open_served, 0);
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
+}
+
+#[test]
 fn crossing_drains_succeed() {
     let mut pair = pair();
     assert!(pair.client.drain(1, None).is_none());
@@ -816,6 +842,20 @@ fn nothing_follows_the_last_words() {
     words.extend(super::drain_bytes(&mut pair.client));
     assert_eq!(words[4], 9, "a CLOSE and nothing else");
     assert_eq!(words.len(), 16 + u32::from_le_bytes(words[..4].try_into().unwrap()) as usize);
+}
+
+#[test]
+fn a_close_is_not_answered_whatever_it_says() {
+    for code in [Code::Closed, Code::ProtocolError, Code::AuthenticationFailed] {
+        let mut pair = pair();
+        let number = u32::try_from(code.number()).unwrap();
+        let close = [&[5, 0, 0, 0, 9, 0, 0, 0][..], &[0; 8], &number.to_le_bytes(), b"x"].concat();
+        super::give(&mut pair.server, &close, pair.now);
+        let due = if code == Code::Closed { Code::PeerClosed } else { code };
+        assert_eq!(pair.server.end_error().unwrap().code(), due);
+        assert_eq!(super::drain_bytes(&mut pair.server), b"");
+        assert!(pair.server.finished());
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn run(address: &str, name: &str) -> Result<()> {
     let link = Arc::new(Link::open(&address.parse::<Address>()?, LinkOptions::new())?);
     thread::spawn({
         let (link, name) = (Arc::clone(&link), name.to_owned());
-        move || link.serve(|message| Ok(format!("{name} got: {}", text(message.payload())).into()))
+        move || link.serve(|_, message| Ok(format!("{name} got: {}", text(message.payload())).into()))
     });
     let greeting = link.request(format!("hello from {name}"), Wait::forever())?;
     println!("{}", if link.is_serving() == Some(true) { "serving" } else { "connected" });

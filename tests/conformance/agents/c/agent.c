@@ -13,16 +13,15 @@
 // A reply up to so many bytes is shown as text.
 enum { SHOWN = 256 };
 
-// Most calls that are started at a time, and connections that a listener accepts for one case.
-enum { STARTED = 16, ACCEPTED = 16 };
+// Most calls that are started at a time.
+enum { STARTED = 16 };
 
-// Connections that were accepted, for the thread that accepts and the one that needs them. It lives as long as the
-// process, like its service.
+// The first connection that was accepted, for the thread that accepts and the one that needs it. It lives as long as
+// the process, like its service.
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t came;
-    hostlane_peer_t peers[ACCEPTED];
-    size_t len;
+    hostlane_peer_t first;
     hostlane_listener_t listener;
     service *service;
     bool serve;
@@ -53,10 +52,10 @@ static hostlane_peer_t peer(const operation *op) {
         until.tv_sec += PATIENCE / 1000;
         pthread_mutex_lock(&end->accepted->lock);
         int late = 0;
-        while (end->accepted->len == 0 && late == 0) {
+        while (end->accepted->first.id == 0 && late == 0) {
             late = pthread_cond_timedwait(&end->accepted->came, &end->accepted->lock, &until);
         }
-        end->peer = end->accepted->peers[0];
+        end->peer = end->accepted->first;
         pthread_mutex_unlock(&end->accepted->lock);
     }
     return end->peer;
@@ -84,16 +83,19 @@ static void *accept_all(void *argument) {
     accepted *accepted = argument;
     hostlane_peer_t peer;
     while (hostlane_accept(accepted->listener, HOSTLANE_FOREVER, &peer, NULL) == HOSTLANE_OK) {
-        if (accepted->serve) {
-            service_serve(accepted->service, peer);
-        }
+        // The first is the one of the operations; all are served.
         pthread_mutex_lock(&accepted->lock);
-        if (accepted->len == ACCEPTED) {
-            abort();
+        const bool first = accepted->first.id == 0;
+        if (first) {
+            accepted->first = peer;
+            pthread_cond_broadcast(&accepted->came);
         }
-        accepted->peers[accepted->len++] = peer;
-        pthread_cond_broadcast(&accepted->came);
         pthread_mutex_unlock(&accepted->lock);
+        if (accepted->serve) {
+            service_serve(accepted->service, peer, first);
+        } else if (!first) {
+            hostlane_close(peer, NULL);
+        }
     }
     return NULL;
 }
@@ -131,7 +133,7 @@ static void connect_to(operation *op) {
     hostlane_peer_t *peer = &op->end->peer;
     if (hostlane_connect(address, strlen(address), &options, limit(op->asked), peer, &op->error) == HOSTLANE_OK &&
         number(op->asked, "serve", 1) == 1) {
-        service_serve(op->end->service, *peer);
+        service_serve(op->end->service, *peer, true);
     }
 }
 
@@ -265,9 +267,7 @@ static void reset(operation *op) {
     if (end->accepted != NULL) {
         hostlane_listener_close(end->accepted->listener, NULL);
         pthread_mutex_lock(&end->accepted->lock);
-        for (size_t at = 0; at < end->accepted->len; at++) {
-            hostlane_close(end->accepted->peers[at], NULL);
-        }
+        hostlane_close(end->accepted->first, NULL);
         pthread_mutex_unlock(&end->accepted->lock);
     }
     hostlane_close(end->peer, NULL);
@@ -289,7 +289,7 @@ static void run(operation *op) {
     } else if (IS("connect")) {
         connect_to(op);
     } else if (IS("serve")) {
-        service_serve(op->end->service, peer(op));
+        service_serve(op->end->service, peer(op), true);
     } else if (IS("call")) {
         char *data = payload(op->asked, &len);
         const hostlane_call_options_t options = call_options(op->asked);

@@ -26,6 +26,7 @@ typedef struct {
     service *service;
     hostlane_peer_t peer;
     hostlane_message_t *message;
+    bool keep; // the connection, when it has ended
 } job;
 
 void *must(void *got) {
@@ -252,16 +253,19 @@ static void *receive(void *argument) {
             continue;
         }
         job *one = must(malloc(sizeof *one));
-        *one = (job){service, connection->peer, message};
+        *one = (job){service, connection->peer, message, true};
         must_start(handle, one);
+    }
+    if (!connection->keep) {
+        hostlane_close(connection->peer, NULL);
     }
     free(connection);
     return NULL;
 }
 
-void service_serve(service *service, hostlane_peer_t peer) {
+void service_serve(service *service, hostlane_peer_t peer, bool keep) {
     job *connection = must(malloc(sizeof *connection));
-    *connection = (job){service, peer, NULL};
+    *connection = (job){service, peer, NULL, keep};
     must_start(receive, connection);
 }
 

@@ -55,11 +55,11 @@ private:
     hostlane::peer &peer();
     hostlane::call_options call_options(const json &asked);
 
-    /// Connections that were accepted, for the thread that accepts and this one.
+    /// The first connection that was accepted, for the thread that accepts and this one.
     struct accepted {
         std::mutex mutex;
         std::condition_variable came;
-        std::vector<std::shared_ptr<hostlane::peer>> peers;
+        std::shared_ptr<hostlane::peer> first;
     };
 
     std::shared_ptr<hostlane::listener> listener_;
@@ -74,8 +74,8 @@ private:
 hostlane::peer &end::peer() {
     if (!peer_ && listener_) {
         std::unique_lock lock(accepted_->mutex);
-        if (accepted_->came.wait_for(lock, milliseconds(patience), [&] { return !accepted_->peers.empty(); })) {
-            peer_ = accepted_->peers.front();
+        if (accepted_->came.wait_for(lock, milliseconds(patience), [&] { return accepted_->first != nullptr; })) {
+            peer_ = accepted_->first;
         }
     }
     if (!peer_) {
@@ -101,9 +101,12 @@ json end::listen(const json &asked) {
             if (serve == 1) {
                 service->serve(peer);
             }
+            // The first is the one of the operations.
             const std::lock_guard lock(accepted->mutex);
-            accepted->peers.push_back(std::move(peer));
-            accepted->came.notify_all();
+            if (!accepted->first) {
+                accepted->first = std::move(peer);
+                accepted->came.notify_all();
+            }
         }
     }).detach();
     return {{"address", listener_->address().value()}};
@@ -240,8 +243,8 @@ json end::run(const json &asked) {
             listener_->close();
         }
         const std::lock_guard lock(accepted_->mutex);
-        for (const auto &peer : accepted_->peers) {
-            peer->close();
+        if (accepted_->first) {
+            accepted_->first->close();
         }
         if (peer_) {
             peer_->close();

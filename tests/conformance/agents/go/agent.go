@@ -148,19 +148,29 @@ func (e *end) listen(a *asked) (object, error) {
 		return nil, err
 	}
 	e.listener, e.accepted = listener, make(chan *hostlane.Peer, 1)
-	go func() {
-		for {
-			p, err := listener.Accept(context.Background())
-			if err != nil {
-				return
-			}
-			if a.Serve == nil || *a.Serve == 1 {
-				go e.service.serve(p)
-			}
-			e.accepted <- p
-		}
-	}()
+	go acceptAll(listener, e.service, e.accepted, a.Serve == nil || *a.Serve == 1)
 	return object{"address": listener.Addr()}, nil
+}
+
+// acceptAll has every connection served; the first is the one of the operations.
+func acceptAll(listener *hostlane.Listener, service *service, accepted chan<- *hostlane.Peer, serve bool) {
+	for first := true; ; first = false {
+		p, err := listener.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		if first {
+			accepted <- p
+		}
+		if serve {
+			go func() {
+				service.serve(p)
+				if !first {
+					p.Close()
+				}
+			}()
+		}
+	}
 }
 
 func (e *end) connect(a *asked) (object, error) {

@@ -36,8 +36,17 @@ class End {
     this.listener = await listen(asked.address, options(asked));
     this.connected = this.listener.accept();
     // Nobody may come, which is told by whoever needs the connection.
-    this.connected.then((peer) => asked.serve === 0 || this.service.serve(peer)).catch(() => undefined);
+    this.connected.then((peer) => asked.serve === 0 || this.#serveAll(this.listener, peer)).catch(() => undefined);
     return { address: this.listener.address };
+  }
+
+  /** The first is the one of the operations; all are served. */
+  async #serveAll(listener, first) {
+    this.service.serve(first);
+    for (;;) {
+      const peer = await listener.accept();
+      this.service.serve(peer).then(() => peer.close());
+    }
   }
 
   async connect(asked) {

@@ -6,12 +6,13 @@ See docs/conformance.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hostlane
 from asked import WAIT, Asked, call_options, numbered, options, payload, wait
@@ -19,7 +20,7 @@ from hostlane import aio
 from service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 SHOWN = 256
 """A reply up to so many bytes is shown as text."""
@@ -59,10 +60,17 @@ class End:
         listener = self.listener = aio.listen(asked["address"], **options(asked))
 
         async def accept() -> aio.Peer:
+            """The first is the one of the operations; all are served."""
             peer = await listener.accept()
             if asked.get("serve", 1):
                 self._serve(peer)
+                self._keep(accept_more())
             return peer
+
+        async def accept_more() -> None:
+            with contextlib.suppress(hostlane.Error):  # the listener was closed
+                while True:
+                    self._keep(self._serve_and_close(await listener.accept()))
 
         self.accepted = asyncio.create_task(accept())
         return {"address": listener.address}
@@ -75,7 +83,14 @@ class End:
         return {}
 
     def _serve(self, peer: aio.Peer) -> None:
-        task = asyncio.create_task(self.service.serve(peer))
+        self._keep(self.service.serve(peer))
+
+    async def _serve_and_close(self, peer: aio.Peer) -> None:
+        await self.service.serve(peer)
+        peer.close()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self.serving.add(task)
         task.add_done_callback(self.serving.discard)
 

@@ -55,10 +55,12 @@ class End:
         listener = self.listener = hostlane.listen(asked["address"], **options(asked))
 
         def accept() -> None:
-            for peer in listener:
-                self.accepted.put(peer)
+            """The first is the one of the operations; all are served."""
+            for number, peer in enumerate(listener):
+                if number == 0:
+                    self.accepted.put(peer)
                 if asked.get("serve", 1):
-                    self._serve(peer)
+                    self._serve(peer, keep=number == 0)
 
         threading.Thread(target=accept, daemon=True).start()
         return {"address": listener.address}
@@ -69,8 +71,13 @@ class End:
             self._serve(self.connected)
         return {}
 
-    def _serve(self, peer: hostlane.Peer) -> None:
-        threading.Thread(target=self.service.serve, args=[peer], daemon=True).start()
+    def _serve(self, peer: hostlane.Peer, *, keep: bool = True) -> None:
+        def serve() -> None:
+            self.service.serve(peer)
+            if not keep:
+                peer.close()
+
+        threading.Thread(target=serve, daemon=True).start()
 
     def serve(self, _: Asked) -> Asked:
         self._serve(self.peer())

@@ -124,9 +124,14 @@ impl End {
         self.accepted = Some(accepted);
         let (service, serve) = (self.service.clone(), asked.number("serve", 1) == 1);
         thread::spawn(move || {
+            // The first is the one of the operations; all are served.
+            let mut first = Some(sender);
             while let Ok(peer) = listener.accept(hostlane::Wait::forever()) {
                 let peer = Arc::new(peer);
-                if sender.send(peer.clone()).is_ok() && serve {
+                if first.take().is_some_and(|first| first.send(peer.clone()).is_err()) {
+                    return;
+                }
+                if serve {
                     let service = service.clone();
                     thread::spawn(move || service.serve(&peer));
                 }

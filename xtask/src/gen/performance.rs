@@ -1,0 +1,236 @@
+//! `docs/performance.md` and its plots, from the results of `cargo xtask bench --peers`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, anyhow};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde::Deserialize;
+
+use super::Generated;
+use crate::workspace::Workspace;
+
+/// What follows this line in the page is generated.
+const MARK: &str = "<!-- measured: bench/results -->\n";
+const PAGE: &str = "docs/performance.md";
+
+/// Pixels of a bar, and between two works.
+const ROW: i32 = 15;
+const GAP: i32 = 26;
+/// Where the bars begin and end.
+const LEFT: i32 = 170;
+const RIGHT: i32 = 700;
+const WIDTH: u32 = 820;
+
+/// One run of the comparison.
+#[derive(Deserialize)]
+struct Report {
+    again: String,
+    machine: BTreeMap<String, serde_json::Value>,
+    versions: BTreeMap<String, String>,
+    rounds: usize,
+    seconds_per_round: f64,
+    results: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    language: String,
+    program: String,
+    floor: bool,
+    placement: String,
+    work: String,
+    unit: String,
+    median: Option<f64>,
+    least: Option<f64>,
+    most: Option<f64>,
+    offered: bool,
+    failure: Option<String>,
+}
+
+impl Row {
+    fn is_lane(&self) -> bool {
+        self.program.starts_with("hostlane")
+    }
+
+    /// Whether more is better.
+    fn is_rate(&self) -> bool {
+        self.unit == "1/s"
+    }
+
+    fn figure(&self) -> String {
+        match (self.median, self.least, self.most) {
+            (Some(median), Some(least), Some(most)) => {
+                format!("{} ({}..{})", short(median), short(least), short(most))
+            }
+            _ if !self.offered => "not offered".into(),
+            _ => self.failure.clone().map_or_else(|| "too few rounds".into(), |_| "failed".into()),
+        }
+    }
+}
+
+/// Three digits that count.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{:.3} M", v / 1e6),
+        v if v >= 1e4 => format!("{:.1} k", v / 1e3),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// How often as fast as `lane` this is.
+fn speed(row: &Row, lane: &Row) -> Option<f64> {
+    let (own, lane) = (row.median?, lane.median?);
+    Some(if row.is_rate() { own / lane } else { lane / own })
+}
+
+/// What was measured side by side: a language's programs in one placement, by work.
+struct Panel<'a> {
+    language: &'a str,
+    placement: &'a str,
+    works: Vec<(&'a str, Vec<&'a Row>)>,
+}
+
+fn panels(report: &Report) -> Vec<Panel<'_>> {
+    let mut panels: Vec<Panel<'_>> = Vec::new();
+    for row in &report.results {
+        let here = panels.iter().position(|p| p.language == row.language && p.placement == row.placement);
+        let at = here.unwrap_or_else(|| {
+            panels.push(Panel { language: &row.language, placement: &row.placement, works: Vec::new() });
+            panels.len() - 1
+        });
+        let works = &mut panels[at].works;
+        match works.iter_mut().find(|(work, _)| *work == row.work) {
+            Some((_, rows)) => rows.push(row),
+            None => works.push((&row.work, vec![row])),
+        }
+    }
+    panels
+}
+
+/// The page and a plot for each panel; nothing while there are no results.
+pub(super) fn page(workspace: &Workspace) -> Result<Vec<Generated>> {
+    let mut names: Vec<String> = workspace.files()?.into_iter().filter(|file| is_result(file)).collect();
+    names.sort();
+    let mut files = Vec::new();
+    let mut text = String::new();
+    for name in &names {
+        let report: Report = serde_json::from_str(&workspace.read(name)?).with_context(|| name.clone())?;
+        describe(&mut text, name, &report)?;
+        for panel in panels(&report) {
+            let stem = format!("{}-{}-{}", stem(name), panel.language, panel.placement).replace(' ', "-");
+            files.push(Generated::new(format!("docs/plots/{stem}.svg"), plot(&panel)?));
+            table(&mut text, &stem, &panel)?;
+        }
+    }
+    let page = workspace.read(PAGE)?;
+    let (written, _) = page.split_once(MARK).with_context(|| format!("{PAGE} has no line {MARK:?}"))?;
+    files.push(Generated::new(PAGE, format!("{written}{MARK}{text}")));
+    Ok(files)
+}
+
+fn is_result(file: &str) -> bool {
+    file.strip_prefix("bench/results/peers").is_some_and(|rest| rest.ends_with(".json"))
+}
+
+fn stem(name: &str) -> &str {
+    name.trim_start_matches("bench/results/").trim_end_matches(".json")
+}
+
+fn describe(text: &mut String, name: &str, report: &Report) -> Result<()> {
+    let fact =
+        |name: &str| report.machine.get(name).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
+    let (rounds, seconds) = (report.rounds, report.seconds_per_round);
+    writeln!(text, "\n## `{name}`\n")?;
+    writeln!(
+        text,
+        "{} {}, {} cores, {} GiB, Linux {}; {rounds} rounds of {seconds} s. Again: `{}`",
+        fact("processor"),
+        fact("architecture"),
+        fact("cores"),
+        fact("memory_gib"),
+        fact("kernel"),
+        report.again
+    )?;
+    let versions: Vec<String> = report.versions.iter().map(|(of, version)| format!("{of} {version}")).collect();
+    writeln!(text, "\nVersions: {}.", versions.join(", "))?;
+    Ok(())
+}
+
+fn table(text: &mut String, stem: &str, panel: &Panel<'_>) -> Result<()> {
+    let Panel { language, placement, works } = panel;
+    writeln!(text, "\n### {language}, {placement}\n")?;
+    writeln!(text, "![{language}, {placement}: how fast each is, hostlane = 1](plots/{stem}.svg)\n")?;
+    let names = works.iter().map(|(work, rows)| format!("`{work}`, {}", if rows[0].is_rate() { "1/s" } else { "µs" }));
+    writeln!(text, "| | {} |", names.collect::<Vec<_>>().join(" | "))?;
+    writeln!(text, "|---{}|", "|---".repeat(works.len()))?;
+    let mut programs: Vec<&str> = Vec::new();
+    for row in works.iter().flat_map(|(_, rows)| rows) {
+        if !programs.contains(&row.program.as_str()) {
+            programs.push(&row.program);
+        }
+    }
+    for program in programs {
+        let cells = works.iter().map(|(_, rows)| {
+            rows.iter().find(|row| row.program == program).map_or_else(String::new, |row| row.figure())
+        });
+        writeln!(text, "| {program} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
+    }
+    Ok(())
+}
+
+/// Bars of speed beside hostlane's, on a logarithmic scale.
+fn plot(panel: &Panel<'_>) -> Result<String> {
+    let rows: i32 = panel.works.iter().map(|(_, rows)| rows.len() as i32 * ROW + GAP).sum();
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (WIDTH, (rows + 40) as u32)).into_drawing_area();
+        draw(&root, panel).map_err(|error| anyhow!("{error}"))?;
+        root.present().map_err(|error| anyhow!("{error}"))?;
+    }
+    Ok(svg + "\n")
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw(root: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    root.fill(&WHITE)?;
+    let text = |size: i32, color: &RGBColor, h: HPos| {
+        ("sans-serif", size).into_font().color(color).pos(Pos::new(h, VPos::Center))
+    };
+    let all: Vec<f64> = panel.works.iter().flat_map(|(_, rows)| speeds(rows).into_iter().map(|(_, s)| s)).collect();
+    let low = all.iter().copied().fold(0.5, f64::min).log10();
+    let high = all.iter().copied().fold(2.0, f64::max).log10();
+    let x = |speed: f64| LEFT + ((speed.log10() - low) / (high - low) * f64::from(RIGHT - LEFT)) as i32;
+    let (title, one) = (format!("{}, {}: speed, hostlane = 1", panel.language, panel.placement), x(1.0));
+    root.draw(&Text::new(title, (LEFT, 14), text(14, &BLACK, HPos::Left)))?;
+    let mut y = 34;
+    for (work, rows) in &panel.works {
+        root.draw(&Text::new((*work).to_owned(), (10, y), text(13, &BLACK, HPos::Left)))?;
+        let top = y - ROW / 2;
+        for (row, speed) in speeds(rows) {
+            let color = match (row.is_lane(), row.floor) {
+                (true, _) => RGBColor(0x1f, 0x6f, 0xb4),
+                (_, true) => RGBColor(0x9a, 0x9a, 0x9a),
+                _ => RGBColor(0xd9, 0x8e, 0x32),
+            };
+            root.draw(&Text::new(row.program.clone(), (LEFT - 6, y), text(11, &BLACK, HPos::Right)))?;
+            let bar = [(LEFT, y - 5), (x(speed), y + 5)];
+            root.draw(&Rectangle::new(bar, color.filled()))?;
+            root.draw(&Text::new(short(speed), (x(speed) + 5, y), text(10, &BLACK, HPos::Left)))?;
+            y += ROW;
+        }
+        root.draw(&PathElement::new(vec![(one, top), (one, y - ROW / 2)], BLACK.mix(0.4)))?;
+        y += GAP;
+    }
+    Ok(())
+}
+
+/// Whoever was measured, and how often as fast as hostlane.
+fn speeds<'a>(rows: &[&'a Row]) -> Vec<(&'a Row, f64)> {
+    let Some(lane) = rows.iter().find(|row| row.is_lane() && row.median.is_some()) else { return Vec::new() };
+    rows.iter().filter_map(|row| Some((*row, speed(row, lane)?))).collect()
+}
