@@ -14,8 +14,8 @@ use common::bytes::{CANCEL, ERROR, REFUSE, REQUEST, RESPONSE, Raw1, WHOLE};
 use common::events::Events;
 use common::{Dice, Place, SOON, pair, pair_on_level_0, pair_with, until};
 use hostlane::{
-    Batch, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Message, Outcome, Peer, Sent,
-    Wait,
+    Batch, Call, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Message, Outcome, Peer,
+    Sent, Wait,
 };
 
 const MANY: u32 = 1000;
@@ -334,16 +334,21 @@ fn above_max_calls_a_caller_waits_and_a_rude_one_is_refused() {
 
 #[test]
 fn whoever_serves_is_told_that_nobody_waits_any_more() {
-    type End = fn(&Peer, &Peer);
+    // A call that is still there.
+    type End = fn(&Peer, &Peer) -> Option<Call>;
     let ends: [(&str, End); 4] = [
-        ("dropped", |client, _| drop(client.start(b"?").unwrap())),
+        ("dropped", |client, _| {
+            drop(client.start(b"?").unwrap());
+            None
+        }),
         ("timed out", |client, _| {
             assert_eq!(client.request(b"?", Duration::from_millis(20)).unwrap_err().code(), Code::Timeout);
+            None
         }),
         ("its deadline passed here", |client, _| {
             let options = CallOptions::new().deadline(Instant::now() + Duration::from_millis(20));
             // The caller does nothing at all: it neither waits nor cancels.
-            std::mem::forget(client.start_with(b"?", options).unwrap());
+            Some(client.start_with(b"?", options).unwrap())
         }),
         ("closed", |client, server| {
             let call = client.start(b"?").unwrap();
@@ -353,6 +358,7 @@ fn whoever_serves_is_told_that_nobody_waits_any_more() {
             });
             client.close();
             assert_eq!(call.wait(SOON).unwrap_err().code(), Code::Closed);
+            None
         }),
     ];
     for (name, end) in ends {
@@ -365,8 +371,9 @@ fn whoever_serves_is_told_that_nobody_waits_any_more() {
                 request.wait_cancelled(SOON).unwrap();
                 request.reply(b"too late", SOON).unwrap_err().code()
             });
-            end(&client, &server);
+            let kept = end(&client, &server);
             let code = serving.join().unwrap();
+            drop(kept);
             assert!(matches!(code, Code::CallEnded | Code::ConnectionLost), "{name}: {code:?}");
         });
     }
@@ -645,13 +652,17 @@ fn nested_calls_complete_where_handlers_do_not_block() {
 
     // Alone, as deep as there are places.
     let (a, b) = (&a, &b);
-    for (at, peer) in [a, b].into_iter().enumerate() {
-        events.context.cancel(receives[at]);
-        match events.wait(receives[at]) {
+    // What handlers and receives still have, on both sides, keeps the places of its calls.
+    drop(nested);
+    for receive in receives {
+        events.context.cancel(receive);
+        match events.wait(receive) {
             Err(error) => assert_eq!(error.code(), Code::Cancelled),
             // One whose caller has given it up, on its way until now.
             Ok(late) => assert!(matches!(late, Outcome::Message(_)), "{late:?}"),
         }
+    }
+    for peer in [a, b] {
         calm_in(&mut events, peer);
     }
     let mut chain = Vec::new();

@@ -185,8 +185,11 @@ static const uint8_t frequent[] = {
 static atomic_ulong succeeded[FUNCTIONS];
 
 /* These wait for what another thread has to do within milliseconds. */
-static const bool by_chance[FUNCTIONS] = {
-    [ACT_request] = true, [ACT_request_with] = true, [ACT_link_request] = true, [ACT_connect] = true};
+static const bool by_chance[FUNCTIONS] = {[ACT_request] = true,
+                                          [ACT_request_with] = true,
+                                          [ACT_link_request] = true,
+                                          [ACT_connect] = true,
+                                          [ACT_accept] = true};
 
 /* Longest wait for what has to come: peers that connect, descriptors that are closed. */
 #define LONG 20000
@@ -362,10 +365,29 @@ static bool pair(run *r) {
     } while (status == HOSTLANE_E_INTERRUPTED);
     HOLDS(r, pthread_join(thread, NULL) == 0);
     HOLDS(r, status == HOSTLANE_OK && client.status == HOSTLANE_OK);
+    if (r->act->more % 2 == 0 && client.options.level == HOSTLANE_LEVEL_AUTO) {
+        hostlane_call_t call;
+        hostlane_message_t *request = NULL;
+        HOLDS(r, hostlane_call_start(client.peer, "x", 1, NULL, &call, NULL) == HOSTLANE_OK);
+        do {
+            status = hostlane_recv(server, LONG, &request, NULL);
+        } while (status == HOSTLANE_E_INTERRUPTED);
+        HOLDS(r, status == HOSTLANE_OK);
+        take_message(r, &request);
+        keep(CALL, call.id, r->act->more);
+    }
     keep(PEER, client.peer.id, r->act->object);
     keep(PEER, server.id, (uint8_t)(r->act->object + 1));
     keep(LISTENER, listener.id, r->act->other);
     return true;
+}
+
+static void next_event(run *r, hostlane_context_t context, hostlane_event_t *event) {
+    hostlane_status_t status;
+    do {
+        status = hostlane_context_next(context, LONG, event, NULL);
+    } while (status == HOSTLANE_E_INTERRUPTED);
+    HOLDS(r, status == HOSTLANE_OK);
 }
 
 static bool pair_of_a_context(run *r) {
@@ -379,14 +401,24 @@ static bool pair_of_a_context(run *r) {
     HOLDS(r, hostlane_context_accept(context, listener, LONG, &event, NULL) == HOSTLANE_OK);
     HOLDS(r, hostlane_context_connect(context, address, strlen(address), &options, LONG, &event, NULL) == HOSTLANE_OK);
     HOLDS(r, event.kind == HOSTLANE_EVENT_PENDING);
+    hostlane_peer_t peers[2];
     for (uint8_t done = 0; done < 2; ++done) {
-        hostlane_status_t status;
-        do {
-            status = hostlane_context_next(context, LONG, &event, NULL);
-        } while (status == HOSTLANE_E_INTERRUPTED);
-        HOLDS(r, status == HOSTLANE_OK && event.status == HOSTLANE_OK && event.peer.id != 0);
-        keep(PEER, event.peer.id, (uint8_t)(r->act->object + 2 + done));
+        next_event(r, context, &event);
+        HOLDS(r, event.status == HOSTLANE_OK && event.peer.id != 0);
+        peers[done] = event.peer;
     }
+    if (r->act->more % 2 == 0 && options.level == HOSTLANE_LEVEL_AUTO) {
+        HOLDS(r, hostlane_context_request(context, peers[0], "x", 1, LONG, &event, NULL) == HOSTLANE_OK);
+        keep_op(event.op);
+        HOLDS(r, hostlane_context_recv(context, peers[1], HOSTLANE_ANY_CHANNEL, LONG, &event, NULL) == HOSTLANE_OK);
+        while (event.kind == HOSTLANE_EVENT_PENDING) {
+            next_event(r, context, &event);
+        }
+        HOLDS(r, event.kind == HOSTLANE_EVENT_MESSAGE);
+        take_message(r, &event.message);
+    }
+    keep(PEER, peers[0].id, (uint8_t)(r->act->object + 2));
+    keep(PEER, peers[1].id, (uint8_t)(r->act->object + 3));
     keep(LISTENER, listener.id, (uint8_t)(r->act->other + 1));
     keep(CONTEXT, context.id, r->act->object);
     return true;
@@ -400,13 +432,27 @@ static bool pair_of_links(run *r) {
         HOLDS(r, hostlane_link_open(address, strlen(address), NULL, &links[at], NULL) == HOSTLANE_OK);
     }
     const int64_t deadline = now() + LONG;
-    for (unsigned up = 0; up != 3;) {
+    uint64_t op;
+    unsigned up = 0;
+    bool asking = false;
+    bool asked = r->act->more % 2 != 0; /* or not at all */
+    while (up != 3 || !asked) {
+        if (up == 3 && !asking) {
+            HOLDS(r, hostlane_link_start(links[0], "x", 1, NULL, LONG, &op, NULL) == HOSTLANE_OK);
+            keep_op(op);
+            asking = true;
+        }
         for (unsigned at = 0; at < 2; ++at) {
             hostlane_event_t event;
             const hostlane_status_t status = hostlane_link_next(links[at], 1, &event, NULL);
             HOLDS(r, status == HOSTLANE_OK || status == HOSTLANE_E_TIMEOUT || status == HOSTLANE_E_INTERRUPTED);
             if (status == HOSTLANE_OK) {
                 up |= event.kind == HOSTLANE_EVENT_LINK_UP ? 1u << at : 0;
+                if (event.kind == HOSTLANE_EVENT_MESSAGE) {
+                    take_message(r, &event.message);
+                    event.message = NULL;
+                    asked = true;
+                }
                 hostlane_events_free(&event, 1);
             }
         }

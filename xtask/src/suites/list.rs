@@ -204,6 +204,21 @@ fn python() -> Vec<Suite> {
         Suite::of("python-test", &[Lang::Python], |workspace| {
             Ok(vec![Counter::Pytest.of(pytest(workspace, "python/tests"))])
         }),
+        // Each test in four threads at once. What is not here has a connection or an address for one thread, and the one
+        // that is left out serves twice on what all threads have.
+        Suite::of("python-parallel", &[Lang::Python], |workspace| {
+            let parallel = words(
+                pytest(workspace, "python/tests/test_threads.py"),
+                &[
+                    "python/tests/test_errors.py",
+                    "python/tests/test_misuse.py",
+                    "--parallel-threads=4",
+                    "--iterations=3",
+                    "--deselect=python/tests/test_misuse.py::test_an_answer_that_is_none_fails_the_call",
+                ],
+            );
+            Ok(vec![Counter::Pytest.of(parallel)])
+        }),
     ]
 }
 

@@ -13,8 +13,9 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What measures the memory or the threads of the process, which are those of the sanitizer then.
-const MEASURED: [&str; 5] = [
+const MEASURED: [&str; 6] = [
     "a_flood_nobody_reads_the_answers_of_needs_little_memory",
+    "a_long_stream_both_ways_needs_little_memory",
     "answers_inside_a_cork_that_nobody_reads_keep_their_places",
     "answers_whose_wait_has_ended_keep_their_places",
     "calls_go_on_beside_a_channel_nobody_reads",

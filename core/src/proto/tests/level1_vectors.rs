@@ -1,6 +1,7 @@
 //! The shared vectors of `tests/vectors/level1`, made by an implementation that never saw this one.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -249,10 +250,19 @@ fn level_1(role: Role, side: &Value) -> Config {
         config.own.nonce = Some(NONCE.to_owned());
     }
     for feature in side["features"].as_array().into_iter().flatten() {
-        // Names are fixed in programs, where they are part of the code.
-        config.own.features.push(feature.as_str().unwrap().to_owned().leak());
+        config.own.features.push(fixed(feature.as_str().unwrap()));
     }
     config
+}
+
+/// Names are fixed in programs, where they are part of the code.
+fn fixed(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap();
+    if !names.contains(name) {
+        names.insert(name.to_owned().leak());
+    }
+    names.get(name).unwrap()
 }
 
 fn acceptor() -> Role {
