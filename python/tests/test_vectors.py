@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 import hostlane
 import pytest
 from hostlane import errors
-from wire import HEADER, REQUEST, frame
+from wire import REQUEST, Wire, frame
 
 VECTORS = Path(__file__).parents[2] / "tests/vectors"
 
@@ -128,11 +128,11 @@ class Out(NamedTuple):
     deadline: int | None = None
 
 
-class Raw:
+class Raw(Wire):
     """The other side of whatever is tested."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
+        super().__init__(connection)
         self.socket.settimeout(PATIENCE)
 
     def put(self, data: bytes) -> None:
@@ -152,21 +152,6 @@ class Raw:
         except OSError:
             return True
         return False
-
-    def exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self.socket.recv(count - len(data))
-            if not more:
-                raise EOFError(data)
-            data += more
-        return data
-
-    def handshake(self) -> tuple[int, bytes]:
-        """A frame of level 0: channel and payload."""
-        magic, length, channel = HEADER.unpack(self.exactly(HEADER.size))
-        assert magic == b"IP"
-        return channel, self.exactly(length)
 
     def frames(self, found: queue.Queue[Out | None]) -> None:
         """Reads level 1 until the stream ends."""
@@ -285,7 +270,7 @@ class Subject:
                 return error.kind
 
     def handshake(self) -> bytes:
-        channel, payload = self.raw.handshake()
+        channel, payload = self.raw.recv()
         assert channel == 0
         return payload
 

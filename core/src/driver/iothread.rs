@@ -208,10 +208,9 @@ impl Share {
         let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
         match self.attached {
             _ if self.has_crowd(waiting, now) || self.relieved > 0 => Attendant::Thread,
-            // Leaders who come again may read, but none is sure to come and write.
-            _ if self.left_behind && !waiting => Attendant::Thread,
+            // Leaders of an attached lane who come again may read, but none is sure to come and write.
+            attached if self.left_behind && !(attached && waiting) => Attendant::Thread,
             true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
-            false if self.left_behind => Attendant::Thread,
             _ => Attendant::Caller,
         }
     }

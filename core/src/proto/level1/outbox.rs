@@ -234,10 +234,13 @@ impl Outbox {
         gathered.extend_from_slice(plan.head());
         gathered.extend_from_slice(payload);
         self.staged_total += plan.len() as u64;
-        if let Some(mark) = mark {
-            self.answers += usize::from(matches!(mark, Mark::Answer(_)));
-            self.marks.push_back((self.staged_total, mark));
-        }
+        self.count_answer(mark);
+        self.marks.extend(mark.map(|mark| (self.staged_total, mark)));
+    }
+
+    /// A message with `mark` is to leave, and has not yet.
+    fn count_answer(&mut self, mark: Option<Mark>) {
+        self.answers += usize::from(matches!(mark, Some(Mark::Answer(_))));
     }
 
     /// The message with `mark` is staged next.
@@ -249,7 +252,7 @@ impl Outbox {
 
     /// Queues a message of the channel at `at`.
     pub(super) fn push(&mut self, at: usize, message: Outgoing, credited: bool) {
-        self.answers += usize::from(matches!(message.mark, Some(Mark::Answer(_))));
+        self.count_answer(message.mark);
         self.channels[at].push(Queued::new(message, credited));
         self.activate(at);
     }
@@ -317,7 +320,7 @@ impl Outbox {
         if !piece.is_empty() {
             self.staged.push_back(Chunk::Payload(piece));
         }
-        self.answers += usize::from(matches!(mark, Some(Mark::Answer(_))));
+        self.count_answer(mark);
         if end == plan.payload {
             self.marks.extend(mark.map(|mark| (self.staged_total, mark)));
             return false;
