@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::limits;
 
-/// Bytes to send: borrowed ones are written straight from the caller's memory, owned ones are never
-/// copied. Borrowed bytes are copied only when the carrier cannot take all of them at once.
+/// Bytes to send: owned ones are never copied. Borrowed ones of up to 1 MiB are written straight from the caller's memory,
+/// and what the carrier does not take at once is copied; larger ones are always copied, before anything is locked.
 ///
 /// Implemented for `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `&str`, `&String`, `Vec<u8>`, `String`, [`Bytes`] and `&Bytes`;
 /// sealed.
