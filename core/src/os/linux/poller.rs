@@ -104,12 +104,13 @@ impl Bell {
     }
 
     pub(crate) fn ring(&self) {
-        // A full counter is as readable as a counter of one.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+        // A full counter is as readable as a counter of one; nothing else can be wrong with it.
+        let _ = rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 
     pub(crate) fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0u8; 8][..]);
+        // One that was not rung has nothing to clear.
+        let _ = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut [0u8; 8][..]));
     }
 }
 
