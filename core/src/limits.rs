@@ -161,6 +161,9 @@ pub const UNWATCHED: Duration = Duration::from_millis(5);
 /// Longest a blocking wait polls before it sleeps, in [`Spin::Auto`](crate::Spin::Auto).
 pub const MAX_SPIN: Duration = Duration::from_micros(20);
 
+/// The same for a new try to find the other side awake, which has to wake up first.
+pub const MAX_TRIED_SPIN: Duration = Duration::from_micros(60);
+
 /// Shortest such polling: less finds nobody and is only lost.
 pub const MIN_SPIN: Duration = Duration::from_micros(5);
 

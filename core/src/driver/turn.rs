@@ -259,6 +259,10 @@ pub(crate) trait Shared {
     fn glance(&mut self, _now: Instant) -> bool {
         false
     }
+    /// How many messages have come and gone: about as many here as at the other end.
+    fn messages(&self) -> u64 {
+        0
+    }
     /// Lets go what is held back to be sent together.
     fn release(&mut self) {}
     /// Gives `op` up for the reason `code` and hands it to its waiter.
@@ -428,7 +432,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         }
         if interest == READ
             && !spun
-            && let Some(permit) = state.turn().spinner.start()
+            && let messages = state.messages()
+            && let Some(permit) = state.turn().spinner.start(messages)
         {
             let until = now + permit.budget();
             let ended;

@@ -249,6 +249,10 @@ impl Shared for State {
         true
     }
 
+    fn messages(&self) -> u64 {
+        self.conn.messages()
+    }
+
     fn attend(&mut self) {
         let Driver::Direct(turn) = &mut self.driver else { return };
         // What nobody waits for has to leave all the same.

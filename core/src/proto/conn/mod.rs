@@ -337,6 +337,12 @@ impl Conn {
         self.one.as_ref().map_or_else(|| self.outbox.depth(), |one| one.send_depth()).bytes
     }
 
+    /// Messages that came or were accepted for sending.
+    pub(crate) fn messages(&self) -> u64 {
+        let counters = self.one.as_ref().map_or(&self.counters[..], |one| one.counters());
+        counters.iter().map(|counter| counter.messages_sent + counter.messages_received).sum()
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         if let Some(one) = &self.one {
             let counts = one.counts();

@@ -330,6 +330,11 @@ impl Level1 {
 
     // --- counters ----------------------------------------------------------------------------------
 
+    /// What went over each channel.
+    pub(crate) fn counters(&self) -> &[ChannelStats] {
+        &self.counters
+    }
+
     pub(crate) fn channel_stats(&self) -> Vec<ChannelStats> {
         let channels = self.counters.iter().zip(self.outbox.channels()).enumerate();
         channels
