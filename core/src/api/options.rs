@@ -24,8 +24,9 @@ use crate::proto::offer::{self, Level, Own};
 #[non_exhaustive]
 pub enum Spin {
     /// As long as it pays: at most [`MAX_SPIN`](crate::limits::MAX_SPIN) and no longer than a wake-up was
-    /// seen to take, after waits that were answered while spinning, else a rare try. Never when both
-    /// sides may have to share one processor, or the process has a quota below one and a half.
+    /// seen to take, after waits that were answered while spinning, else a rare try of up to
+    /// [`MAX_TRIED_SPIN`](crate::limits::MAX_TRIED_SPIN), at messages that the other side tries at as well. Never when
+    /// both sides may have to share one processor, or the process has a quota below one and a half.
     #[default]
     Auto,
     /// Never.
