@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hostlane
 from asked import WAIT, Asked, call_options, numbered, options, payload, wait
+from extend import extend
 from hostlane import aio
 from service import Service
 
@@ -150,6 +151,16 @@ class End:
             reply = None if stream.reply is None else stream.reply.decode()
         ordered = numbers == list(range(len(numbers)))
         return {"items": len(numbers), "ordered": ordered, "reply": reply}
+
+    async def chain(self, asked: Asked) -> Asked:
+        return await extend(await self.peer(), asked)
+
+    async def chained(self, asked: Asked) -> Asked:
+        return self.service.chains.report(asked["chain"])
+
+    async def forget(self, _: Asked) -> Asked:
+        self.service.chains.forget()
+        return {}
 
     async def seen(self, _: Asked) -> Asked:
         return self.service.report()
