@@ -15,6 +15,11 @@ use crate::workspace::Workspace;
 /// Node collects its garbage often, so that its memory says what is kept and not how long ago the last collection was.
 const NODE: [&str; 3] = ["--expose-gc", "--import", "data:text/javascript,setInterval(gc,500).unref()"];
 
+/// The C library gives memory back when it is free, from one heap, for the same reason. By default it keeps one for each of
+/// many threads, and learns to keep what was large once.
+const MALLOC: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
+
 /// A running agent.
 pub(super) struct Member {
     pub(super) agent: Agent,
@@ -44,8 +49,9 @@ impl Member {
     /// Starts an agent; what it prints goes to a log of its name and `number`.
     pub(super) fn start(workspace: &Workspace, agent: Agent, role: &'static str, number: usize) -> Result<Member> {
         let log = workspace.path(format!("target/xtask/logs/soak-{}-{role}-{number}.log", agent.name()));
-        let running = Running::start(agent.command_on(workspace, &NODE), &log)
-            .with_context(|| format!("the {} {role}", agent.name()))?;
+        let mut command = agent.command_on(workspace, &NODE);
+        command.envs(MALLOC);
+        let running = Running::start(command, &log).with_context(|| format!("the {} {role}", agent.name()))?;
         Ok(Member { agent, role, id: running.id(), running: Mutex::new(running), log })
     }
 

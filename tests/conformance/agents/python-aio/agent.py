@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import hostlane
@@ -230,7 +231,8 @@ async def main() -> None:
     """Runs operations until the input ends."""
     ends: dict[str, End] = {}
     loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
+    reader = ThreadPoolExecutor(1)
+    while line := await loop.run_in_executor(reader, sys.stdin.readline):
         asked: Asked = json.loads(line)
         end = ends.setdefault(asked["end"], End())
         start = time.perf_counter()
