@@ -14,8 +14,11 @@ use crate::server::Sockets;
 use crate::verdict::Verdict;
 use crate::workspace::Workspace;
 
-/// What is done wrong to a chain, and where it is counted.
-const PLANTS: [(&str, fn(&Counts) -> u64); 4] = [
+/// Where a failure is counted.
+type Column = fn(&Counts) -> u64;
+
+/// What is done wrong to a chain.
+const PLANTS: [(&str, Column); 4] = [
     ("lost", |counts| counts.lost),
     ("doubled", |counts| counts.doubled),
     ("reordered", |counts| counts.reordered),
