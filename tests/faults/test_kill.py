@@ -179,3 +179,24 @@ def test_f01_killed_at_every_system_call(start: Start, place: Path, lang: str, r
 def test_f01_the_survivor_of_every_kill(start: Start, place: Path, lang: str, role: str) -> None:
     points, reached = sweep(start, place, "rust", role, lang)
     assert points > 20 and reached > points * 0.6
+
+
+@row(
+    "F01",
+    fault="a peer that takes no message is killed while this one waits for credit to send more",
+    holds="the send ends with connection_lost within 1 s, whatever its own deadline is",
+)
+def test_f01_killed_while_credit_is_waited_for(start: Start, place: Path, lang: str) -> None:
+    agent, victim = start(lang), start("rust")
+    path = str(place / "s.sock")
+    victim.ask("listen", "server", address=path, serve=0)
+    agent.ask("connect", address=path)
+    # While it waits in a call it reads all that comes: nothing unread is left in the socket.
+    victim.post("call", "server", text="sleep 20000", timeout_ms=20_000)
+    agent.post("send", count=1000, size=65_536, timeout_ms=20_000)
+    with pytest.raises(TimeoutError):
+        agent.take(1.0)
+    victim.kill()
+    with pytest.raises(Failed) as failed:
+        agent.take(TOLD)
+    assert failed.value.name == "connection_lost"

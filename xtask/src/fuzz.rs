@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::ledger;
 use crate::workspace::Workspace;
 
 /// Coverage counters and traces of comparisons, which is what libFuzzer looks at; all of it is in a stable compiler.
@@ -77,7 +78,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     }
     let passed = runs.len() as u64 - failed;
     if options.record {
-        record(workspace, runs)?;
+        ledger::append(workspace, "fuzz/ledger.json", runs)?;
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
@@ -197,18 +198,8 @@ impl<'a> Target<'a> {
     }
 
     fn run(&self, seconds: u64, executions: u64, found: bool) -> Result<Run> {
-        let git = |arguments: &[&str]| -> Result<String> {
-            let output = self.workspace.command("git").args(arguments).output().context("starting git")?;
-            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-        };
-        Ok(Run {
-            date: git(&["log", "-1", "--format=%cs"])?,
-            commit: git(&["rev-parse", "--short=10", "HEAD"])?,
-            target: self.name.to_owned(),
-            seconds,
-            executions,
-            crashes: found.into(),
-        })
+        let (commit, date) = ledger::commit(self.workspace)?;
+        Ok(Run { date, commit, target: self.name.to_owned(), seconds, executions, crashes: found.into() })
     }
 }
 
@@ -221,15 +212,4 @@ fn unhex(line: &str) -> Option<Vec<u8>> {
     digits
         .filter(|digits| digits.len() % 2 == 0)
         .map(|digits| digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect())
-}
-
-fn record(workspace: &Workspace, runs: Vec<Run>) -> Result<()> {
-    const LEDGER: &str = "fuzz/ledger.json";
-    let mut ledger: Vec<Run> = match workspace.path(LEDGER).exists() {
-        true => serde_json::from_str(&workspace.read(LEDGER)?).context(LEDGER)?,
-        false => Vec::new(),
-    };
-    ledger.extend(runs);
-    let lines: Result<Vec<String>, _> = ledger.iter().map(serde_json::to_string).collect();
-    fs::write(workspace.path(LEDGER), format!("[\n  {}\n]\n", lines?.join(",\n  "))).context(LEDGER)
 }

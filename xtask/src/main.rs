@@ -11,10 +11,12 @@ mod hash;
 mod hygiene;
 mod lang;
 mod layers;
+mod ledger;
 mod models;
 mod process;
 mod server;
 mod simulate;
+mod soak;
 mod suites;
 mod table;
 mod verdict;
@@ -42,6 +44,8 @@ enum Command {
     Demo(demo::Options),
     /// Play the conformance cases between the agents of every pair of languages
     Conformance(conformance::Options),
+    /// Have all languages talk for a long time, with faults, and account for every message
+    Soak(soak::Options),
     /// Run `hostlane check` against the servers and clients of every language, and the oracle
     Check(check::Options),
     /// Measure every language beside a raw Unix socket in the same language
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Test(options) => suites::run(&workspace, &options),
         Command::Demo(options) => demo::run(&workspace, &options),
         Command::Conformance(options) => conformance::run(&workspace, &options),
+        Command::Soak(options) => soak::run(&workspace, &options),
         Command::Check(options) => check::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Fuzz(options) => fuzz::run(&workspace, &options),

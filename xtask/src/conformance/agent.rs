@@ -62,7 +62,7 @@ impl Agent {
     }
 
     /// What has to be installed first, in words: for the language, and for what the agents in C and C++ build on.
-    pub(super) fn lacks(self) -> Vec<String> {
+    pub(crate) fn lacks(self) -> Vec<String> {
         let mut lacks = self.lang().missing();
         if matches!(self, Agent::C | Agent::Cpp) {
             lacks.extend(libraries());
@@ -72,6 +72,11 @@ impl Agent {
 
     /// The program, once its language is built.
     pub(crate) fn command(self, workspace: &Workspace) -> Command {
+        self.command_on(workspace, &[])
+    }
+
+    /// The same, where the interpreter is Node with these options.
+    pub(crate) fn command_on(self, workspace: &Workspace, node: &[&str]) -> Command {
         const PROGRAM: &str = "conformance-agent";
         let script = |file: &str| format!("tests/conformance/agents/{}/{file}", self.name());
         match self {
@@ -85,7 +90,7 @@ impl Agent {
             }
             Agent::Node => {
                 let mut command = workspace.command("node");
-                command.arg(script("agent.mjs"));
+                command.args(node).arg(script("agent.mjs"));
                 command
             }
         }
@@ -105,7 +110,7 @@ pub(super) fn libraries() -> Vec<String> {
 }
 
 /// A running agent; it ends with this value.
-pub(super) struct Running {
+pub(crate) struct Running {
     process: Guarded,
     stdin: ChildStdin,
     lines: Receiver<std::io::Result<String>>,
@@ -114,9 +119,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts `agent` and has it introduce itself. What it prints to stderr goes to `log`.
-    pub(super) fn start(workspace: &Workspace, agent: Agent, log: &Path) -> Result<Running> {
-        let mut command = agent.command(workspace);
+    /// Starts an agent and has it introduce itself. What it prints to stderr goes to `log`.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Running> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(fresh(log)?);
         let child = command.spawn().with_context(|| format!("starting {}", shown(&command)))?;
         let mut process = Guarded(child);
@@ -142,9 +146,19 @@ impl Running {
     }
 
     /// Has an operation run; what came of it.
-    pub(super) fn ask(&mut self, operation: &Value) -> Result<Value> {
+    pub(crate) fn ask(&mut self, operation: &Value) -> Result<Value> {
+        self.post(operation)?;
+        self.take()
+    }
+
+    /// Has an operation begun, and does not wait for it.
+    pub(crate) fn post(&mut self, operation: &Value) -> Result<()> {
         writeln!(self.stdin, "{operation}").context("the agent takes no more operations")?;
-        self.stdin.flush()?;
+        Ok(self.stdin.flush()?)
+    }
+
+    /// What came of the operation that was begun.
+    pub(crate) fn take(&mut self) -> Result<Value> {
         match self.lines.recv_timeout(SILENCE) {
             Ok(line) => {
                 let line = line?;
@@ -155,8 +169,13 @@ impl Running {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Ends the process at once, as a crash would.
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.0.kill()?;
         self.process.0.wait()?;
         Ok(())

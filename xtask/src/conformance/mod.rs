@@ -20,15 +20,14 @@ use crate::lang::{Lang, Profile};
 use crate::server::Sockets;
 use crate::suites;
 use crate::workspace::{Workspace, in_ci};
-pub(crate) use agent::Agent;
-use agent::Running;
+pub(crate) use agent::{Agent, Running};
 use case::Case;
 use expected::Expected;
 use outcome::{Cell, Outcome, Run};
 use play::Pair;
 
 /// The secret of the transports that demand one.
-const SECRET: &str = "only the two of us";
+pub(crate) const SECRET: &str = "only the two of us";
 
 /// What carries the bytes.
 const TRANSPORTS: [&str; 3] = ["unix", "tcp", "inproc"];
@@ -215,7 +214,7 @@ impl Stage<'_> {
         let &Place { client, server, transport } = place;
         let start = |agent: Agent, end: &str| {
             let name = format!("conformance-{}-to-{}-{transport}-{end}.log", client.name(), server.name());
-            Running::start(self.workspace, agent, &self.workspace.path("target/xtask/logs").join(name))
+            Running::start(agent.command(self.workspace), &self.workspace.path("target/xtask/logs").join(name))
                 .with_context(|| format!("the {} agent", agent.name()))
         };
         let server = if transport == "inproc" { None } else { Some(start(server, "server")?) };

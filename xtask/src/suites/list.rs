@@ -51,6 +51,12 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Pytest.of(faults)])
     });
     suites.push(faults.lacking(conformance::lacking));
+    let soak = Suite::of("soak", &Lang::ALL, move |workspace| {
+        let time = if full { "--minutes=5" } else { "--seconds=20" };
+        let runs = ["--prove", time].map(|what| Ok(words(xtask(workspace, "soak")?, &["--no-build", what])));
+        runs.into_iter().map(|run: Result<Command>| Ok(Counter::Plain.of(run?))).collect()
+    });
+    suites.push(soak.lacking(conformance::lacking));
     let check = Suite::of("check", &Lang::ALL, |workspace| {
         Ok(vec![Counter::Plain.of(words(xtask(workspace, "check")?, &["--no-build"]))])
     });

@@ -440,9 +440,12 @@ impl Conn {
 
     pub(super) fn may_send(&self, channel: Channel, len: usize) -> Result<()> {
         self.may_write()?;
-        self.position(channel)?;
+        let at = self.position(channel)?;
         if let Some(one) = &self.one {
             one.may_start()?;
+            if one.is_forsaken(at) {
+                return Err(lost(&peer_closed()));
+            }
         }
         self.check_len(len)
     }

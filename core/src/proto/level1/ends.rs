@@ -87,6 +87,11 @@ impl Level1 {
         self.outbox.channels()[at].is_stuck()
     }
 
+    /// Whether a message on the channel at `at` would wait for credit that cannot come.
+    pub(crate) fn is_forsaken(&self, at: usize) -> bool {
+        self.deaf && self.outbox.channels()[at].is_spent()
+    }
+
     /// Whether new messages and calls may be started.
     pub(crate) fn may_start(&self) -> Result<()> {
         if self.drain.told {

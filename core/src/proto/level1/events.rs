@@ -6,6 +6,7 @@ use super::control::{Control, Reason};
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::inbox::{Extra, Grant, Request};
+use super::outbox::Mark;
 use super::reader::{Arrived, Body, Event, Reader};
 use super::{Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
@@ -310,6 +311,7 @@ impl Level1 {
 
     /// The stream of bytes ended, or reading did: what waits for the other side to send ends.
     pub(crate) fn end_reading(&mut self, error: &Error, ops: &mut Ops) {
+        self.deaf = true;
         self.inbox.abandon();
         for (op, kind) in ops.all() {
             if let Kind::Request(id) = kind {
@@ -320,6 +322,18 @@ impl Level1 {
         let streams: Vec<u64> = self.calls.iter().filter(|(_, c)| c.stream.is_some()).map(|(&id, _)| id).collect();
         for id in streams {
             self.end_stream(id, error, ops);
+        }
+        // Credit would have come from there, too.
+        for at in 0..self.counters.len() {
+            for mark in self.outbox.channel(at).withdraw_stuck() {
+                if let Mark::Send(op) = mark {
+                    ops.finish(op, Err(error.with_sent(Sent::No)));
+                }
+            }
+        }
+        let stuck = self.served.iter().filter(|(_, s)| s.stream.as_ref().is_some_and(|stream| stream.has_unsent()));
+        for id in stuck.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.let_go(id, Code::Cancelled, ops);
         }
         self.pings.clear();
         self.keepalive = None;

@@ -165,6 +165,8 @@ pub(crate) struct Level1 {
     last_token: u64,
     keepalive: Option<Keepalive>,
     drain: Drain,
+    /// Nothing comes any more, no credit either.
+    deaf: bool,
     /// The other side said its last words; they are not answered.
     told: bool,
     /// Small messages are gathered until the last cork is drawn.
@@ -224,6 +226,7 @@ impl Level1 {
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),
             drain: Drain::default(),
+            deaf: false,
             told: false,
             corks: 0,
             holds: 0,

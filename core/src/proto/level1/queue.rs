@@ -252,6 +252,20 @@ impl ChannelQueue {
         None
     }
 
+    /// No more credit comes: withdraws the messages that there is none for. Whose they were.
+    pub(super) fn withdraw_stuck(&mut self) -> Vec<Mark> {
+        let mut charged = self.charged;
+        let fits = |queued: &&Queued| {
+            let begins = charged < self.credit;
+            charged += queued.charge() as u64;
+            begins
+        };
+        let leave = self.credited.iter().take_while(fits).count();
+        let stuck = self.credited.split_off(leave);
+        self.bytes -= stuck.iter().map(Queued::charge).sum::<usize>();
+        stuck.into_iter().filter_map(|queued| queued.message.mark).collect()
+    }
+
     /// Withdraws messages of a call that have not begun; whose they were.
     pub(super) fn withdraw_call(&mut self, id: u64, kind: u8) -> Vec<Mark> {
         let bytes = &mut self.bytes;

@@ -155,7 +155,9 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Step {
-        let Some((stream, _)) = self.stream(id).filter(|(s, _)| !s.ended() && !s.is_held()) else {
+        let deaf = self.deaf;
+        let open = |stream: &Stream| !stream.ended() && !stream.is_held() && (stream.has_credit() || !deaf);
+        let Some((stream, _)) = self.stream(id).filter(|(stream, _)| open(stream)) else {
             return Some(Err(call_ended()));
         };
         if stream.out_ended {

@@ -231,6 +231,64 @@ fn credit_bounds_what_waits_and_comes_back_with_consumption() {
 }
 
 #[test]
+fn what_waits_for_credit_ends_with_what_comes() {
+    let mut pair = pair();
+    let payload = Bytes::from(vec![7; 64 * 1024]);
+    let send = |pair: &mut Pair, op, channel| {
+        pair.client.post(op, Post::Message(channel, With::default()), payload.clone(), pair.now, None)
+    };
+    for op in 0..40 {
+        assert!(send(&mut pair, op, Channel::COMMAND).is_none());
+    }
+    pair.exchange();
+    let left = done(&mut pair.client).len();
+    assert!((1..40).contains(&left), "{left}");
+    // Killed: the stream ends without CLOSE, and so does the credit that could have come.
+    pair.client.hung_up();
+    let ended = done(&mut pair.client);
+    assert_eq!(ended.len(), 40 - left);
+    for (op, outcome) in ended {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.code(), error.sent()), (Code::ConnectionLost, Sent::No), "{op}");
+    }
+    let refused = send(&mut pair, 40, Channel::COMMAND).unwrap().unwrap_err();
+    assert_eq!((refused.code(), refused.sent()), (Code::ConnectionLost, Sent::No));
+    assert_eq!(pair.client.stats().channels[0].send_queued, 0);
+    // What has credit leaves, until writing fails.
+    assert!(send(&mut pair, 41, Channel::DATA).is_none());
+    pair.exchange();
+    assert!(matches!(result(&mut pair.client, 41), Ok(Outcome::Sent)));
+}
+
+#[test]
+fn items_that_wait_for_credit_end_with_what_comes() {
+    let mut pair = pair();
+    let with = With::default();
+    pair.client.open_stream(Channel::COMMAND, true, with, Bytes::from_static(b"s"), pair.now).unwrap();
+    pair.exchange();
+    let id = take(&mut pair.server).request().unwrap().id;
+    let item = Bytes::from(vec![7; 64 * 1024]);
+    for op in 0..20 {
+        assert!(pair.server.stream_send(op, id, item.clone(), false, None).is_none());
+    }
+    pair.exchange();
+    let left = done(&mut pair.server).len();
+    assert!((1..20).contains(&left), "{left}");
+    pair.server.hung_up();
+    let ended = done(&mut pair.server);
+    assert_eq!(ended.len(), 20 - left);
+    assert!(ended.iter().all(|(_, outcome)| outcome.as_ref().unwrap_err().code() == Code::CallEnded));
+    let late = pair.server.stream_send(20, id, item, false, None).unwrap().unwrap_err();
+    assert_eq!(late.code(), Code::CallEnded);
+    // The caller has half an answer, and is told so.
+    pair.exchange();
+    for _ in 0..left {
+        let op = 9_000;
+        assert!(matches!(pair.client.stream_recv(op, id, None), Some(Ok(Outcome::Item(_)))));
+    }
+}
+
+#[test]
 fn a_message_larger_than_the_window_passes() {
     let mut pair = pair();
     let payload: Bytes = (0..3_000_000u32).map(|n| n as u8).collect::<Vec<u8>>().into();

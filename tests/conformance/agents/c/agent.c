@@ -1,9 +1,10 @@
 // The C agent: one JSON object a line, operations in, outcomes out. See docs/conformance.md.
 
 #include "asked.h"
+#include "chain.h"
+#include "digest.h"
 #include "service.h"
 
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,15 +66,8 @@ static hostlane_peer_t peer(const operation *op) {
 static void show(operation *op, hostlane_message_t *reply) {
     size_t len = 0;
     const uint8_t *data = hostlane_message_data(reply, &len);
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    size_t digest_len = 0;
-    if (EVP_Q_digest(NULL, "SHA256", NULL, data, len, digest, &digest_len) != 1) {
-        abort();
-    }
-    char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
-    for (size_t at = 0; at < digest_len; at++) {
-        snprintf(hex + 2 * at, 3, "%02x", digest[at]);
-    }
+    char hex[DIGEST];
+    digest(&(piece){data, len}, 1, hex);
     json_t *shown = len <= SHOWN ? json_stringn((const char *)data, len) : NULL;
     op->told = must(json_pack("{s:I, s:s, s:o*}", "len", (json_int_t)len, "sha256", hex, "text", shown));
     hostlane_message_free(&reply);
@@ -314,6 +308,12 @@ static void run(operation *op) {
         send_many(op);
     } else if (IS("stream")) {
         stream(op);
+    } else if (IS("chain")) {
+        op->told = chain_extend(peer(op), op->asked);
+    } else if (IS("chained")) {
+        op->told = chains_report(service_chains(op->end->service), text(op->asked, "chain"));
+    } else if (IS("forget")) {
+        chains_forget(service_chains(op->end->service));
     } else if (IS("seen")) {
         op->told = service_report(op->end->service);
     } else if (IS("info")) {

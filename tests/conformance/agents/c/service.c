@@ -17,6 +17,7 @@ struct service {
     long requests, cancelled, messages, disordered;
     long next[CHANNELS]; // one above the last number
     const char *error;
+    chains *chains;
     hostlane_message_t *held[HELD];
     size_t held_len;
 };
@@ -48,8 +49,11 @@ service *service_new(void) {
     service *made = must(calloc(1, sizeof *made));
     pthread_mutex_init(&made->lock, NULL);
     made->error = "";
+    made->chains = chains_new();
     return made;
 }
+
+chains *service_chains(service *service) { return service->chains; }
 
 static void add(service *service, long *counter) {
     pthread_mutex_lock(&service->lock);
@@ -137,7 +141,8 @@ static hostlane_status_t tell(const hostlane_message_t *message) {
 }
 
 // `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count.
-static hostlane_status_t stream(const hostlane_message_t *message, const char *how) {
+static hostlane_status_t stream(const job *job, const char *how) {
+    const hostlane_message_t *message = job->message;
     hostlane_stream_t items;
     if (hostlane_message_stream(message, &items, NULL) != HOSTLANE_OK) {
         return reply_text(message, "no stream");
@@ -148,6 +153,7 @@ static hostlane_status_t stream(const hostlane_message_t *message, const char *h
     hostlane_status_t status = hostlane_stream_recv(items, PATIENCE, &item, NULL);
     while (status == HOSTLANE_OK && item != NULL) {
         taken++;
+        chains_take(job->service->chains, item);
         if (strcmp(how, "echo") == 0) {
             size_t len = 0;
             const uint8_t *data = hostlane_message_data(item, &len);
@@ -178,6 +184,18 @@ static hostlane_status_t back(const job *job, const char *rest) {
         status = echo(job->message, reply);
     }
     hostlane_message_free(&reply);
+    return status;
+}
+
+// `extend JSON`: sends a chain back, and replies how far it came.
+static hostlane_status_t extend(const job *job, const char *rest) {
+    json_t *asked = must(json_loads(rest, 0, NULL));
+    json_t *told = chain_extend(job->peer, asked);
+    char *text = must(json_dumps(told, JSON_COMPACT));
+    const hostlane_status_t status = reply_text(job->message, text);
+    free(text);
+    json_decref(told);
+    json_decref(asked);
     return status;
 }
 
@@ -219,7 +237,10 @@ static hostlane_status_t answer(const job *job) {
         return back(job, rest);
     }
     if (IS("stream")) {
-        return stream(job->message, rest);
+        return stream(job, rest);
+    }
+    if (IS("extend")) {
+        return extend(job, rest);
     }
 #undef IS
     return echo(job->message, job->message);
@@ -239,9 +260,12 @@ static void *receive(void *argument) {
     hostlane_message_t *message = NULL;
     // The calls of this side tell how the connection ended.
     while (hostlane_recv(connection->peer, HOSTLANE_FOREVER, &message, NULL) == HOSTLANE_OK) {
+        const bool chained = chains_take(service->chains, message);
         // A call of level 0 is a plain message.
         if (!hostlane_message_is_request(message) && hostlane_message_channel(message) != HOSTLANE_CHANNEL_COMMAND) {
-            count(service, message);
+            if (!chained) {
+                count(service, message);
+            }
             hostlane_message_free(&message);
             continue;
         }

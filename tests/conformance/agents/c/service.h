@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "chain.h"
+
 #include <hostlane.h>
 #include <jansson.h>
 
@@ -16,6 +18,9 @@ service *service_new(void);
 // Serves in a thread until the connection ends, and then closes it unless it is to be kept; every request but those
 // that are held in a thread of its own.
 void service_serve(service *service, hostlane_peer_t peer, bool keep);
+
+// The chains of the other side.
+chains *service_chains(service *service);
 
 // What came from the other side so far.
 json_t *service_report(service *service);

@@ -1,9 +1,9 @@
 // The C++ agent: one JSON object a line, operations in, outcomes out. See docs/conformance.md.
 
 #include "asked.hpp"
+#include "chain.hpp"
+#include "digest.hpp"
 #include "service.hpp"
-
-#include <openssl/evp.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -25,19 +25,8 @@ constexpr std::size_t shown_bytes = 256;
 /// A reply, for the runner to judge.
 json shown(const hostlane::message &reply) {
     const auto data = reply.data();
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    std::size_t length = 0;
-    if (EVP_Q_digest(nullptr, "SHA256", nullptr, data.data(), data.size(), digest, &length) != 1) {
-        std::abort();
-    }
-    std::string hex;
-    for (std::size_t at = 0; at < length; at++) {
-        char pair[3];
-        std::snprintf(pair, sizeof pair, "%02x", digest[at]);
-        hex += pair;
-    }
     return {{"len", data.size()},
-            {"sha256", hex},
+            {"sha256", digest({reply.text()})},
             {"text", data.size() <= shown_bytes ? json(std::string(reply.text())) : json()}};
 }
 
@@ -198,6 +187,12 @@ json end::run(const json &asked) {
     if (op == "stream") {
         return stream(asked);
     }
+    if (op == "chain") {
+        return extend(peer(), asked);
+    }
+    if (op == "chained") {
+        return service_->came.report(asked["chain"]);
+    }
     if (op == "seen") {
         return service_->report();
     }
@@ -231,6 +226,8 @@ json end::run(const json &asked) {
         for (int number = 0; number < asked.value("count", 0); number++) {
             peer().send(channel, numbered(number, asked.value("size", std::size_t{0})), limit(asked)).value();
         }
+    } else if (op == "forget") {
+        service_->came.forget();
     } else if (op == "ping") {
         static_cast<void>(peer().ping(limit(asked)).value());
     } else if (op == "drain") {

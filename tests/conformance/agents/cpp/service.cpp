@@ -30,36 +30,6 @@ std::string told(const hostlane::message &message) {
            std::to_string(message.channel());
 }
 
-/// `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count.
-hostlane::result<void> stream(const hostlane::message &message, const std::string &how) {
-    const auto items = message.stream();
-    if (!items) {
-        return message.reply("no stream", patience);
-    }
-    int count = 0;
-    for (;;) {
-        const auto item = (*items).recv(patience);
-        if (!item) {
-            return item.error();
-        }
-        if (!(*item).has_value()) {
-            break;
-        }
-        count++;
-        if (how == "echo") {
-            if (const auto sent = (*items).send((**item).data(), patience); !sent) {
-                return sent;
-            }
-        }
-    }
-    for (int number = 0; number < std::atoi(how.c_str()); number++) {
-        if (const auto sent = (*items).send(std::to_string(number), patience); !sent) {
-            return sent;
-        }
-    }
-    return message.reply(std::to_string(count), patience);
-}
-
 } // namespace
 
 void service::serve(std::shared_ptr<hostlane::peer> peer) {
@@ -70,9 +40,12 @@ void service::receive(const std::shared_ptr<hostlane::peer> &peer) {
     // The calls of this side tell how the connection ended.
     while (auto received = peer->recv()) {
         hostlane::message message = *std::move(received);
+        const bool chained = came.take(message.text());
         // A call of level 0 is a plain message.
         if (!message.is_request() && message.channel() != HOSTLANE_CHANNEL_COMMAND) {
-            count(message);
+            if (!chained) {
+                count(message);
+            }
             continue;
         }
         {
@@ -128,6 +101,37 @@ void service::hold(hostlane::message message) {
     held_.clear();
 }
 
+/// `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count.
+hostlane::result<void> service::stream(const hostlane::message &message, const std::string &how) {
+    const auto items = message.stream();
+    if (!items) {
+        return message.reply("no stream", patience);
+    }
+    int count = 0;
+    for (;;) {
+        const auto item = (*items).recv(patience);
+        if (!item) {
+            return item.error();
+        }
+        if (!(*item).has_value()) {
+            break;
+        }
+        count++;
+        came.take((**item).text());
+        if (how == "echo") {
+            if (const auto sent = (*items).send((**item).data(), patience); !sent) {
+                return sent;
+            }
+        }
+    }
+    for (int number = 0; number < std::atoi(how.c_str()); number++) {
+        if (const auto sent = (*items).send(std::to_string(number), patience); !sent) {
+            return sent;
+        }
+    }
+    return message.reply(std::to_string(count), patience);
+}
+
 hostlane::result<void> service::answer(const hostlane::peer &peer, hostlane::message &message) {
     const auto [verb, rest] = split(std::string(message.text().substr(0, 256)));
     if (verb == "tell") {
@@ -157,6 +161,9 @@ hostlane::result<void> service::answer(const hostlane::peer &peer, hostlane::mes
     }
     if (verb == "stream") {
         return stream(message, rest);
+    }
+    if (verb == "extend") {
+        return message.reply(extend(peer, nlohmann::json::parse(rest)).dump(), patience);
     }
     return message.reply(message.text(), patience);
 }

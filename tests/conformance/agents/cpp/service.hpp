@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include "chain.hpp"
+
 #include <hostlane.hpp>
 #include <nlohmann/json.hpp>
 
@@ -23,10 +25,14 @@ public:
     /// What came from the other side so far.
     nlohmann::json report();
 
+    /// What came of the chains of the other side.
+    chains came;
+
 private:
     void receive(const std::shared_ptr<hostlane::peer> &peer);
     void count(const hostlane::message &message);
     void hold(hostlane::message message);
+    hostlane::result<void> stream(const hostlane::message &message, const std::string &how);
     hostlane::result<void> answer(const hostlane::peer &peer, hostlane::message &message);
     void failed(const hostlane::error &error);
 

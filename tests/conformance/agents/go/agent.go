@@ -72,6 +72,11 @@ func (e *end) run(a *asked) (object, error) {
 		return e.connect(a)
 	case "seen":
 		return e.service.report(), nil
+	case "chained":
+		return e.service.chains.report(a.Chain), nil
+	case "forget":
+		e.service.chains.forget()
+		return object{}, nil
 	case "refusals":
 		refusals, err := e.listener.Refusals()
 		names := []string{}
@@ -124,6 +129,8 @@ func (e *end) run(a *asked) (object, error) {
 		return object{}, nil
 	case "stream":
 		return openStream(ctx, p, a)
+	case "chain":
+		return extend(p, a), nil
 	case "info":
 		info := p.Info()
 		return object{

@@ -15,7 +15,9 @@ const wait = 10 * time.Second
 // asked is an operation and what it is asked to do.
 type asked struct {
 	Op, End, Address, Text, Key, Trace, Secret, Policy string
+	Chain, How                                         string
 	ID, Count, Size                                    int
+	Bits, Seed                                         uint32
 	Level, Serve, Finish                               *int
 	TimeoutMS                                          *int               `json:"timeout_ms"`
 	ItemSize                                           int                `json:"item_size"`

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ const handlerWait = 20 * time.Second
 
 // service answers the other side of one end: the first word of a request says how.
 type service struct {
+	chains               chains
 	mu                   sync.Mutex
 	requests, cancelled  int
 	messages, disordered int
@@ -29,16 +31,21 @@ type service struct {
 }
 
 func newService() *service {
-	return &service{last: map[hostlane.Channel]int{}, answered: make(chan struct{})}
+	return &service{
+		chains: chains{all: map[string]*came{}}, last: map[hostlane.Channel]int{}, answered: make(chan struct{}),
+	}
 }
 
 // serve serves until the connection ends.
 func (s *service) serve(p *hostlane.Peer) {
 	// The calls of this side tell how the connection ended.
 	p.Serve(context.Background(), func(ctx context.Context, m hostlane.Message) {
+		chained := s.chains.take(m.Data)
 		// A call of level 0 is a plain message.
 		if !m.IsRequest() && m.Channel != hostlane.ChannelCommand {
-			s.count(m)
+			if !chained {
+				s.count(m)
+			}
 			return
 		}
 		s.mu.Lock()
@@ -134,7 +141,17 @@ func (s *service) answer(ctx context.Context, p *hostlane.Peer, m hostlane.Messa
 		}
 		return m.Reply(limited, reply.Data)
 	case "stream":
-		return stream(limited, m, rest)
+		return s.stream(limited, m, rest)
+	case "extend":
+		a := &asked{}
+		if err := json.Unmarshal([]byte(rest), a); err != nil {
+			return err
+		}
+		told, err := json.Marshal(extend(p, a))
+		if err != nil {
+			return err
+		}
+		return m.Reply(ctx, told)
 	}
 	return m.Reply(limited, m.Data)
 }
@@ -169,7 +186,7 @@ func told(m hostlane.Message) []byte {
 
 // stream sends every item back, for `stream echo`, or N items once the caller has
 // finished, for `stream N`. The reply is the count.
-func stream(ctx context.Context, m hostlane.Message, how string) error {
+func (s *service) stream(ctx context.Context, m hostlane.Message, how string) error {
 	items, err := m.Stream()
 	if err != nil {
 		return m.Reply(ctx, []byte("no stream"))
@@ -181,6 +198,7 @@ func stream(ctx context.Context, m hostlane.Message, how string) error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		s.chains.take(item)
 		if err == nil && how == "echo" {
 			err = items.Send(ctx, item)
 		}

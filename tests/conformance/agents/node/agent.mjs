@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Channel, HostlaneError, connect, listen } from 'hostlane';
 import { callOptions, numbered, options, payload, wait } from './asked.mjs';
+import { extend } from './chain.mjs';
 import { Service } from './service.mjs';
 
 /** A reply up to so many bytes is shown as text. */
@@ -120,6 +121,19 @@ class End {
       items += 1;
     }
     return { items, ordered, reply: stream.reply?.toString() };
+  }
+
+  async chain(asked) {
+    return extend(await this.peer(), asked);
+  }
+
+  chained({ chain }) {
+    return this.service.chains.report(chain);
+  }
+
+  forget() {
+    this.service.chains.forget();
+    return {};
   }
 
   seen() {

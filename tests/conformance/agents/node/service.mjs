@@ -2,12 +2,14 @@
 
 import { setTimeout } from 'node:timers/promises';
 import { Channel, HostlaneError } from 'hostlane';
+import { Chains, extend } from './chain.mjs';
 
 /** The longest wait of a handler, in milliseconds. */
 const timeoutMs = 20_000;
 
 /** The service of one end, and what it has seen. */
 export class Service {
+  chains = new Chains();
   #requests = 0;
   #cancelled = 0;
   #messages = 0;
@@ -27,9 +29,10 @@ export class Service {
   }
 
   async #handle(peer, message) {
+    const chained = this.chains.take(message.data);
     // A call of level 0 is a plain message.
     if (!message.isRequest && message.channel !== Channel.COMMAND) {
-      this.#count(message);
+      if (!chained) this.#count(message);
       return undefined;
     }
     this.#requests += 1;
@@ -56,7 +59,9 @@ export class Service {
       case 'back':
         return (await peer.request(rest, { timeoutMs })).data;
       case 'stream':
-        return stream(message, rest);
+        return this.#stream(message, rest);
+      case 'extend':
+        return JSON.stringify(await extend(peer, JSON.parse(rest)));
       default:
         return message.data;
     }
@@ -100,6 +105,20 @@ export class Service {
     }
   }
 
+  /** `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count. */
+  async #stream(message, how) {
+    const items = message.stream;
+    if (items === undefined) return 'no stream';
+    let count = 0;
+    for await (const item of items) {
+      count += 1;
+      this.chains.take(item);
+      if (how === 'echo') await items.send(item, { timeoutMs });
+    }
+    for (let number = 0; how !== 'echo' && number < Number(how); number++) await items.send(String(number), { timeoutMs });
+    return String(count);
+  }
+
   /** What came from the other side so far. */
   report() {
     return {
@@ -123,17 +142,4 @@ function aborted(signal) {
 function told(message) {
   const deadline = message.deadline === undefined ? '-' : 'deadline';
   return [message.idempotencyKey ?? '-', message.trace ?? '-', deadline, message.channel].join(' ');
-}
-
-/** `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count. */
-async function stream(message, how) {
-  const items = message.stream;
-  if (items === undefined) return 'no stream';
-  let count = 0;
-  for await (const item of items) {
-    count += 1;
-    if (how === 'echo') await items.send(item, { timeoutMs });
-  }
-  for (let number = 0; how !== 'echo' && number < Number(how); number++) await items.send(String(number), { timeoutMs });
-  return String(count);
 }

@@ -12,10 +12,12 @@ import json
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import hostlane
 from asked import WAIT, Asked, call_options, numbered, options, payload, wait
+from extend import extend
 from hostlane import aio
 from service import Service
 
@@ -151,6 +153,16 @@ class End:
         ordered = numbers == list(range(len(numbers)))
         return {"items": len(numbers), "ordered": ordered, "reply": reply}
 
+    async def chain(self, asked: Asked) -> Asked:
+        return await extend(await self.peer(), asked)
+
+    async def chained(self, asked: Asked) -> Asked:
+        return self.service.chains.report(asked["chain"])
+
+    async def forget(self, _: Asked) -> Asked:
+        self.service.chains.forget()
+        return {}
+
     async def seen(self, _: Asked) -> Asked:
         return self.service.report()
 
@@ -219,7 +231,8 @@ async def main() -> None:
     """Runs operations until the input ends."""
     ends: dict[str, End] = {}
     loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
+    reader = ThreadPoolExecutor(1)
+    while line := await loop.run_in_executor(reader, sys.stdin.readline):
         asked: Asked = json.loads(line)
         end = ends.setdefault(asked["end"], End())
         start = time.perf_counter()

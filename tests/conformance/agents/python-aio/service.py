@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import hostlane
+from chain import Chains
+from extend import extend
 from hostlane import aio
 
 WAIT = 20.0
@@ -16,6 +19,7 @@ class Service:
     """The service of one end, and what it has seen."""
 
     def __init__(self) -> None:
+        self.chains = Chains()
         self._requests = 0
         self._cancelled = 0
         self._messages = 0
@@ -33,9 +37,11 @@ class Service:
             return
 
     async def _handle(self, message: aio.Message, peer: aio.Peer) -> bytes | None:
+        chained = self.chains.take(message.data)
         # A call of level 0 is a plain message.
         if not message.is_request and message.channel != hostlane.COMMAND:
-            self._count(message)
+            if not chained:
+                self._count(message)
             return None
         self._requests += 1
         try:
@@ -102,8 +108,28 @@ class Service:
         elif verb == b"back":
             answer = (await peer.request(rest, timeout=WAIT)).data
         elif verb == b"stream":
-            answer = await stream(message, rest)
+            answer = await self._stream(message, rest)
+        elif verb == b"extend":
+            answer = json.dumps(await extend(peer, json.loads(rest))).encode()
         return answer
+
+    async def _stream(self, message: aio.Message, how: bytes) -> bytes:
+        """`stream echo`: every item goes back. `stream N`: N items once the caller has finished.
+
+        The reply is the count.
+        """
+        items = message.stream()
+        if items is None:
+            return b"no stream"
+        count = 0
+        while (item := await items.recv(timeout=WAIT)) is not None:
+            count += 1
+            self.chains.take(item)
+            if how == b"echo":
+                await items.send(item, timeout=WAIT)
+        for number in range(0 if how == b"echo" else int(how)):
+            await items.send(str(number).encode(), timeout=WAIT)
+        return str(count).encode()
 
     def report(self) -> dict[str, Any]:
         """What came from the other side so far."""
@@ -121,21 +147,3 @@ def told(message: aio.Message) -> bytes:
     deadline = b"-" if message.deadline is None else b"deadline"
     words = (message.idempotency_key or b"-", message.trace or b"-", deadline)
     return b" ".join([*words, str(message.channel).encode()])
-
-
-async def stream(message: aio.Message, how: bytes) -> bytes:
-    """`stream echo`: every item goes back. `stream N`: N items once the caller has finished.
-
-    The reply is the count.
-    """
-    items = message.stream()
-    if items is None:
-        return b"no stream"
-    count = 0
-    while (item := await items.recv(timeout=WAIT)) is not None:
-        count += 1
-        if how == b"echo":
-            await items.send(item, timeout=WAIT)
-    for number in range(0 if how == b"echo" else int(how)):
-        await items.send(str(number).encode(), timeout=WAIT)
-    return str(count).encode()

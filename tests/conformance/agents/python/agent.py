@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import hostlane
 from asked import WAIT, Asked, call_options, numbered, options, payload, wait
+from extend import extend
 from service import Service
 
 if TYPE_CHECKING:
@@ -128,6 +129,16 @@ class End:
             reply = None if stream.reply is None else stream.reply.decode()
         ordered = numbers == list(range(len(numbers)))
         return {"items": len(numbers), "ordered": ordered, "reply": reply}
+
+    def chain(self, asked: Asked) -> Asked:
+        return extend(self.peer(), asked)
+
+    def chained(self, asked: Asked) -> Asked:
+        return self.service.chains.report(asked["chain"])
+
+    def forget(self, _: Asked) -> Asked:
+        self.service.chains.forget()
+        return {}
 
     def seen(self, _: Asked) -> Asked:
         return self.service.report()

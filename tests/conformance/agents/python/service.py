@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import hostlane
+from chain import Chains
+from extend import extend
 
 WAIT = 20.0
 """The longest wait of a handler, in seconds."""
@@ -20,6 +23,7 @@ class Service:
     """The service of one end, and what it has seen."""
 
     def __init__(self) -> None:
+        self.chains = Chains()
         self._lock = threading.Lock()
         self._requests = 0
         self._cancelled = 0
@@ -38,9 +42,11 @@ class Service:
                 except hostlane.Error:
                     # The calls of this side tell how the connection ended.
                     return
+                chained = self.chains.take(message.data)
                 # A call of level 0 is a plain message.
                 if not message.is_request and message.channel != hostlane.COMMAND:
-                    self._count(message)
+                    if not chained:
+                        self._count(message)
                     continue
                 with self._lock:
                     self._requests += 1
@@ -111,9 +117,30 @@ class Service:
             reply = peer.request(rest, timeout=message.remaining)
             message.reply(reply.data, timeout=WAIT)
         elif verb == b"stream":
-            stream(message, rest)
+            self._stream(message, rest)
+        elif verb == b"extend":
+            message.reply(json.dumps(extend(peer, json.loads(rest))).encode(), timeout=WAIT)
         else:
             message.reply(data, timeout=WAIT)
+
+    def _stream(self, message: hostlane.Message, how: bytes) -> None:
+        """`stream echo`: every item goes back. `stream N`: N items once the caller has finished.
+
+        The reply is the count.
+        """
+        items = message.stream()
+        if items is None:
+            message.reply(b"no stream", timeout=WAIT)
+            return
+        count = 0
+        while (item := items.recv(timeout=WAIT)) is not None:
+            count += 1
+            self.chains.take(item)
+            if how == b"echo":
+                items.send(item, timeout=WAIT)
+        for number in range(0 if how == b"echo" else int(how)):
+            items.send(str(number).encode(), timeout=WAIT)
+        message.reply(str(count).encode(), timeout=WAIT)
 
     def report(self) -> dict[str, Any]:
         """What came from the other side so far."""
@@ -132,22 +159,3 @@ def told(message: hostlane.Message) -> bytes:
     deadline = b"-" if message.deadline is None else b"deadline"
     words = (message.idempotency_key or b"-", message.trace or b"-", deadline)
     return b" ".join([*words, str(message.channel).encode()])
-
-
-def stream(message: hostlane.Message, how: bytes) -> None:
-    """`stream echo`: every item goes back. `stream N`: N items once the caller has finished.
-
-    The reply is the count.
-    """
-    items = message.stream()
-    if items is None:
-        message.reply(b"no stream", timeout=WAIT)
-        return
-    count = 0
-    while (item := items.recv(timeout=WAIT)) is not None:
-        count += 1
-        if how == b"echo":
-            items.send(item, timeout=WAIT)
-    for number in range(0 if how == b"echo" else int(how)):
-        items.send(str(number).encode(), timeout=WAIT)
-    message.reply(str(count).encode(), timeout=WAIT)

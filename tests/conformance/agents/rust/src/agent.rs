@@ -1,6 +1,8 @@
 //! The Rust agent: one JSON object a line, operations in, outcomes out. See docs/conformance.md.
 
 mod asked;
+mod chain;
+mod plant;
 mod service;
 
 use std::collections::{BTreeMap, HashMap};
@@ -79,6 +81,19 @@ impl End {
             }
             "send" => self.send(asked),
             "stream" => self.stream(asked),
+            "chain" => {
+                let peer = self.peer()?;
+                Ok(chain::extend(&peer, asked))
+            }
+            "chained" => Ok(self.service.chains.report(asked.text("chain"))),
+            "forget" => {
+                self.service.chains.forget();
+                Ok(json!({}))
+            }
+            "plant" => {
+                plant::plant(asked.text("what"));
+                Ok(json!({}))
+            }
             "seen" => Ok(self.service.report()),
             "info" => {
                 let info = self.peer()?.info()?;

@@ -8,12 +8,18 @@ use std::time::Duration;
 use hostlane::{CallOptions, Channel, Code, Message, Peer, Result};
 use serde_json::{Value, json};
 
+use crate::asked::Asked;
+use crate::chain::{Chains, extend};
+use crate::plant;
+
 /// The longest wait of a handler.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// The service of one end, and what it has seen.
 #[derive(Default)]
 pub(crate) struct Service {
+    /// What came of the chains of the other side.
+    pub(crate) chains: Chains,
     seen: Mutex<Seen>,
     held: Mutex<Vec<Message>>,
 }
@@ -32,9 +38,12 @@ impl Service {
     /// Serves until the connection ends; every request but those that are held in a thread of its own.
     pub(crate) fn serve(self: &Arc<Service>, peer: &Arc<Peer>) {
         while let Ok(message) = peer.recv(hostlane::Wait::forever()) {
+            let chained = self.chains.take(message.payload());
             // A call of level 0 is a plain message.
             if !message.is_request() && message.channel() != Channel::COMMAND {
-                self.count(&message);
+                if !chained {
+                    self.count(&message);
+                }
                 continue;
             }
             self.seen().requests += 1;
@@ -117,9 +126,30 @@ impl Service {
                 let reply = peer.start_with(rest.to_owned(), options)?.wait(WAIT)?;
                 message.reply(reply.into_payload(), WAIT)
             }
-            "stream" => stream(message, rest),
-            _ => message.reply(payload.clone(), WAIT),
+            "stream" => self.stream(message, rest),
+            "extend" => {
+                let asked = serde_json::from_str(rest).unwrap_or_default();
+                message.reply(extend(peer, &Asked(asked)).to_string(), WAIT)
+            }
+            _ => message.reply(plant::reply(payload), WAIT),
         }
+    }
+
+    /// `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count.
+    fn stream(&self, message: &Message, how: &str) -> Result<()> {
+        let Some(stream) = message.stream() else { return message.reply("no stream", WAIT) };
+        let mut count = 0;
+        while let Some(item) = stream.recv(WAIT)? {
+            count += 1;
+            self.chains.take(&item);
+            if how == "echo" {
+                stream.send(plant::reply(&item), WAIT)?;
+            }
+        }
+        for number in 0..how.parse().unwrap_or(0) {
+            stream.send(number.to_string(), WAIT)?;
+        }
+        message.reply(count.to_string(), WAIT)
     }
 
     /// What came from the other side so far.
@@ -144,20 +174,4 @@ fn told(message: &Message) -> String {
     let deadline = if message.deadline().is_some() { "deadline" } else { "-" };
     let (key, trace) = (or_none(message.idempotency_key()), or_none(message.trace()));
     format!("{key} {trace} {deadline} {}", message.channel().number())
-}
-
-/// `stream echo`: every item goes back. `stream N`: N items once the caller has finished. The reply is the count.
-fn stream(message: &Message, how: &str) -> Result<()> {
-    let Some(stream) = message.stream() else { return message.reply("no stream", WAIT) };
-    let mut count = 0;
-    while let Some(item) = stream.recv(WAIT)? {
-        count += 1;
-        if how == "echo" {
-            stream.send(item, WAIT)?;
-        }
-    }
-    for number in 0..how.parse().unwrap_or(0) {
-        stream.send(number.to_string(), WAIT)?;
-    }
-    message.reply(count.to_string(), WAIT)
 }
