@@ -140,7 +140,7 @@ mod tests {
         let steps: Vec<u64> = (0..60).map(|minute| if minute == 0 { mib(20.0) } else { mib(40.0) }).collect();
         assert_eq!(growth(&steps, Agent::Rust), None);
         assert!(growth(&[mib(20.0), mib(40.0)], Agent::Rust).is_some());
-        assert_eq!(growth(&[mib(20.0), mib(30.0)], Agent::Rust), None);
+        assert_eq!(growth(&[mib(20.0), mib(23.0)], Agent::Rust), None);
         assert_eq!(growth(&[], Agent::Rust), None);
     }
 }

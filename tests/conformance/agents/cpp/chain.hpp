@@ -1,5 +1,5 @@
-// Chains: messages that each carry their number and the SHA-256 over themselves and all before, so that whoever receives
-// them knows what is missing, what came twice, in another order or changed. See docs/soak.md.
+// Chains: messages that each carry their number and the SHA-256 over themselves and all before, so that whoever
+// receives them knows what is missing, what came twice, in another order or changed. See docs/soak.md.
 
 #pragma once
 
