@@ -21,10 +21,27 @@ use iceoryx2::service::port_factory::{event, publish_subscribe, request_response
 const CLIENTS: usize = 2;
 /// The longest message: ports set memory aside for as many of these as there may be.
 const LONGEST: usize = 1 << 20;
-/// One-way messages that may wait for the subscriber: memory is set aside for as many of the longest.
-const QUEUED: usize = 64;
-/// One-way messages between two events. Fewer than may wait: who waits for room has woken the subscriber.
-const BURST: usize = QUEUED / 2;
+
+/// A service for one-way messages of some sizes: memory is set aside for as many of the longest as may wait.
+struct Size {
+    name: &'static str,
+    longest: usize,
+    queued: usize,
+}
+
+impl Size {
+    const SMALL: Size = Size { name: "small", longest: 4096, queued: 1024 };
+    const LARGE: Size = Size { name: "large", longest: LONGEST, queued: 16 };
+
+    fn of(length: usize) -> Size {
+        if length <= Size::SMALL.longest { Size::SMALL } else { Size::LARGE }
+    }
+
+    /// Messages between two events. Fewer than may wait: who waits for room has woken the subscriber.
+    fn burst(&self) -> usize {
+        self.queued / 2
+    }
+}
 
 type Node = iceoryx2::node::Node<ipc::Service>;
 type Requests = request_response::PortFactory<ipc::Service, [u8], (), [u8], ()>;
@@ -32,7 +49,7 @@ type OneWay = publish_subscribe::PortFactory<ipc::Service, [u8], ()>;
 type Event = event::PortFactory<ipc::Service>;
 type Pending = PendingResponse<ipc::Service, [u8], (), [u8], ()>;
 type Request = ActiveRequest<ipc::Service, [u8], (), [u8], ()>;
-type Told = Subscriber<ipc::Service, [u8], ()>;
+type Hearing = Subscriber<ipc::Service, [u8], ()>;
 
 /// What an address stands for: services of this name.
 struct Services<'a> {
@@ -56,10 +73,10 @@ impl Services<'_> {
         Ok(lossless.open_or_create()?)
     }
 
-    fn one_way(&self) -> Result<OneWay> {
-        let service = self.node.service_builder(&self.name("one-way")?).publish_subscribe::<[u8]>();
+    fn one_way(&self, size: &Size) -> Result<OneWay> {
+        let service = self.node.service_builder(&self.name(size.name)?).publish_subscribe::<[u8]>();
         let limits = service.max_subscribers(1).max_publishers(CLIENTS).max_nodes(2 * CLIENTS);
-        let queue = limits.subscriber_max_buffer_size(QUEUED).history_size(0).enable_safe_overflow(false);
+        let queue = limits.subscriber_max_buffer_size(size.queued).history_size(0).enable_safe_overflow(false);
         Ok(queue.open_or_create()?)
     }
 
@@ -85,17 +102,37 @@ fn node() -> Result<Node> {
 }
 
 struct Lane {
+    node: Node,
+    address: String,
     requests: Caller<ipc::Service, [u8], (), [u8], ()>,
-    publisher: Publisher<ipc::Service, [u8], ()>,
     work: Notifier<ipc::Service>,
     answers: Listener<ipc::Service>,
-    /// One-way messages since the last event.
+    /// Made for the first one-way message.
+    told: Option<Told>,
+}
+
+/// Where one-way messages of a connection go.
+struct Told {
+    publisher: Publisher<ipc::Service, [u8], ()>,
+    burst: usize,
+    /// Messages since the last event.
     silent: usize,
 }
 
 impl Lane {
     fn ask(&self, request: &[u8]) -> Result<Pending> {
         Ok(self.requests.loan_slice_uninit(request.len())?.write_from_slice(request).send()?)
+    }
+
+    fn told(&mut self, length: usize) -> Result<&mut Told> {
+        if self.told.is_none() {
+            let size = Size::of(length);
+            let service = Services { node: &self.node, address: &self.address }.one_way(&size)?;
+            let publisher = service.publisher_builder().initial_max_slice_len(size.longest);
+            let patient = publisher.backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
+            self.told = Some(Told { publisher: patient.create()?, burst: size.burst(), silent: 0 });
+        }
+        self.told.as_mut().ok_or_else(|| "no publisher was made".into())
     }
 
     fn wait(&self, pending: &Pending, check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
@@ -110,17 +147,15 @@ impl Lane {
 
 impl Client for Lane {
     async fn connect(address: &str) -> Result<Lane> {
-        let services = Services { node: &node()?, address };
-        let (requests, one_way) = (services.requests()?, services.one_way()?);
-        let caller = requests.client_builder().initial_max_slice_len(LONGEST);
-        let publisher = one_way.publisher_builder().initial_max_slice_len(LONGEST);
-        let patient = publisher.backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
+        let node = node()?;
+        let services = Services { node: &node, address };
         Ok(Lane {
-            requests: caller.create()?,
-            publisher: patient.create()?,
+            requests: services.requests()?.client_builder().initial_max_slice_len(LONGEST).create()?,
             work: services.work()?.notifier_builder().create()?,
             answers: services.answers()?.listener_builder().create()?,
-            silent: 0,
+            told: None,
+            address: address.to_owned(),
+            node,
         })
     }
 
@@ -154,38 +189,38 @@ impl Client for Lane {
     }
 
     async fn send(&mut self, message: &[u8]) -> Result<()> {
-        self.publisher.loan_slice_uninit(message.len())?.write_from_slice(message).send()?;
-        self.silent += 1;
-        if self.silent == BURST {
-            self.silent = 0;
+        let told = self.told(message.len())?;
+        told.publisher.loan_slice_uninit(message.len())?.write_from_slice(message).send()?;
+        told.silent += 1;
+        if told.silent == told.burst {
+            told.silent = 0;
             self.work.notify()?;
         }
         Ok(())
     }
 
     async fn finish(&mut self, message: &[u8], check: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
-        self.silent = 0;
+        self.told.iter_mut().for_each(|told| told.silent = 0);
         self.call(message, check).await
     }
 }
 
 fn serve(address: &str) -> Result<()> {
     let services = Services { node: &node()?, address };
-    let requests = services.requests()?;
-    let server = requests.server_builder().initial_max_slice_len(LONGEST);
-    let server = server.create()?;
-    let told = services.one_way()?.subscriber_builder().create()?;
+    let server = services.requests()?.server_builder().initial_max_slice_len(LONGEST).create()?;
+    let hear = |size| -> Result<Hearing> { Ok(services.one_way(&size)?.subscriber_builder().create()?) };
+    let hearing = [hear(Size::SMALL)?, hear(Size::LARGE)?];
     let work = services.work()?.listener_builder().create()?;
     let answers = services.answers()?.notifier_builder().create()?;
     let mut service = Service::default();
     ready(address)?;
     loop {
         work.blocking_wait(|_| ())?;
-        count(&told, &mut service)?;
+        count(&hearing, &mut service)?;
         let mut answered = false;
         while let Some(request) = server.receive()? {
             // What was published before it comes before it.
-            count(&told, &mut service)?;
+            count(&hearing, &mut service)?;
             answer(&request, &mut service)?;
             answered = true;
         }
@@ -195,9 +230,11 @@ fn serve(address: &str) -> Result<()> {
     }
 }
 
-fn count(told: &Told, service: &mut Service) -> Result<()> {
-    while let Some(message) = told.receive()? {
-        service.handle(message.payload())?;
+fn count(hearing: &[Hearing], service: &mut Service) -> Result<()> {
+    for subscriber in hearing {
+        while let Some(message) = subscriber.receive()? {
+            service.handle(message.payload())?;
+        }
     }
     Ok(())
 }
