@@ -77,9 +77,7 @@ async def _one_way(client: AsyncClient, work: str, seconds: float) -> tuple[int,
     return count, spent
 
 
-async def _opened(
-    make: Make, address: str, requests: list[bytes], times: list[int]
-) -> AsyncClient:
+async def _opened(make: Make, address: str, requests: list[bytes], times: list[int]) -> AsyncClient:
     """A new connection that has had a reply; how long both took is added to the times."""
     request = requests[len(times) % len(requests)]
     start = time.perf_counter_ns()

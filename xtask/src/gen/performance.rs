@@ -252,3 +252,42 @@ fn speeds<'a>(rows: &[&'a Row]) -> Vec<(&'a Row, f64)> {
     let Some(lane) = rows.iter().find(|row| row.is_lane() && row.median.is_some()) else { return Vec::new() };
     rows.iter().filter_map(|row| Some((*row, speed(row, lane)?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(program: &str, unit: &str, median: f64, beside: &[(&str, f64)]) -> Row {
+        Row {
+            language: "go".into(),
+            program: program.into(),
+            floor: false,
+            placement: "anywhere".into(),
+            work: unit.into(),
+            unit: unit.into(),
+            median: Some(median),
+            least: Some(median),
+            most: Some(median),
+            beside: beside.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            offered: true,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_matter_of_speed_is_in_the_table_and_not_in_the_plot() {
+        let rows = [
+            row("hostlane", "us", 10.0, &[]),
+            row("x", "us", 20.0, &[]),
+            row("hostlane", "B/connection", 6800.0, &[("threads", 1.0)]),
+            row("x", "B/connection", 17_000.0, &[("threads", 1003.0)]),
+        ];
+        let works = vec![("rt64", rows[..2].iter().collect()), ("many", rows[2..].iter().collect())];
+        let panel = Panel { language: "go", placement: "anywhere", works };
+        let (mut text, svg) = (String::new(), plot(&panel).unwrap());
+        table(&mut text, "stem", &panel).unwrap();
+        assert!(svg.contains("rt64") && !svg.contains("many"));
+        assert!(text.contains("| `rt64`, µs | `many`, B/connection |"), "{text}");
+        assert!(text.contains("| x | 20.0 (20.0..20.0) | 17.0 k (17.0 k..17.0 k), threads 1003 |"), "{text}");
+    }
+}
