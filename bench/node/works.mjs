@@ -4,6 +4,7 @@
 //   finish(message)     sends the last message behind all that were sent, resolves with its reply
 //   close()             resolves when the connection has ended
 
+import { once } from 'node:events';
 import { FINISH, ONE_WAY, REQUEST, cycle, report } from './payload.mjs';
 
 const WINDOW = 64;
@@ -18,7 +19,11 @@ const SIZES = {
   oneway64: 64,
   oneway1m: 1 << 20,
   connect: 64,
+  idle: 64,
+  many: 64,
 };
+// Connections that a client opens and keeps.
+const STAY = { idle: 1, many: 1000 };
 
 function check(request, reply) {
   if (!request.equals(reply)) throw new Error('the reply is not the request');
@@ -67,18 +72,34 @@ async function oneWay(client, size, seconds) {
   return { count, spent };
 }
 
+/** A new connection that has had a reply; how long both took is added to the times. */
+async function opened(connect, address, requests, times) {
+  const request = requests[times.length % requests.length];
+  const start = performance.now();
+  const client = await connect(address);
+  check(request, await client.call(request));
+  times.push(performance.now() - start);
+  return client;
+}
+
 async function connects(connect, address, seconds) {
   const requests = cycle(REQUEST, 64);
   const times = [];
   for (let spent = 0; spent < seconds * 1000; spent += times.at(-1)) {
-    const request = requests[times.length % requests.length];
-    const start = performance.now();
-    const client = await connect(address);
-    check(request, await client.call(request));
-    times.push(performance.now() - start);
+    const client = await opened(connect, address, requests, times);
     await client.close();
   }
   return times;
+}
+
+async function stay(connect, address, work) {
+  const requests = cycle(REQUEST, 64);
+  const times = [];
+  const clients = [];
+  while (clients.length < STAY[work]) clients.push(await opened(connect, address, requests, times));
+  console.log(timesLine(work, times));
+  await once(process.stdin.resume(), 'end');
+  for (const client of clients) await client.close();
 }
 
 function line(work, count, seconds, times = []) {
@@ -133,7 +154,8 @@ export async function program(serve, connect) {
   if (mode === 'server' && address) {
     await serve(address);
   } else if (mode === 'client' && work in SIZES && Number(seconds) > 0) {
-    console.log(await run(connect, address, work, Number(seconds)));
+    if (work in STAY) await stay(connect, address, work);
+    else console.log(await run(connect, address, work, Number(seconds)));
   } else {
     console.error(`usage: server ADDR | client ADDR ${Object.keys(SIZES).join('|')} SECONDS`);
     process.exitCode = 1;

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
 from payload import FINISH, ONE_WAY, REQUEST, cycle, report
-from works import SIZES, WINDOW, busy_thread, check, line
+from works import SIZES, STAY, WINDOW, busy_thread, check, line
 
 _WARM_UP = 0.2  # of the time, before anything is counted
 
@@ -76,17 +77,33 @@ async def _one_way(client: AsyncClient, work: str, seconds: float) -> tuple[int,
     return count, spent
 
 
+async def _opened(make: Make, address: str, requests: list[bytes], times: list[int]) -> AsyncClient:
+    """A new connection that has had a reply; how long both took is added to the times."""
+    request = requests[len(times) % len(requests)]
+    start = time.perf_counter_ns()
+    client = await make(address)
+    check(request, await client.call(request))
+    times.append(time.perf_counter_ns() - start)
+    return client
+
+
 async def _connects(make: Make, address: str, seconds: float) -> list[int]:
     requests = cycle(REQUEST, 64)
     times: list[int] = []
     while sum(times) < seconds * 1e9:
-        request = requests[len(times) % len(requests)]
-        start = time.perf_counter_ns()
-        client = await make(address)
-        check(request, await client.call(request))
-        times.append(time.perf_counter_ns() - start)
-        client.close()
+        (await _opened(make, address, requests, times)).close()
     return times
+
+
+async def _stay(make: Make, address: str, work: str) -> None:
+    requests = cycle(REQUEST, 64)
+    times: list[int] = []
+    clients = [await _opened(make, address, requests, times) for _ in range(STAY[work])]
+    print(line(work, len(times), sum(times) / 1e9, times), flush=True)
+    # In a thread: the loop goes on.
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for client in clients:
+        client.close()
 
 
 async def _work(make: Make, address: str, work: str, seconds: float) -> str:
@@ -113,6 +130,9 @@ async def _work(make: Make, address: str, work: str, seconds: float) -> str:
     return line(work, len(times), sum(times) / 1e9, times)
 
 
-def run(make: Make, address: str, work: str, seconds: float) -> str:
-    """Does one work and returns what to print."""
-    return asyncio.run(_work(make, address, work, seconds))
+def run(make: Make, address: str, work: str, seconds: float) -> None:
+    """Does one work and prints its line."""
+    if work in STAY:
+        asyncio.run(_stay(make, address, work))
+    else:
+        print(asyncio.run(_work(make, address, work, seconds)))

@@ -6,7 +6,7 @@ from functools import partial
 from multiprocessing import connection
 
 from payload import Service
-from works import Client, program, ready, run
+from works import Client, program, ready, run, serve_each
 
 
 class Lane(Client):
@@ -22,20 +22,23 @@ class Lane(Client):
         self._connection.close()
 
 
+def _answer(accepted: connection.Connection) -> None:
+    service = Service()
+    with accepted:
+        try:
+            while True:
+                reply = service.handle(accepted.recv_bytes())
+                if reply is not None:
+                    accepted.send_bytes(reply)
+        except EOFError:
+            pass
+
+
 def serve(address: str) -> None:
-    """Serves one client after the other."""
+    """Serves all clients."""
     with connection.Listener(address, "AF_UNIX", backlog=64) as listener:
         ready(address)
-        while True:
-            with listener.accept() as accepted:
-                service = Service()
-                try:
-                    while True:
-                        reply = service.handle(accepted.recv_bytes())
-                        if reply is not None:
-                            accepted.send_bytes(reply)
-                except EOFError:
-                    pass
+        serve_each(listener.accept, _answer)
 
 
 program(serve, partial(run, Lane))

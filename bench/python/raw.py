@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from payload import Service
-from works import Client, ready
+from works import Client, ready, serve_each
 
 _HEADER = 4
 _CHUNK = 256 * 1024
@@ -201,25 +201,31 @@ def listen(address: str) -> socket.socket:
     return listener
 
 
+def _answer_plain(sock: socket.socket) -> None:
+    end, service = Plain(sock), Service()
+    while (message := end.read()) is not None:
+        reply = service.handle(message)
+        if reply is not None:
+            end.write(reply)
+    sock.close()
+
+
+def _answer_batched(sock: socket.socket) -> None:
+    end, service = Batched(sock), Service()
+    while messages := end.read_all():
+        for reply in service.handle_all(messages):
+            end.write(reply)
+        end.flush()
+    sock.close()
+
+
 def serve_plain(address: str) -> None:
-    """Serves one client after the other, one message after the other."""
+    """Serves all clients, one message after the other."""
     listener = listen(address)
-    while True:
-        end, service = Plain(listener.accept()[0]), Service()
-        while (message := end.read()) is not None:
-            reply = service.handle(message)
-            if reply is not None:
-                end.write(reply)
-        end.sock.close()
+    serve_each(lambda: listener.accept()[0], _answer_plain)
 
 
 def serve_batched(address: str) -> None:
-    """Serves one client after the other, all messages that came together at once."""
+    """Serves all clients, all messages that came together at once."""
     listener = listen(address)
-    while True:
-        end, service = Batched(listener.accept()[0]), Service()
-        while messages := end.read_all():
-            for reply in service.handle_all(messages):
-                end.write(reply)
-            end.flush()
-        end.sock.close()
+    serve_each(lambda: listener.accept()[0], _answer_batched)

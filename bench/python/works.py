@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from payload import FINISH, ONE_WAY, REQUEST, cycle, report
 
@@ -24,7 +25,13 @@ SIZES = {
     "oneway64": 64,
     "oneway1m": 1 << 20,
     "connect": 64,
+    "idle": 64,
+    "many": 64,
 }
+# Connections that a client opens and keeps.
+STAY = {"idle": 1, "many": 1000}
+
+C = TypeVar("C")
 
 
 class Client:
@@ -155,23 +162,47 @@ def _one_way(client: Client, work: str, seconds: float) -> tuple[int, float]:
     return count, spent
 
 
+def _opened(
+    make: Callable[[str], Client], address: str, requests: list[bytes], times: list[int]
+) -> Client:
+    """A new connection that has had a reply; how long both took is added to the times."""
+    request = requests[len(times) % len(requests)]
+    start = time.perf_counter_ns()
+    client = make(address)
+    check(request, client.call(request))
+    times.append(time.perf_counter_ns() - start)
+    return client
+
+
 def _connects(make: Callable[[str], Client], address: str, seconds: float) -> list[int]:
     requests = cycle(REQUEST, 64)
     times: list[int] = []
     spent = 0
     while spent < seconds * 1e9:
-        request = requests[len(times) % len(requests)]
-        start = time.perf_counter_ns()
-        client = make(address)
-        check(request, client.call(request))
-        times.append(time.perf_counter_ns() - start)
+        _opened(make, address, requests, times).close()
         spent += times[-1]
-        client.close()
     return times
 
 
-def run(make: Callable[[str], Client], address: str, work: str, seconds: float) -> str:
-    """Does one work and returns what to print."""
+def _stay(make: Callable[[str], Client], address: str, work: str) -> None:
+    requests = cycle(REQUEST, 64)
+    times: list[int] = []
+    clients = [_opened(make, address, requests, times) for _ in range(STAY[work])]
+    print(line(work, len(times), sum(times) / 1e9, times), flush=True)
+    sys.stdin.read()
+    for client in clients:
+        client.close()
+
+
+def run(make: Callable[[str], Client], address: str, work: str, seconds: float) -> None:
+    """Does one work and prints its line."""
+    if work in STAY:
+        _stay(make, address, work)
+    else:
+        print(_work(make, address, work, seconds))
+
+
+def _work(make: Callable[[str], Client], address: str, work: str, seconds: float) -> str:
     size = SIZES[work]
     if work == "connect":
         times = _connects(make, address, seconds)
@@ -203,12 +234,38 @@ def ready(address: str) -> None:
     print(f"ready {address}", flush=True)
 
 
-def program(serve: Callable[[str], object], client: Callable[[str, str, float], str]) -> None:
+def serve_each(accept: Callable[[], C], answer: Callable[[C], object]) -> None:
+    """Serves all clients, each in a thread: whoever accepts one answers it.
+
+    Another thread that waits accepts the next, so clients that come one after the other cost
+    no new ones.
+    """
+    lock = threading.Lock()
+    waiting = 1
+
+    def serve() -> None:
+        nonlocal waiting
+        while True:
+            client = accept()
+            with lock:
+                waiting -= 1
+                alone = waiting == 0
+                waiting += alone
+            if alone:
+                threading.Thread(target=serve, daemon=True).start()
+            answer(client)
+            with lock:
+                waiting += 1
+
+    serve()
+
+
+def program(serve: Callable[[str], object], client: Callable[[str, str, float], object]) -> None:
     """The command line that all programs share."""
     match sys.argv[1:]:
         case ["server", address]:
             serve(address)
         case ["client", address, work, seconds] if work in SIZES:
-            print(client(address, work, float(seconds)))
+            client(address, work, float(seconds))
         case _:
             sys.exit(f"usage: server ADDR | client ADDR {'|'.join(SIZES)} SECONDS")

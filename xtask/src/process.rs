@@ -1,9 +1,10 @@
 //! Child processes: found, logged, timed and never left behind.
 
 use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -115,6 +116,18 @@ fn children(pid: u32) -> Vec<u32> {
     let lists =
         threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect()
+}
+
+/// The lines of a child as they come, read to their end whether or not anybody listens: a child that prints must not be
+/// stopped by a full pipe.
+pub(crate) fn lines(stdout: ChildStdout) -> Receiver<io::Result<String>> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let _ = sender.send(line);
+        }
+    });
+    lines
 }
 
 /// A child that is killed and reaped when this value goes away.

@@ -1,14 +1,13 @@
 //! A server process of the checkout under test, ready to be connected to.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::process::{Guarded, fresh, shown};
+use crate::process::{Guarded, fresh, lines, shown};
 
 /// How long a server may take to say that it is ready.
 const START: Duration = Duration::from_secs(30);
@@ -29,26 +28,16 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fresh(log)?);
         let child = command.spawn().with_context(|| format!("starting {}", shown(&command)))?;
         let mut process = Guarded(child);
-        let stdout = process.0.stdout.take().context("the server has no stdout")?;
-        let (first, line) = channel();
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(stdout);
-            let mut line = String::new();
-            let read = reader.read_line(&mut line).map(|_| line);
-            // Nobody listens any more once the deadline has passed.
-            let _ = first.send(read);
-            // A server that prints on must not be stopped by a full pipe.
-            let _ = std::io::copy(&mut reader.by_ref(), &mut std::io::sink());
-        });
-        match line.recv_timeout(START) {
+        let lines = lines(process.0.stdout.take().context("the server has no stdout")?);
+        match lines.recv_timeout(START) {
             Ok(Ok(line)) if line.starts_with("ready ") => Ok(Server { process }),
-            Ok(Ok(line)) if line.is_empty() => {
+            Err(RecvTimeoutError::Disconnected) => {
                 let why = std::fs::read_to_string(log).unwrap_or_default();
                 bail!("{} ended before it was ready: {} ({})", shown(&command), gist(&why), log.display())
             }
             Ok(Ok(line)) => bail!("{} printed {line:?} where `ready ADDR` was due", shown(&command)),
             Ok(Err(error)) => Err(anyhow!(error).context(shown(&command))),
-            Err(_) => bail!("{} is not ready after {} s", shown(&command), START.as_secs()),
+            Err(RecvTimeoutError::Timeout) => bail!("{} is not ready after {} s", shown(&command), START.as_secs()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use frame::{Answer, Pipe, Result, Service, ready};
+use frame::{Answer, Pipe, Result, Service, ready, serve_each};
 
 use crate::carrier::Carrier;
 use crate::reader::Reader;
@@ -58,14 +58,11 @@ impl<C: Carrier, const BATCHED: bool> Pipe for Lane<C, BATCHED> {
     }
 }
 
-/// Serves one client after the other.
-pub fn serve<C: Carrier, const BATCHED: bool>(address: &str) -> Result<()> {
+/// Serves all clients.
+pub fn serve<C: Carrier + 'static, const BATCHED: bool>(address: &str) -> Result<()> {
     let listener = UnixListener::bind(address)?;
     ready(address)?;
-    loop {
-        let (stream, _) = listener.accept()?;
-        Lane::<C, BATCHED>::new(stream)?.answer()?;
-    }
+    serve_each(move || Ok(listener.accept()?.0), |stream| Lane::<C, BATCHED>::new(stream)?.answer())
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Result;
 use crate::flight::Flight;
 use crate::histogram::Histogram;
+use crate::input::input_ends;
 use crate::message::{Kind, Messages, check_reply};
 use crate::service::report;
-use crate::work::{WINDOW, Work};
+use crate::work::{SMALL, WINDOW, Work};
 
 /// One connection of a client. Programs that block implement it with functions that never wait for a future.
 #[allow(async_fn_in_trait)] // Everything runs on one thread.
@@ -89,11 +90,13 @@ struct Outcome {
     times: Option<Histogram>,
 }
 
-/// Does a work and returns the line that the program prints.
-pub(crate) async fn run<C: Client>(address: &str, name: &str, seconds: f64) -> Result<Value> {
+/// Does a work and prints its line.
+pub(crate) async fn run<C: Client>(address: &str, name: &str, seconds: f64) -> Result<()> {
     let work = Work::parse(name)?;
     let time = Duration::try_from_secs_f64(seconds)?;
+    let mut open = Vec::new();
     let outcome = match work {
+        Work::Stay(count) => stay::<C>(address, count, &mut open).await?,
         Work::Connect(size) => connects::<C>(address, size, time).await?,
         Work::RoundTrip(size) => {
             let mut client = <C as Client>::connect(address).await?;
@@ -113,14 +116,19 @@ pub(crate) async fn run<C: Client>(address: &str, name: &str, seconds: f64) -> R
         }
     };
     let quantile = |share| outcome.times.as_ref().and_then(|times| times.quantile(share));
-    Ok(json!({
+    let line = json!({
         "work": name,
         "count": outcome.count,
         "seconds": outcome.time.as_secs_f64(),
         "p50_us": quantile(0.5),
         "p99_us": quantile(0.99),
         "bytes": outcome.count * work.size() as u64,
-    }))
+    });
+    println!("{line}");
+    if !open.is_empty() {
+        input_ends().await?;
+    }
+    Ok(())
 }
 
 async fn round_trips<C: Client>(client: &mut C, requests: &mut Messages, time: Duration) -> Result<Outcome> {
@@ -152,7 +160,7 @@ async fn one_way<C: Client>(client: &mut C, size: usize, time: Duration) -> Resu
     // So many messages fit between two looks at the clock that a look costs nothing.
     let burst = (64 * 1024 / size).max(1);
     let mut messages = Messages::new(Kind::OneWay, size);
-    let mut last = Messages::new(Kind::Finish, 64);
+    let mut last = Messages::new(Kind::Finish, SMALL);
     let start = Instant::now();
     while start.elapsed() < time {
         for _ in 0..burst {
@@ -177,14 +185,33 @@ async fn connects<C: Client>(address: &str, size: usize, time: Duration) -> Resu
     let mut times = Histogram::new();
     let mut spent = Duration::ZERO;
     while spent < time {
-        let start = Instant::now();
-        let mut client = <C as Client>::connect(address).await?;
-        let request = requests.next();
-        client.call(request, |reply| check_reply(request, reply)).await?;
         // Closing is not part of it.
-        let needed = start.elapsed();
+        let (_client, needed) = first_reply::<C>(address, &mut requests).await?;
         times.record(needed);
         spent += needed;
     }
     Ok(Outcome { count: requests.count(), time: spent, times: Some(times) })
+}
+
+/// Opens `count` connections, which stay in `open`.
+async fn stay<C: Client>(address: &str, count: usize, open: &mut Vec<C>) -> Result<Outcome> {
+    let mut requests = Messages::new(Kind::Request, SMALL);
+    let mut times = Histogram::new();
+    let mut spent = Duration::ZERO;
+    for _ in 0..count {
+        let (client, needed) = first_reply(address, &mut requests).await?;
+        times.record(needed);
+        spent += needed;
+        open.push(client);
+    }
+    Ok(Outcome { count: requests.count(), time: spent, times: Some(times) })
+}
+
+/// A new connection, and how long it took with its first reply.
+async fn first_reply<C: Client>(address: &str, requests: &mut Messages) -> Result<(C, Duration)> {
+    let start = Instant::now();
+    let mut client = <C as Client>::connect(address).await?;
+    let request = requests.next();
+    client.call(request, |reply| check_reply(request, reply)).await?;
+    Ok((client, start.elapsed()))
 }

@@ -2,13 +2,17 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use crate::client::{Client, run};
 use crate::{Error, Result};
 
-const USAGE: &str = "usage: server ADDR | client ADDR rt64|rt64k|rt1m|fly64|oneway64|oneway1m|connect SECONDS";
+const USAGE: &str =
+    "usage: server ADDR | client ADDR rt64|rt64k|rt1m|fly64|oneway64|oneway1m|connect|idle|many SECONDS";
 
 /// What runs a client's futures.
 pub trait Runtime {
@@ -16,16 +20,29 @@ pub trait Runtime {
     fn block_on<F: Future>(self, future: F) -> F::Output;
 }
 
-/// Runs futures that never wait: those of clients that block.
+/// The calling thread: for clients that block.
 pub struct Inline;
 
 impl Runtime for Inline {
     fn block_on<F: Future>(self, future: F) -> F::Output {
-        let mut context = Context::from_waker(Waker::noop());
-        match std::pin::pin!(future).poll(&mut context) {
-            Poll::Ready(output) => output,
-            Poll::Pending => unreachable!("a client that blocks waited for a future"),
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
         }
+    }
+}
+
+/// Wakes a thread that waits for its future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -48,9 +65,7 @@ pub fn program<C: Client>(runtime: impl Runtime, serve: impl FnOnce(&str) -> Res
 }
 
 fn client<C: Client>(runtime: impl Runtime, address: &str, work: &str, seconds: &str) -> Result<()> {
-    let line = runtime.block_on(run::<C>(address, work, seconds.parse()?))?;
-    println!("{line}");
-    Ok(())
+    runtime.block_on(run::<C>(address, work, seconds.parse()?))
 }
 
 /// Says that clients can connect.

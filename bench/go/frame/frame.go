@@ -3,7 +3,9 @@ package frame
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -19,8 +21,11 @@ const (
 
 var sizes = map[string]int{
 	"rt64": 64, "rt64k": 64 << 10, "rt1m": 1 << 20,
-	"fly64": 64, "oneway64": 64, "oneway1m": 1 << 20, "connect": 64,
+	"fly64": 64, "oneway64": 64, "oneway1m": 1 << 20, "connect": 64, "idle": 64, "many": 64,
 }
+
+// stay has how many connections a client opens and keeps.
+var stay = map[string]int{"idle": 1, "many": 1000}
 
 // Client is one connection. Call may be used by many goroutines at once.
 type Client interface {
@@ -65,11 +70,25 @@ func run(args []string, serve func(addr string) error, connect Connect) error {
 	if err != nil {
 		return err
 	}
-	done, err := client(connect, args[1], args[2], time.Duration(seconds*float64(time.Second)))
-	if err != nil {
+	var done outcome
+	var open []Client
+	if count := stay[args[2]]; count > 0 {
+		open, done, err = gather(connect, args[1], count)
+	} else {
+		done, err = client(connect, args[1], args[2], time.Duration(seconds*float64(time.Second)))
+	}
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(done.line(args[2]))
+	}
+	if err != nil || open == nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(done.line(args[2]))
+	// Whoever looks at them closes standard input.
+	_, err = io.Copy(io.Discard, os.Stdin)
+	for _, c := range open {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // outcome is what was measured.
@@ -217,26 +236,50 @@ func connects(connect Connect, addr string, limit time.Duration) (outcome, error
 	requests := newMessages(request, sizes["connect"])
 	var done outcome
 	for done.time < limit {
-		sent := requests.take()
-		start := time.Now()
-		c, err := connect(addr)
+		c, err := done.first(connect, addr, requests)
 		if err != nil {
 			return done, err
 		}
-		reply, err := c.Call(sent)
-		spent := time.Since(start)
-		if err == nil {
-			err = check(sent, reply)
-		}
-		if err != nil {
-			return done, err
-		}
-		done.times = append(done.times, spent)
-		done.time += spent
-		done.count++
 		if err := c.Close(); err != nil {
 			return done, err
 		}
 	}
 	return done, nil
+}
+
+// gather opens connections that stay.
+func gather(connect Connect, addr string, count int) ([]Client, outcome, error) {
+	requests := newMessages(request, sizes["connect"])
+	var done outcome
+	var open []Client
+	for range count {
+		c, err := done.first(connect, addr, requests)
+		if err != nil {
+			return nil, done, err
+		}
+		open = append(open, c)
+	}
+	return open, done, nil
+}
+
+// first opens a connection and gets its first reply; how long both took is counted.
+func (o *outcome) first(connect Connect, addr string, requests *messages) (Client, error) {
+	sent := requests.take()
+	start := time.Now()
+	c, err := connect(addr)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.Call(sent)
+	spent := time.Since(start)
+	if err == nil {
+		err = check(sent, reply)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.times = append(o.times, spent)
+	o.time += spent
+	o.count++
+	return c, nil
 }

@@ -6,8 +6,10 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 
 	"github.com/hostlane/hostlane/bench/go/frame"
 )
@@ -196,7 +198,7 @@ func (c client) Fly(window int, next func() []byte, landed func([]byte) error) e
 	return nil
 }
 
-// Server serves one client after the other.
+// Server serves all clients, each in a goroutine.
 func Server(batched bool) func(addr string) error {
 	return func(addr string) error {
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: addr, Net: "unix"})
@@ -209,9 +211,11 @@ func Server(batched bool) func(addr string) error {
 			if err != nil {
 				return err
 			}
-			if err := answer(newEnd(conn, batched)); err != nil {
-				return err
-			}
+			go func() {
+				if err := answer(newEnd(conn, batched)); err != nil {
+					fmt.Fprintln(os.Stderr, "error:", err)
+				}
+			}()
 		}
 	}
 }

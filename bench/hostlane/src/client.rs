@@ -11,7 +11,7 @@ use crate::LIMIT;
 const BURST: usize = 64 * 1024;
 
 /// One connection.
-pub(crate) struct Lane {
+pub struct Lane {
     peer: Peer,
     /// One-way messages of one size that have not been handed over.
     burst: Vec<u8>,

@@ -1,6 +1,6 @@
 //! The answering side.
 
-use frame::{Answer, Result, Service, ready};
+use frame::{Answer, Result, Service, ready, serve_each};
 use hostlane::{Batch, Code, Listener, Peer, Wait};
 
 use crate::LIMIT;
@@ -8,16 +8,14 @@ use crate::LIMIT;
 /// Messages taken at once.
 const MOST: usize = 16;
 
-/// Serves one client after the other.
-pub(crate) fn serve(address: &str) -> Result<()> {
+/// Serves all clients.
+pub fn serve(address: &str) -> Result<()> {
     let listener = Listener::bind(address)?;
     ready(address)?;
-    loop {
-        answer(&listener.accept(Wait::forever())?)?;
-    }
+    serve_each(move || Ok(listener.accept(Wait::forever())?), answer)
 }
 
-fn answer(peer: &Peer) -> Result<()> {
+fn answer(peer: Peer) -> Result<()> {
     let mut service = Service::default();
     let mut batch = Batch::new();
     loop {

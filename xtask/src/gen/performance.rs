@@ -45,6 +45,8 @@ struct Row {
     median: Option<f64>,
     least: Option<f64>,
     most: Option<f64>,
+    #[serde(default)]
+    beside: BTreeMap<String, f64>,
     offered: bool,
     failure: Option<String>,
 }
@@ -54,15 +56,22 @@ impl Row {
         self.program.starts_with("hostlane")
     }
 
-    /// Whether more is better.
-    fn is_rate(&self) -> bool {
-        self.unit == "1/s"
+    /// The unit as people write it.
+    fn unit(&self) -> &str {
+        match self.unit.as_str() {
+            "us" => "µs",
+            unit => unit,
+        }
     }
 
     fn figure(&self) -> String {
         match (self.median, self.least, self.most) {
             (Some(median), Some(least), Some(most)) => {
-                format!("{} ({}..{})", short(median), short(least), short(most))
+                let mut figure = format!("{} ({}..{})", short(median), short(least), short(most));
+                for (name, value) in &self.beside {
+                    let _ = write!(figure, ", {name} {}", short(*value)); // a string takes everything
+                }
+                figure
             }
             _ if !self.offered => "not offered".into(),
             _ => self.failure.clone().map_or_else(|| "too few rounds".into(), |_| "failed".into()),
@@ -81,10 +90,14 @@ fn short(value: f64) -> String {
     }
 }
 
-/// How often as fast as `lane` this is.
+/// How often as fast as `lane` this is; none if it is no matter of speed.
 fn speed(row: &Row, lane: &Row) -> Option<f64> {
     let (own, lane) = (row.median?, lane.median?);
-    Some(if row.is_rate() { own / lane } else { lane / own })
+    match row.unit.as_str() {
+        "1/s" => Some(own / lane),
+        "us" => Some(lane / own),
+        _ => None,
+    }
 }
 
 /// What was measured side by side: a language's programs in one placement, by work.
@@ -164,7 +177,7 @@ fn table(text: &mut String, stem: &str, panel: &Panel<'_>) -> Result<()> {
     let Panel { language, placement, works } = panel;
     writeln!(text, "\n### {language}, {placement}\n")?;
     writeln!(text, "![{language}, {placement}: how fast each is, hostlane = 1](plots/{stem}.svg)\n")?;
-    let names = works.iter().map(|(work, rows)| format!("`{work}`, {}", if rows[0].is_rate() { "1/s" } else { "µs" }));
+    let names = works.iter().map(|(work, rows)| format!("`{work}`, {}", rows[0].unit()));
     writeln!(text, "| | {} |", names.collect::<Vec<_>>().join(" | "))?;
     writeln!(text, "|---{}|", "|---".repeat(works.len()))?;
     let mut programs: Vec<&str> = Vec::new();
@@ -184,7 +197,7 @@ fn table(text: &mut String, stem: &str, panel: &Panel<'_>) -> Result<()> {
 
 /// Bars of speed beside hostlane's, on a logarithmic scale.
 fn plot(panel: &Panel<'_>) -> Result<String> {
-    let rows: i32 = panel.works.iter().map(|(_, rows)| rows.len() as i32 * ROW + GAP).sum();
+    let rows: i32 = timed(panel).map(|(_, rows)| rows.len() as i32 * ROW + GAP).sum();
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, (rows + 40) as u32)).into_drawing_area();
@@ -194,6 +207,11 @@ fn plot(panel: &Panel<'_>) -> Result<String> {
     Ok(svg + "\n")
 }
 
+/// The works of which a plot has bars.
+fn timed<'p, 'a>(panel: &'p Panel<'a>) -> impl Iterator<Item = &'p (&'a str, Vec<&'a Row>)> {
+    panel.works.iter().filter(|(_, rows)| !speeds(rows).is_empty())
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn draw(root: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
@@ -201,14 +219,14 @@ fn draw(root: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Er
     let text = |size: i32, color: &RGBColor, h: HPos| {
         ("sans-serif", size).into_font().color(color).pos(Pos::new(h, VPos::Center))
     };
-    let all: Vec<f64> = panel.works.iter().flat_map(|(_, rows)| speeds(rows).into_iter().map(|(_, s)| s)).collect();
+    let all: Vec<f64> = timed(panel).flat_map(|(_, rows)| speeds(rows).into_iter().map(|(_, s)| s)).collect();
     let low = all.iter().copied().fold(0.5, f64::min).log10();
     let high = all.iter().copied().fold(2.0, f64::max).log10();
     let x = |speed: f64| LEFT + ((speed.log10() - low) / (high - low) * f64::from(RIGHT - LEFT)) as i32;
     let (title, one) = (format!("{}, {}: speed, hostlane = 1", panel.language, panel.placement), x(1.0));
     root.draw(&Text::new(title, (LEFT, 14), text(14, &BLACK, HPos::Left)))?;
     let mut y = 34;
-    for (work, rows) in &panel.works {
+    for (work, rows) in timed(panel) {
         root.draw(&Text::new((*work).to_owned(), (10, y), text(13, &BLACK, HPos::Left)))?;
         let top = y - ROW / 2;
         for (row, speed) in speeds(rows) {
@@ -233,4 +251,43 @@ fn draw(root: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Er
 fn speeds<'a>(rows: &[&'a Row]) -> Vec<(&'a Row, f64)> {
     let Some(lane) = rows.iter().find(|row| row.is_lane() && row.median.is_some()) else { return Vec::new() };
     rows.iter().filter_map(|row| Some((*row, speed(row, lane)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(program: &str, unit: &str, median: f64, beside: &[(&str, f64)]) -> Row {
+        Row {
+            language: "go".into(),
+            program: program.into(),
+            floor: false,
+            placement: "anywhere".into(),
+            work: unit.into(),
+            unit: unit.into(),
+            median: Some(median),
+            least: Some(median),
+            most: Some(median),
+            beside: beside.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            offered: true,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn what_is_no_matter_of_speed_is_in_the_table_and_not_in_the_plot() {
+        let rows = [
+            row("hostlane", "us", 10.0, &[]),
+            row("x", "us", 20.0, &[]),
+            row("hostlane", "B/connection", 6800.0, &[("threads", 1.0)]),
+            row("x", "B/connection", 17_000.0, &[("threads", 1003.0)]),
+        ];
+        let works = vec![("rt64", rows[..2].iter().collect()), ("many", rows[2..].iter().collect())];
+        let panel = Panel { language: "go", placement: "anywhere", works };
+        let (mut text, svg) = (String::new(), plot(&panel).unwrap());
+        table(&mut text, "stem", &panel).unwrap();
+        assert!(svg.contains("rt64") && !svg.contains("many"));
+        assert!(text.contains("| `rt64`, µs | `many`, B/connection |"), "{text}");
+        assert!(text.contains("| x | 20.0 (20.0..20.0) | 17.0 k (17.0 k..17.0 k), threads 1003 |"), "{text}");
+    }
 }

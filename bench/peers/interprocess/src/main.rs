@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 
-use frame::{Answer, Inline, Pipe, Result, Service, program, ready};
-use interprocess::local_socket::traits::{ListenerExt, Stream as _};
+use frame::{Answer, Inline, Pipe, Result, Service, program, ready, serve_each};
+use interprocess::local_socket::traits::{Listener as _, Stream as _};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, Stream, ToFsName};
 
 /// A longer message is not copied behind its header.
@@ -47,6 +47,22 @@ impl Lane {
         self.stream.read_exact(&mut self.message)?;
         Ok(true)
     }
+
+    fn answer(mut self) -> Result<()> {
+        let mut service = Service::default();
+        while self.read()? {
+            match service.handle(&self.message)? {
+                Answer::Echo => {
+                    let message = std::mem::take(&mut self.message);
+                    self.write(&message)?;
+                    self.message = message;
+                }
+                Answer::Nothing => {}
+                Answer::Report(report) => self.write(&report)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Pipe for Lane {
@@ -69,22 +85,7 @@ impl Pipe for Lane {
 fn serve(address: &str) -> Result<()> {
     let listener = ListenerOptions::new().name(address.to_fs_name::<GenericFilePath>()?).create_sync()?;
     ready(address)?;
-    for stream in listener.incoming() {
-        let mut lane = Lane::new(stream?);
-        let mut service = Service::default();
-        while lane.read()? {
-            match service.handle(&lane.message)? {
-                Answer::Echo => {
-                    let message = std::mem::take(&mut lane.message);
-                    lane.write(&message)?;
-                    lane.message = message;
-                }
-                Answer::Nothing => {}
-                Answer::Report(report) => lane.write(&report)?,
-            }
-        }
-    }
-    Ok(())
+    serve_each(move || Ok(Lane::new(listener.accept()?)), Lane::answer)
 }
 
 fn main() -> ExitCode {

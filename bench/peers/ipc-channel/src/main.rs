@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 
-use frame::{Answer, Inline, Pipe, Result, Service, program, ready};
+use frame::{Answer, Inline, Pipe, Result, Service, program, ready, serve_each};
 use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcSender, bytes_channel};
 
@@ -38,17 +38,18 @@ impl Pipe for Lane {
 fn serve(address: &str) -> Result<()> {
     let listener = UnixListener::bind(address)?;
     ready(address)?;
-    loop {
+    let accept = move || {
         let mut name = String::new();
         listener.accept()?.0.read_to_string(&mut name)?;
         let (to_server, receiver) = bytes_channel()?;
         let (sender, to_client) = bytes_channel()?;
         IpcSender::<Ends>::connect(name)?.send((to_server, to_client))?;
-        answer(&sender, &receiver)?;
-    }
+        Ok((sender, receiver))
+    };
+    serve_each(accept, answer)
 }
 
-fn answer(sender: &IpcBytesSender, receiver: &IpcBytesReceiver) -> Result<()> {
+fn answer((sender, receiver): Ends) -> Result<()> {
     let mut service = Service::default();
     loop {
         let message = match receiver.recv() {

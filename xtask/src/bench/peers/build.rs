@@ -120,9 +120,8 @@ fn build(workspace: &Workspace, entry: &Entry) -> Result<()> {
             logged(workspace, &entry.name, command)
         }
         Group::Go => {
-            let mut command = go(workspace, Profile::Release, "bench/go")?;
-            command.arg("build").arg("-o").arg(workspace.path("bench/target/go").join(source));
-            command.arg(format!("./{source}"));
+            let mut command = go(workspace, Profile::Release, &format!("bench/go/{source}"))?;
+            command.arg("build").arg("-o").arg(workspace.path("bench/target/go").join(source)).arg(".");
             logged(workspace, &format!("go-{}", entry.name), command)
         }
         Group::Python | Group::Node => {

@@ -51,7 +51,7 @@ pub(super) fn versions(workspace: &Workspace, entries: &[Entry]) -> Result<BTree
     }
     for entry in entries {
         if let Some(library) = &entry.library {
-            let found = locked(workspace, entry.group, library).with_context(|| format!("the version of {library}"))?;
+            let found = locked(workspace, entry, library).with_context(|| format!("the version of {library}"))?;
             versions.insert(format!("{} {library}", entry.group), found);
         }
     }
@@ -59,12 +59,12 @@ pub(super) fn versions(workspace: &Workspace, entries: &[Entry]) -> Result<BTree
 }
 
 /// The version that a lock file holds.
-fn locked(workspace: &Workspace, group: Group, library: &str) -> Result<String> {
-    let found = match group {
+fn locked(workspace: &Workspace, entry: &Entry, library: &str) -> Result<String> {
+    let found = match entry.group {
         Group::Rust => cargo(&workspace.read("bench/Cargo.lock")?, library)?,
         Group::Python => pip(&workspace.read("bench/python/requirements.txt")?, library),
         Group::Node => npm(&workspace.read("bench/node/package-lock.json")?, library)?,
-        Group::Go => None,
+        Group::Go => go(&workspace.read(format!("bench/go/{}/go.mod", entry.source()?))?, library),
     };
     found.context("no lock file has it")
 }
@@ -86,6 +86,11 @@ fn npm(lock: &str, library: &str) -> Result<Option<String>> {
     Ok(lock["packages"][format!("node_modules/{library}")]["version"].as_str().map(str::to_owned))
 }
 
+fn go(module: &str, library: &str) -> Option<String> {
+    let required = module.lines().map(|line| line.trim().trim_start_matches("require "));
+    required.filter_map(|line| line.split_once(' ')).find(|(name, _)| *name == library).map(|(_, of)| of.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +103,9 @@ mod tests {
         assert_eq!(pip("x==1\nab==2.0 \\\n    --hash=sha256:1\n", "ab").as_deref(), Some("2.0"));
         let lock = r#"{"packages": {"node_modules/a": {"version": "3.1.0"}}}"#;
         assert_eq!(npm(lock, "a").unwrap().as_deref(), Some("3.1.0"));
+        let module = "module x\n\nrequire example.net/ab v1.1.0\nrequire (\n\texample.net/a v1.2.0\n)\n";
+        assert_eq!(go(module, "example.net/a").as_deref(), Some("v1.2.0"));
+        assert_eq!(go(module, "example.net/ab").as_deref(), Some("v1.1.0"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod facts;
 mod hogs;
 mod report;
 mod round;
+mod standing;
 mod table;
 mod work;
 
@@ -62,6 +63,9 @@ pub(super) fn run(workspace: &Workspace, only: &[String], options: &Comparison) 
     let works = work::chosen(&options.work)?;
     let placements: Vec<Placement> = placements(options).into_iter().filter(|place| can_be_had(*place)).collect();
     ensure!(!placements.is_empty(), "no placement can be had here");
+    let works = somewhere(works, &placements);
+    ensure!(!works.is_empty(), "there is nothing to do in these placements");
+    standing::raise_limit()?;
     let entries = entry::chosen(workspace, only)?;
     let builds = Builds::make(workspace, &entries)?;
     let mut report = Report::new(workspace, only, options, &entries, &builds)?;
@@ -91,6 +95,16 @@ fn placements(options: &Comparison) -> Vec<Placement> {
     options.placement.clone()
 }
 
+/// The works that any of the placements has; says so of the others.
+fn somewhere(works: Vec<Work>, placements: &[Placement]) -> Vec<Work> {
+    let is_done = |work: &Work| placements.iter().any(|place| work.is_at(*place));
+    let (some, none): (Vec<Work>, Vec<Work>) = works.into_iter().partition(is_done);
+    for work in none {
+        println!("SKIP  {}: it is done {} only", work.name, Placement::Free);
+    }
+    some
+}
+
 struct Measuring<'a> {
     workspace: &'a Workspace,
     options: &'a Comparison,
@@ -101,7 +115,7 @@ impl Measuring<'_> {
     /// All works of one language's programs in one placement.
     fn measure(&self, placement: Placement, entries: &[&Entry], works: &[Work], report: &mut Report) -> Result<()> {
         let mut field = Field::start(self.workspace, placement, entries, &self.sockets)?;
-        for work in works.iter().filter(|work| work.is_for(entries[0].group)) {
+        for work in works.iter().filter(|work| work.is_for(entries[0].group) && work.is_at(placement)) {
             let bar = ProgressBar::new((self.options.rounds * entries.len()) as u64);
             bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?);
             bar.set_message(format!("{} {} {placement}", entries[0].group, work.name));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::build::Builds;
 use super::entry::{Entry, Group};
 use super::round::Sample;
-use super::work::{Metric, Work};
+use super::work::Work;
 use super::{Comparison, facts};
 use crate::bench::place::Placement;
 use crate::bench::statistics::{median, spread};
@@ -102,11 +102,22 @@ impl Row {
         self.turns.iter().flatten().filter_map(|sample| sample.p99_us).collect()
     }
 
-    /// This over a floor, turn by turn: both were measured within the same seconds.
+    /// What was counted beside the values, by name: the medians of the rounds.
+    pub(super) fn beside(&self) -> BTreeMap<&'static str, f64> {
+        let mut all: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for (name, value) in self.turns.iter().flatten().flat_map(|sample| &sample.beside) {
+            all.entry(name).or_default().push(*value);
+        }
+        all.into_iter().map(|(name, values)| (name, median(&values))).collect()
+    }
+
+    /// This over a floor, turn by turn: both were measured within the same seconds. None over nothing.
     pub(super) fn ratio(&self, floor: &Row) -> Option<f64> {
         let both = self.turns.iter().zip(&floor.turns);
-        let ratios: Vec<f64> =
-            both.filter_map(|(own, floor)| Some(own.as_ref()?.value / floor.as_ref()?.value)).collect();
+        let ratios: Vec<f64> = both
+            .filter_map(|(own, floor)| Some(own.as_ref()?.value / floor.as_ref()?.value))
+            .filter(|r| r.is_finite())
+            .collect();
         (!ratios.is_empty()).then(|| median(&ratios))
     }
 
@@ -204,11 +215,12 @@ impl Report {
             "floor": row.floor,
             "placement": row.placement.to_string(),
             "work": row.work.name,
-            "unit": match row.work.metric { Metric::Latency => "us", Metric::Rate => "1/s" },
+            "unit": row.work.metric.unit(),
             "median": measured(median(&values)),
             "least": measured(least),
             "most": measured(most),
             "p99_us": (!p99.is_empty()).then(|| median(&p99)),
+            "beside": row.beside(),
             "ratio_to": ratios,
             "values": values,
             "foreign_share_kept": shares(row.turns.iter().flatten()),
@@ -242,7 +254,7 @@ pub(super) mod tests {
     use crate::bench::peers::work::chosen;
 
     pub(in crate::bench::peers) fn row(name: &str, floor: bool, work: &str, values: &[Option<f64>]) -> Row {
-        let sample = |value| Sample { value, p99_us: None, foreign: 0.5, disturbed: false };
+        let sample = |value| Sample { value, p99_us: None, beside: Vec::new(), foreign: 0.5, disturbed: false };
         let turn = |value: &Option<f64>| value.map(sample);
         Row {
             group: Group::Go,

@@ -1,7 +1,7 @@
 //! One round of one program: its client process against its server process.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use serde::Deserialize;
 use super::cpu::Meter;
 use super::entry::Entry;
 use super::hogs::Hogs;
+use super::standing;
 use super::work::{Metric, Work};
 use crate::bench::place::Placement;
-use crate::process::{Guarded, fresh, shown};
+use crate::process::{Guarded, append, fresh, shown};
 use crate::server::{Server, Sockets};
 use crate::workspace::Workspace;
 
@@ -23,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a client prints.
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     work: String,
-    count: u64,
+    pub(super) count: u64,
     seconds: f64,
     p50_us: Option<f64>,
     p99_us: Option<f64>,
@@ -33,11 +34,13 @@ struct Line {
 }
 
 /// What a round says.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sample {
     /// In the unit of the work's metric.
     pub(super) value: f64,
     pub(super) p99_us: Option<f64>,
+    /// What was counted beside it, by name.
+    pub(super) beside: Vec<(&'static str, f64)>,
     /// What anybody else used of the processors meanwhile, as a share of one core.
     pub(super) foreign: f64,
     /// Whether that was too much.
@@ -75,6 +78,10 @@ impl<'a> Field<'a> {
 
     /// A round of the program with this number.
     pub(super) fn round(&mut self, number: usize, work: Work, seconds: f64, hogs: Option<&Hogs>) -> Result<Sample> {
+        if work.metric.is_standing() {
+            // What a server has kept of other works would be counted.
+            self.places[number].server = None;
+        }
         self.places[number].serve(self.workspace, self.placement)?;
         let mut own: Vec<u32> = self.places.iter().filter_map(|place| Some(place.server.as_ref()?.id())).collect();
         own.extend(hogs.map(Hogs::ids).unwrap_or_default());
@@ -113,20 +120,34 @@ impl Place<'_> {
         seconds: f64,
         own: &[u32],
     ) -> Result<Sample> {
-        let mut command = self.entry.command(workspace)?;
-        command.arg("client").arg(&self.address).arg(work.name).arg(seconds.to_string());
-        let mut command = placement.client(command);
+        let client = |work: &str| {
+            let mut command = self.entry.command(workspace)?;
+            command.arg("client").arg(&self.address).arg(work).arg(seconds.to_string());
+            Ok(placement.client(command))
+        };
         let log = self.log(workspace, "client");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fresh(&log)?);
-        let meter = Meter::start(own)?;
-        let limit = PATIENCE + Duration::from_secs_f64(seconds * 10.0);
-        let output = output(&mut command, limit).with_context(|| {
+        fresh(&log)?;
+        let outcome = match (&self.server, work.metric.is_standing()) {
+            (Some(server), true) => standing::round(work, client, &log, server.id(), own),
+            _ => timed(work, client(work.name)?, &log, seconds, own),
+        };
+        outcome.with_context(|| {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             said.lines().last().unwrap_or("it said nothing").to_owned()
-        })?;
-        let foreign = meter.foreign(own)?;
-        Ok(Sample { foreign, disturbed: !meter.is_fine(foreign), ..read(work, &output)? })
+        })
     }
+}
+
+/// A round that ends when the client does.
+fn timed(work: Work, mut client: Command, log: &Path, seconds: f64, own: &[u32]) -> Result<Sample> {
+    client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(log)?);
+    let meter = Meter::start(own)?;
+    let limit = PATIENCE + Duration::from_secs_f64(seconds * 10.0);
+    let output = output(&mut client, limit)?;
+    let foreign = meter.foreign(own)?;
+    let line = Line::read(work, &output)?;
+    let value = line.value(work.metric)?;
+    Ok(Sample { value, p99_us: line.p99_us, beside: Vec::new(), foreign, disturbed: !meter.is_fine(foreign) })
 }
 
 /// What a process prints until its end.
@@ -148,15 +169,22 @@ fn output(command: &mut Command, limit: Duration) -> Result<String> {
     Ok(text?)
 }
 
-fn read(work: Work, output: &str) -> Result<Sample> {
-    let line: Line = serde_json::from_str(output).with_context(|| format!("no result in {output:?}"))?;
-    let whole = line.work == work.name && line.count > 0 && line.bytes >= line.count && line.seconds > 0.0;
-    ensure!(whole, "not a result of {}: {output:?}", work.name);
-    let value = match work.metric {
-        Metric::Latency => line.p50_us.context("a result without a median")?,
-        Metric::Rate => line.count as f64 / line.seconds,
-    };
-    Ok(Sample { value, p99_us: line.p99_us, foreign: 0.0, disturbed: false })
+impl Line {
+    pub(super) fn read(work: Work, output: &str) -> Result<Line> {
+        let line: Line = serde_json::from_str(output).with_context(|| format!("no result in {output:?}"))?;
+        let whole = line.work == work.name && line.count > 0 && line.bytes >= line.count && line.seconds > 0.0;
+        ensure!(whole, "not a result of {}: {output:?}", work.name);
+        Ok(line)
+    }
+
+    /// The value of a work that the client itself measures.
+    fn value(&self, metric: Metric) -> Result<f64> {
+        Ok(match metric {
+            Metric::Latency => self.p50_us.context("a result without a median")?,
+            Metric::Rate => self.count as f64 / self.seconds,
+            Metric::Wakes | Metric::Memory => bail!("a client does not measure this"),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -171,14 +199,14 @@ mod tests {
     #[test]
     fn results_are_read_and_doubted() {
         let trip = r#"{"work": "rt64", "count": 10, "seconds": 0.5, "p50_us": 9.5, "p99_us": 20, "bytes": 640}"#;
-        let sample = read(work("rt64"), trip).unwrap();
-        assert_eq!((sample.value, sample.p99_us), (9.5, Some(20.0)));
-        assert!(read(work("rt1m"), trip).is_err());
+        let value = |name: &str, output: &str| Line::read(work(name), output)?.value(work(name).metric);
+        assert_eq!(value("rt64", trip).unwrap(), 9.5);
+        assert!(value("rt1m", trip).is_err());
         let stream =
             r#"{"work": "oneway64", "count": 10, "seconds": 0.5, "p50_us": null, "p99_us": null, "bytes": 640}"#;
-        assert_eq!(read(work("oneway64"), stream).unwrap().value, 20.0);
-        assert!(read(work("oneway64"), &stream.replace("10", "0")).is_err());
-        assert!(read(work("oneway64"), "").is_err());
+        assert_eq!(value("oneway64", stream).unwrap(), 20.0);
+        assert!(value("oneway64", &stream.replace("10", "0")).is_err());
+        assert!(value("oneway64", "").is_err());
     }
 
     #[test]

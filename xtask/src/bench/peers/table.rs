@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::report::{Report, Row};
-use super::work::Metric;
 use crate::bench::statistics::{median, spread};
 
 impl fmt::Display for Report {
@@ -36,10 +35,7 @@ impl fmt::Display for Report {
 
 impl Report {
     fn head(&self, row: &Row, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match row.work.metric {
-            Metric::Latency => "µs, median of the calls; less is better",
-            Metric::Rate => "thousands a second; more is better",
-        };
+        let (_, unit) = row.work.metric.shown();
         writeln!(out, "\n{}, {}, {}: {} ({unit})", row.group, row.placement, row.work.name, row.work.says)?;
         write!(out, "  {:20}{:>11}{:>26}", "", "median", "least .. most")?;
         for floor in self.floors(row) {
@@ -64,10 +60,7 @@ impl Report {
                 row.dropped()
             );
         }
-        let scale = match row.work.metric {
-            Metric::Latency => 1.0,
-            Metric::Rate => 1000.0,
-        };
+        let (scale, _) = row.work.metric.shown();
         let (least, most) = spread(&values);
         let range = format!("{:.2} .. {:.2}", least / scale, most / scale);
         write!(out, "{:>11.2}{range:>26}", median(&values) / scale)?;
@@ -78,6 +71,9 @@ impl Report {
         write!(out, "   {} ({})", row.kept(), row.dropped())?;
         if row.kept() < self.rounds {
             write!(out, "  TOO FEW")?;
+        }
+        for (name, value) in row.beside() {
+            write!(out, "  {name} {value:.0}")?;
         }
         writeln!(out)
     }
