@@ -61,7 +61,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
     /// Rounds that are under way at once
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     lanes: usize,
     /// Only these agents; repeatable
     #[arg(long, value_name = "AGENT")]
@@ -258,9 +258,9 @@ impl<'a> Stage<'a> {
         let plans = |lap: &dyn Fn(usize) -> Vec<Round>| (0..self.agents.len()).map(lap).collect::<Vec<_>>();
         self.lap(&plans(&|client| plan::warm_up(seed, &self.agents, client)), None)?;
         self.steady()?;
-        // Sockets of killed servers come and go; the files of their locks stay.
+        // Sockets of servers that live for a round come and go; the files of their locks stay.
         let mut files = self.files()?;
-        files.extend(self.agents.iter().map(|agent| format!("killed-{}.lock", agent.name())));
+        files.extend(self.agents.iter().map(|agent| format!("mortal-{}.lock", agent.name())));
         let first = self.look()?;
         let until = Instant::now() + time;
         let mut quiet = vec![first];

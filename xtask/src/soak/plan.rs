@@ -83,13 +83,14 @@ pub(super) enum Fault {
     Vanish,
     Garbage,
     SlowReader,
-    Drain,
+    DrainClient,
+    DrainServer,
     Cancel,
     Churn,
 }
 
 impl Fault {
-    pub(super) const ALL: [Fault; 11] = [
+    pub(super) const ALL: [Fault; 12] = [
         Fault::None,
         Fault::KillClient,
         Fault::KillServer,
@@ -98,7 +99,8 @@ impl Fault {
         Fault::Vanish,
         Fault::Garbage,
         Fault::SlowReader,
-        Fault::Drain,
+        Fault::DrainClient,
+        Fault::DrainServer,
         Fault::Cancel,
         Fault::Churn,
     ];
@@ -113,7 +115,8 @@ impl Fault {
             Fault::Vanish => "vanish",
             Fault::Garbage => "garbage",
             Fault::SlowReader => "slow-reader",
-            Fault::Drain => "drain",
+            Fault::DrainClient => "drain-client",
+            Fault::DrainServer => "drain-server",
             Fault::Cancel => "cancel",
             Fault::Churn => "churn",
         }

@@ -31,6 +31,7 @@ pub(super) struct Report {
 struct Run {
     date: String,
     commit: String,
+    languages: usize,
     seed: u64,
     seconds: u64,
     rounds: u64,
@@ -59,6 +60,7 @@ impl Report {
         let run = Run {
             date,
             commit,
+            languages: stage.agents.len(),
             seed,
             seconds: time.as_secs(),
             rounds: tally.rounds,

@@ -37,6 +37,12 @@ const ITEMS: u64 = 100;
 const ITEM: u64 = 500;
 const CHURN: u64 = 12;
 
+/// The longest until a survivor is told of a death, on a machine where everything else goes on.
+const TOLD: Duration = Duration::from_secs(5);
+
+/// All ways of a chain.
+const WAYS: [How; 3] = [How::Send, How::Call, How::Stream];
+
 /// What a killed peer leaves behind, by the names of errors.
 const GONE: [&str; 4] = ["connection_lost", "peer_closed", "truncated", "closed"];
 
@@ -125,7 +131,8 @@ impl<'a> Play<'a> {
             Fault::KillClient => return self.kill_client(server, address),
             Fault::KillServer => return self.kill_server(client),
             Fault::SlowReader => self.read_slowly(client, server, address)?,
-            Fault::Drain => self.drain(client, server, address)?,
+            Fault::DrainClient => self.drain_client(client, server, address)?,
+            Fault::DrainServer => self.drain_server(client)?,
             Fault::Cancel => self.cancel(client, server, address)?,
             Fault::Churn => self.churn(client, address)?,
             _ => {}
@@ -170,7 +177,7 @@ impl<'a> Play<'a> {
         for (id, chain) in back.iter().enumerate() {
             self.start_back(client, id as u64, chain)?;
         }
-        let mut ways = [How::Send, How::Call, How::Stream];
+        let mut ways = WAYS;
         self.random.shuffle(&mut ways);
         let mut forth = Vec::new();
         for (at, how) in ways.into_iter().enumerate() {
@@ -288,13 +295,13 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Chains without an end, both ways, into which something comes after a while; `forth` of them is the client's.
-    fn endless(&mut self, client: Side) -> Result<([Chain; 2], Chain)> {
+    /// Chains without an end, both ways, into which something comes after a while; the last one is the client's.
+    fn endless(&mut self, client: Side, ways: &[How]) -> Result<([Chain; 2], Chain)> {
         let back = [self.chain(How::Send).endless(), self.chain(How::Call).endless()];
         for (id, chain) in back.iter().enumerate() {
             self.start_back(client, id as u64, chain)?;
         }
-        let how = self.random.one(&[How::Send, How::Call, How::Stream]);
+        let how = self.random.one(ways);
         let forth = self.chain(how).endless();
         client.member.post(client.end, "chain", forth.asked())?;
         self.pause(KILLED);
@@ -305,7 +312,7 @@ impl<'a> Play<'a> {
         let victim = self.stage.mortal(self.round.client, "killed-client")?;
         let client = Side { member: &victim, end: CLIENT };
         self.connect(client, address, true)?;
-        let (_, forth) = self.endless(client)?;
+        let (_, forth) = self.endless(client, &WAYS)?;
         victim.kill()?;
         self.stage.claim(Claim::of(server, &forth, self.round));
         self.quiet(&victim)?;
@@ -318,29 +325,26 @@ impl<'a> Play<'a> {
     }
 
     fn kill_server(&mut self, client: Side) -> Result<()> {
-        let place = match self.round.transport {
-            Transport::Tcp => "tcp:127.0.0.1:0".to_owned(),
-            Transport::Unix => self.stage.socket(&format!("killed-{}.sock", self.round.client.name())),
-        };
         let victim = self.stage.mortal(self.round.server, "killed-server")?;
         let end = self.round.transport.end();
-        let address = listen(Side { member: &victim, end }, self.round.transport, &place)?;
+        let address = listen(Side { member: &victim, end }, self.round.transport, &self.mortal_address())?;
         self.connect(client, &address, true)?;
-        let (back, _) = self.endless(client)?;
+        let (back, _) = self.endless(client, &WAYS)?;
         victim.kill()?;
+        let killed = Instant::now();
         let sent: Sent = client.member.take("chain")?;
         self.ended(client, "a chain", &sent.error, &GONE);
         self.answered(client, &sent);
         for (id, chain) in back.iter().enumerate() {
             match self.wait_back(client, id as u64) {
-                Err(error) => match error.downcast::<Failed>() {
-                    Ok(failed) => self.ended(client, "a call", &failed.name, &GONE),
-                    Err(error) => return Err(error),
-                },
-                // The chain of a server that could send no more.
+                Err(error) => self.ended(client, "a call", &error.downcast::<Failed>()?.name, &GONE),
+                // The server may have been told first, of the end of a client that it could not reach any more.
                 Ok(sent) => self.ended(client, "a call", &sent.error, &GONE),
             }
             self.stage.claim(Claim::of(client, chain, self.round));
+        }
+        if killed.elapsed() > TOLD {
+            self.error(client, format!("was told of the end of the server after {:?}", killed.elapsed()));
         }
         self.tolerating(client.run("close", json!({})))?;
         self.quiet(&victim)?;
@@ -353,6 +357,14 @@ impl<'a> Play<'a> {
         client.run("close", json!({}))?;
         server.run("reset", json!({}))?;
         self.quiet(&heir)
+    }
+
+    /// Where a server listens that lives for a round.
+    fn mortal_address(&self) -> String {
+        match self.round.transport {
+            Transport::Tcp => "tcp:127.0.0.1:0".to_owned(),
+            Transport::Unix => self.stage.socket(&format!("mortal-{}.sock", self.round.client.name())),
+        }
     }
 
     /// A process that is over has printed nothing.
@@ -378,7 +390,7 @@ impl<'a> Play<'a> {
     }
 
     /// The client drains while the server sends and calls.
-    fn drain(&mut self, client: Side, server: Side, address: &str) -> Result<()> {
+    fn drain_client(&mut self, client: Side, server: Side, address: &str) -> Result<()> {
         self.connect(client, address, true)?;
         let back = [self.chain(How::Send).endless(), self.chain(How::Call).endless()];
         for (id, chain) in back.iter().enumerate() {
@@ -386,12 +398,36 @@ impl<'a> Play<'a> {
         }
         self.pause(KILLED);
         client.run("drain", json!({"timeout_ms": WHOLE}))?;
+        self.drained(client, server, &back)?;
+        client.run("close", json!({}))
+    }
+
+    /// A server drains while both sides send and call.
+    fn drain_server(&mut self, client: Side) -> Result<()> {
+        let member = self.stage.mortal(self.round.server, "drained-server")?;
+        let server = Side { member: &member, end: self.round.transport.end() };
+        let address = listen(server, self.round.transport, &self.mortal_address())?;
+        self.connect(client, &address, true)?;
+        // A drain waits for a stream.
+        let (back, forth) = self.endless(client, &[How::Send, How::Call])?;
+        server.run("drain", json!({"timeout_ms": WHOLE}))?;
+        let sent: Sent = client.member.take("chain")?;
+        self.ended(client, "a chain", &sent.error, &DRAINED);
+        self.compared(&forth, client, server, &sent)?;
+        self.drained(client, server, &back)?;
+        self.tolerating(client.run("close", json!({})))?;
+        server.run("reset", json!({}))?;
+        self.quiet(&member)
+    }
+
+    /// What the server sent when there was a drain.
+    fn drained(&self, client: Side, server: Side, back: &[Chain]) -> Result<()> {
         for (id, chain) in back.iter().enumerate() {
             let sent = self.wait_back(client, id as u64)?;
             self.ended(server, "a chain", &sent.error, &DRAINED);
             self.compared(chain, server, client, &sent)?;
         }
-        client.run("close", json!({}))
+        Ok(())
     }
 
     /// Calls run out of time, and are given up, while the server sends.
