@@ -201,7 +201,7 @@ fn a_queue_of_level_0() {
 fn child() {
     let Some((role, address)) = child_role() else { return };
     if role == "link" {
-        let link = Link::open(&address.parse::<Address>().unwrap(), LinkOptions::new()).unwrap();
+        let link = Link::open(address.parse::<Address>().unwrap(), LinkOptions::new()).unwrap();
         while link.next(Wait::forever()).is_ok() {}
         return;
     }
