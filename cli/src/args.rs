@@ -29,9 +29,9 @@ pub(crate) struct Payload {
     #[arg(long, value_name = "F")]
     file: Option<PathBuf>,
 
-    /// The bytes of standard input
-    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
-    stdin: Option<String>,
+    /// A text, sent as it is; - for the bytes of standard input
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
 }
 
 impl Payload {
@@ -42,7 +42,7 @@ impl Payload {
                 Err(error) => Err(Failure::usage(format!("--json: not valid JSON: {error}"))),
             };
         }
-        if let Some(data) = &self.data {
+        if let Some(data) = self.data.as_ref().or(self.text.as_ref().filter(|text| *text != "-")) {
             return Ok(data.clone().into_bytes());
         }
         let (name, bytes) = match &self.file {
@@ -211,6 +211,18 @@ impl Access {
         }
         Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })
     }
+}
+
+/// An error that asks for a secret or users says how they are given here.
+pub(crate) fn with_flags(error: Error, address: &Address) -> Error {
+    if error.code() != Code::AuthenticationRequired {
+        return error;
+    }
+    let flags = match address {
+        Address::Tcp(_) => "--secret-file F",
+        _ => "--allow-uid UID, --secret-file F",
+    };
+    Error::new(error.code(), format!("{} ({flags})", error.message()))
 }
 
 /// What a file holds that nobody else may read.

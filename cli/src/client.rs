@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use hostlane::{Address, Channel, Code, ConnectOptions, Message, Peer};
 
-use crate::args::{Access, Wire};
+use crate::args::{Access, Wire, with_flags};
 use crate::exit::{Exit, Failure};
 
 /// Whom to connect to.
@@ -27,7 +27,7 @@ impl Target {
         let address: Address = self.address.parse()?;
         let options = self.wire.apply(ConnectOptions::new().channels(channels));
         let options = self.access.apply(&address, &self.wire, options)?;
-        Ok(Peer::connect_with(&address, &options, until)?)
+        Ok(Peer::connect_with(&address, &options, until).map_err(|error| with_flags(error, &address))?)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
     0  success
     1  connection refused or lost
-    3  transport error
+    3  transport error; an address in use
    50  permission denied
    60  schema validation failed
    64  invalid arguments

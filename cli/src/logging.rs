@@ -21,6 +21,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// The target of what is said unless only errors are asked for, though nothing is wrong.
+pub(crate) const NEWS: &str = "news";
+
 /// Starts logging; called once, before anything is logged.
 pub(crate) fn start(level: LogLevel, format: LogFormat) {
     let level = match level {
@@ -32,10 +35,12 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) {
     };
     env_logger::Builder::new()
         .filter_level(level)
+        .filter_module(NEWS, if level == LevelFilter::Warn { LevelFilter::Info } else { level })
         .format(move |line, record| match format {
             LogFormat::Text => {
                 // A failure stands for itself: `hostlane: timeout: …`.
                 let kind = match record.level() {
+                    _ if record.target() == NEWS => "",
                     Level::Error => "",
                     Level::Warn => "warning: ",
                     Level::Info => "info: ",

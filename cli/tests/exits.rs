@@ -158,7 +158,7 @@ fn invalid_arguments_are_64() {
         &["send", &address],
         &["send", &address, "--data", "x", "--json", "1"],
         &["send", &address, "--data", "x", "-"],
-        &["send", &address, "+"],
+        &["send", &address, "x", "y"],
         &["send", &address, "--data", "x", "-c", "0"],
         &["send", &address, "--data", "x", "-c", "5"],
         &["send", &address, "--data", "x", "-c", "255"],

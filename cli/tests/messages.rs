@@ -37,6 +37,8 @@ fn every_payload_source_arrives_unchanged() {
     assert_eq!(get(&["--file", &file], b""), bytes);
     assert_eq!(get(&["-"], &bytes), bytes);
     assert_eq!(get(&["-"], b""), b"");
+    assert_eq!(get(&["a text"], b"ignored"), b"a text");
+    assert_eq!(get(&["--", "--data"], b""), b"--data");
     assert_eq!(get(&["--data", ""], b""), b"");
     assert_eq!(get(&["--data", "- \u{e4}"], b""), "- \u{e4}".as_bytes());
     // As written, not as parsed and printed again.
@@ -115,8 +117,10 @@ fn listen_raw_writes_payload_bytes_and_nothing_else() {
     let address = place.address("raw");
     let bytes: Vec<u8> = (0..=255).collect();
     let listening = address.clone();
-    let reader = std::thread::spawn(move || run(&["--format", "raw", "listen", &listening, "--count", "2"]));
-    // Its standard error belongs to `run`, so the socket itself tells when it listens.
+    let reader = std::thread::spawn(move || {
+        run(&["--log-level", "error", "--format", "raw", "listen", &listening, "--count", "2"])
+    });
+    // It is asked to say nothing, so the socket itself tells when it listens.
     let end = std::time::Instant::now() + common::LIMIT;
     while run_with_input(&["send", &address, "-"], &bytes).code != Some(0) {
         assert!(std::time::Instant::now() < end, "the listener never came up");
@@ -124,6 +128,7 @@ fn listen_raw_writes_payload_bytes_and_nothing_else() {
     run_with_input(&["send", &address, "-"], b"x").expect(0);
     let done = reader.join().unwrap().expect(0);
     assert_eq!(done.stdout, [&bytes[..], b"x"].concat());
+    assert_eq!(done.stderr, "");
 }
 
 #[test]

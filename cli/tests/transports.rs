@@ -110,6 +110,7 @@ fn tcp_takes_a_secret_file_on_both_sides() {
     for command in [&["echo", "tcp::0"][..], &["request", &server.address, "--data", "x"]] {
         let refused = run(command);
         assert!(refused.stderr.contains("authentication_required"), "{refused:?}");
+        assert!(refused.stderr.contains("(--secret-file F)"), "{refused:?}");
         assert_ne!(refused.code, Some(0));
     }
     let far = run(&["echo", "tcp:0.0.0.0:0", "--secret-file", &secret]);

@@ -228,6 +228,29 @@ fn with_raw_server(limits: &str, options: &ConnectOptions) -> (Peer, Raw1, Place
 
 #[cfg(unix)]
 #[test]
+fn a_deadline_that_the_other_side_notices_first_counts_the_same() {
+    let (client, mut raw, _place) = with_raw_server("", &ConnectOptions::new());
+    let timed_out = [&Code::Timeout.number().to_le_bytes()[..], b"its time is over"].concat();
+    std::thread::scope(|scope| {
+        let options = CallOptions::new().deadline(Instant::now() + SOON);
+        let call = scope.spawn(|| client.request_with(b"?", options, Wait::forever()).unwrap_err());
+        let id = raw.next(REQUEST).id;
+        raw.send(ERROR, 0, 0, id, &timed_out);
+        let error = call.join().unwrap();
+        assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::Maybe));
+        assert_eq!(client.stats().unwrap().calls_cancelled, 1);
+        // Nobody waits for it any more: nothing new is over.
+        raw.send(ERROR, 0, 0, id, &timed_out);
+        until("the stray was read", || {
+            let _ = client.recv_on(Channel::DATA, Wait::none());
+            client.stats().unwrap().late == 1
+        });
+        assert_eq!(client.stats().unwrap().calls_cancelled, 1);
+    });
+}
+
+#[cfg(unix)]
+#[test]
 fn answers_for_dead_ids_are_dropped_and_ids_are_never_used_again() {
     let (client, mut raw, _place) = with_raw_server("", &ConnectOptions::new());
     let mut last = None;

@@ -10,10 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{Place, SOON, pair, until};
+#[cfg(unix)]
+use common::{Process, child_role};
 use hostlane::log::{self, Event, Level, LogEvent};
 use hostlane::{
     Address, Channel, Code, ConnectOptions, Context, Link, LinkEvent, LinkOptions, ListenOptions, Listener, Outcome,
-    Peer, Secret, Started, limits,
+    Peer, Secret, Started, Wait, limits,
 };
 
 /// The log is the process's, so tests take turns. Off and empty at the beginning and at the end.
@@ -191,6 +193,110 @@ fn a_queue_of_level_0() {
         let events = drained_until(Event::QueueHigh);
         assert_eq!(names(&events), ["queue_high"]);
     });
+}
+
+/// Not a test by itself: what this binary does as a child process, which connects and stays until it is told to end.
+#[cfg(unix)]
+#[test]
+fn child() {
+    let Some((role, address)) = child_role() else { return };
+    if role == "link" {
+        let link = Link::open(address.parse::<Address>().unwrap(), LinkOptions::new()).unwrap();
+        while link.next(Wait::forever()).is_ok() {}
+        return;
+    }
+    let peer = Peer::connect(&address, SOON).unwrap();
+    // A word of how to end, or none: then it is killed.
+    match peer.recv(Wait::forever()).unwrap().payload().as_ref() {
+        b"exit" => std::process::exit(0),
+        b"close" => peer.close(),
+        b"drain" => peer.drain(SOON).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    // Until its parent has seen the end.
+    loop {
+        std::thread::park();
+    }
+}
+
+/// How a killed process ends for the other side: the kernel says reset if there was something it had not read.
+#[cfg(unix)]
+const GONE: [Code; 2] = [Code::PeerClosed, Code::ConnectionLost];
+
+/// What the log says of a connection whose other side, a process, ends as `how` says; as a blocking caller and in a context.
+#[cfg(unix)]
+fn told_at_the_end(how: &str) -> [(Level, Code); 2] {
+    [false, true].map(|in_context| {
+        let (_turn, place) = (Turn::of(Level::Info), Place::new());
+        let listener = Listener::bind(&place.address("a.sock")).unwrap();
+        let mut process = Process::start("client", &place.address("a.sock"));
+        let context = Context::new().unwrap();
+        let peer = if in_context {
+            context.accept(&listener, None).unwrap();
+            let Outcome::Accepted(peer) = context.next(SOON).unwrap().result.unwrap() else { panic!() };
+            peer
+        } else {
+            listener.accept(SOON).unwrap()
+        };
+        let send = |word: &str| match in_context {
+            true => {
+                context.send(&peer, Channel::DATA, word.as_bytes().to_vec(), None).unwrap();
+            }
+            false => peer.send(Channel::DATA, word, SOON).unwrap(),
+        };
+        match how {
+            "kill" => process.0.kill().unwrap(),
+            "own close" => peer.close(),
+            word => send(word),
+        }
+        let told = if in_context {
+            match context.recv(&peer, None, None) {
+                Ok(Started::Pending(op)) => loop {
+                    let done = context.next(SOON).unwrap();
+                    if done.op == op {
+                        break done.result.unwrap_err();
+                    }
+                },
+                Ok(Started::Done(outcome)) => panic!("{outcome:?}"),
+                Err(error) => error,
+            }
+        } else {
+            peer.recv(SOON).unwrap_err()
+        };
+        peer.close();
+        let ended: Vec<_> = drained().into_iter().filter(|e| e.event == Event::Ended).collect();
+        let [ended] = &ended[..] else { panic!("{how}: {ended:?}") };
+        assert_eq!(ended.code, Some(told.code()), "{how}: {}", ended.text);
+        (ended.level, told.code())
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn the_end_is_told_as_the_program_learns_it() {
+    for how in ["exit", "close", "drain"] {
+        assert_eq!(told_at_the_end(how), [(Level::Info, Code::PeerClosed); 2], "{how}");
+    }
+    assert!(told_at_the_end("kill").iter().all(|(_, code)| GONE.contains(code)));
+    assert_eq!(told_at_the_end("own close"), [(Level::Info, Code::Closed); 2]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_tells_the_death_of_the_other_side_once_and_for_all() {
+    let (_turn, place) = (Turn::of(Level::Info), Place::new());
+    let address: Address = place.address("l.sock").parse().unwrap();
+    let link = Link::open(&address, LinkOptions::new()).unwrap();
+    let mut process = Process::start("link", &place.address("l.sock"));
+    assert!(matches!(link.next(SOON).unwrap(), LinkEvent::Up { serving: true }));
+    process.0.kill().unwrap();
+    let LinkEvent::Down(told) = link.next(SOON).unwrap() else { panic!() };
+    let mut events = drained();
+    events.retain(|e| matches!(e.event, Event::Ended | Event::LinkDown));
+    events.sort_by_key(|e| e.event.name());
+    assert_eq!(names(&events), ["ended", "link_down"]);
+    assert!(events.iter().all(|e| e.code == Some(told.code())), "{told} {events:#?}");
+    assert!(GONE.contains(&told.code()), "{told}");
 }
 
 #[cfg(unix)]

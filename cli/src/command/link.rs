@@ -80,7 +80,8 @@ impl Link {
         let input = if payload.is_none() { Some(Input::open(None, Cut::Line)?) } else { None };
         let address: Address = self.address.parse()?;
         let caught = Caught::new()?;
-        let link = hostlane::Link::open(&address, self.options()?)?;
+        let link =
+            hostlane::Link::open(&address, self.options()?).map_err(|error| args::with_flags(error, &address))?;
         let closed = link.clone();
         caught.end(move || closed.close())?;
         log::info!("joining {address}");

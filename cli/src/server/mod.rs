@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use self::client::Mirror;
 use crate::args::{self, Access, Wire};
 use crate::exit::Failure;
+use crate::logging::NEWS;
 use crate::signals::Caught;
 
 pub(crate) use self::client::Client;
@@ -75,10 +76,15 @@ impl Place {
         }
         let options = self.access.apply(&address, &self.wire, self.wire.apply(options))?;
         let caught = Caught::new()?;
-        let listener = Arc::new(Listener::bind_with(&address, &options)?);
+        let listener = Listener::bind_with(&address, &options).map_err(|error| args::with_flags(error, &address))?;
+        let listener = Arc::new(listener);
         let closed = Arc::clone(&listener);
         caught.end(move || closed.close())?;
-        log::info!("listening on {}", listener.address());
+        match listener.address() {
+            // Its client is there already.
+            Address::Stdio | Address::Fd(_) => log::info!("listening on {}", listener.address()),
+            address => log::info!(target: NEWS, "listening on {address}"),
+        }
         let mut server = Server {
             listener: &listener,
             context: Context::new()?,

@@ -41,7 +41,7 @@ impl Listener {
         Listener::bind_with(&address.parse()?, &ListenOptions::default())
     }
 
-    /// Listens. Beside the errors of [`bind`](Listener::bind): `invalid_argument` for options outside
+    /// Listens; an address in a text is parsed first, `&"lane".parse()?`. Beside the errors of [`bind`](Listener::bind): `invalid_argument` for options outside
     /// their limits or at odds with the address, `unsupported` for an address form this build does not
     /// listen at, `authentication_required` for `tcp:` without `secret` and for an abstract address without
     /// `secret` or `allow_uids`.

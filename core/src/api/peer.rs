@@ -44,7 +44,7 @@ impl Peer {
         Peer::connect_with(&address.parse()?, &ConnectOptions::default(), wait)
     }
 
-    /// Connects and shakes hands. Beside the errors of [`connect`](Peer::connect):
+    /// Connects and shakes hands; an address in a text is parsed first, `&"lane".parse()?`. Beside the errors of [`connect`](Peer::connect):
     /// `invalid_argument` for options outside their limits or at odds with the address, `unsupported` for
     /// an address form this build does not connect to, `authentication_required` for `tcp:` without
     /// `secret` and for an abstract address without `secret` or `allow_uids`, `address_in_use` for a second

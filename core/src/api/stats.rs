@@ -29,7 +29,8 @@ pub struct Stats {
     /// Calls of the other side that have a place: the kernel has no whole answer yet, or they were given up and the
     /// program still has them.
     pub open_served: usize,
-    /// Calls this side gave up after they had left.
+    /// Calls that had left and ended without a reply because this side gave them up or their time was over, whichever side
+    /// noticed that first.
     pub calls_cancelled: u64,
     /// Frames that came for calls that had ended; they are dropped.
     pub late: u64,
@@ -43,7 +44,7 @@ pub struct Stats {
 pub struct ChannelStats {
     /// The channel.
     pub channel: Channel,
-    /// Messages accepted for sending.
+    /// Messages accepted for sending, answers and the items of streams, with their end, among them.
     pub messages_sent: u64,
     /// Their bytes.
     pub bytes_sent: u64,

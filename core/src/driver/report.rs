@@ -15,11 +15,7 @@ pub(crate) fn conn(conn: &mut Conn, address: &str) {
                 let channels = agreed.channels.as_slice().len();
                 format!("connected on wire level {}, {channels} channels", agreed.level)
             }),
-            Notice::Ended => {
-                if let Some(error) = conn.end_error() {
-                    ended(peer, address, error, conn.was_opened());
-                }
-            }
+            Notice::Ended(error) => ended(peer, address, &error, conn.was_opened()),
             Notice::Draining { by_peer } => log::tell(Level::Info, Event::Draining, peer, address, None, || {
                 format!("{} side ends the connection in order", if by_peer { "the other" } else { "this" })
             }),

@@ -1,14 +1,15 @@
 //! What a program may want to see in its log; the driver takes it from the connection and tells it.
 
+use crate::error::Error;
 use crate::proto::channel::Channel;
 
 /// A change of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Notice {
     /// The handshake ended well.
     Opened,
-    /// All has ended, with the connection's error.
-    Ended,
+    /// All has ended, for the reason the program was told first.
+    Ended(Error),
     /// One side wants to end in order.
     Draining { by_peer: bool },
     /// Messages are being dropped by policy.

@@ -171,7 +171,9 @@ impl Own {
     /// A secret on one side alone proves nothing.
     fn check_auth(&self, theirs: &Theirs) -> Result<()> {
         match (self.nonce.is_some(), theirs.auth) {
-            (true, false) => Err(Error::new(Code::AuthenticationFailed, "the other side has no secret to prove")),
+            (true, false) => {
+                Err(Error::new(Code::AuthenticationFailed, "one side has a secret to prove, the other none"))
+            }
             _ => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! `test`: every check and test of every language, one after the other, and one closing line.
 
+mod about;
 mod count;
 mod list;
 pub(crate) mod portable;
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     /// Run only these suites: a name such as `go-race`, or the first word of several such as `go`
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Name the suites and stop
+    /// Say what the suites are and stop
     #[arg(long)]
     list: bool,
 }
@@ -81,7 +82,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let mut suites = list::all(options.full);
     if options.list {
         for suite in &suites {
-            println!("{}", suite.name);
+            println!("{:16} {}", suite.name, about::about(suite.name));
         }
         return Ok(true);
     }

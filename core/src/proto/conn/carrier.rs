@@ -133,6 +133,7 @@ impl Conn {
     /// them; what was to be written fails now.
     pub(crate) fn write_failed(&mut self, error: Error) {
         self.write_dead = true;
+        self.lose(error.clone());
         if self.one.is_some() {
             return self.level1_write_failed(&error);
         }

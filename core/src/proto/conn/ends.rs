@@ -37,11 +37,21 @@ impl Conn {
         {
             one.last_words(&Error::new(Code::Closed, "closed"));
         }
+        // That it could not be told is no reason for an end that was chosen before.
+        self.lose(Error::new(Code::Closed, "closed by this side"));
+    }
+
+    /// The program learns of an end before the connection ends. A drain is the program's own end, and goes on.
+    pub(super) fn lose(&mut self, error: Error) {
+        if !self.draining {
+            self.loss.get_or_insert(error);
+        }
     }
 
     /// Ends what waits for the other side to send.
     pub(super) fn end_reading(&mut self) {
         self.read_ended = true;
+        self.lose(peer_closed());
         let _ = self.inbox.abandon().count();
         let lost = lost(&peer_closed());
         if let Some(one) = &mut self.one {
@@ -181,8 +191,10 @@ impl Conn {
             };
             self.ops.finish(op, result);
         }
+        // The close of a program that was told of a loss before is no news.
+        let why = self.loss.take().filter(|_| error.code() == Code::Closed);
+        self.ops.note([Notice::Ended(why.unwrap_or_else(|| error.clone()))]);
         self.state = State::Ended(error);
-        self.ops.note([Notice::Ended]);
         // With last words to come, the response they follow is still owed.
         if self.last_words.is_none() {
             self.outbox.clear();

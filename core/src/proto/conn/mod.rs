@@ -139,6 +139,8 @@ pub(crate) struct Conn {
     acks_owed: u32,
     /// The other side sends no more; it may still read.
     read_ended: bool,
+    /// How the end is known already while the connection still stands.
+    loss: Option<Error>,
     /// The carrier takes no more bytes; what it still delivers is read to the end.
     write_dead: bool,
     control_rate: Rate,
@@ -181,6 +183,7 @@ impl Conn {
             shutdown_acked: false,
             acks_owed: 0,
             read_ended: false,
+            loss: None,
             write_dead: false,
             control_rate: Rate::default(),
             ping_rate: Rate::default(),

@@ -452,6 +452,10 @@ impl Level1 {
         };
         let call = entry.get_mut();
         let (at, sent) = (call.at, call.sent);
+        // Both sides know when its time is over; which of them notices first makes no difference.
+        if sent && call.is_running() && result.as_ref().is_err_and(|e| e.code() == Code::Timeout) {
+            self.counts.cancelled += 1;
+        }
         self.open_calls -= usize::from(std::mem::take(&mut call.open));
         match &mut call.stream {
             Some(stream) if stream.ended() => self.counts.late += 1,

@@ -114,7 +114,7 @@ impl Level1 {
             return Err(bad("a proof nobody asked for"));
         };
         if proofs.peer.clone().verify_slice(proof).is_err() {
-            return Err(Error::new(Code::AuthenticationFailed, "the other side does not have the secret"));
+            return Err(Error::new(Code::AuthenticationFailed, "the secrets of the two sides differ"));
         }
         self.ready.proven = true;
         if !self.connector {

@@ -150,7 +150,7 @@ impl Level1 {
     pub(super) fn push_end(&mut self, id: u64, code: Code) {
         let why = match code {
             Code::CallAbandoned => "the program let the call go without an answer",
-            Code::Timeout => "the deadline of the call passed",
+            Code::Timeout => "no reply came before the deadline passed",
             _ => "the call was given up",
         };
         self.outbox.push_control(kind::ERROR, 0, id, &Reason::encode(&Error::new(code, why)));

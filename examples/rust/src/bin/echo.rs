@@ -1,5 +1,6 @@
 //! `echo ADDR`: serves ADDR and answers every message, and every call, with its own payload.
 
+// README-begin
 use std::sync::Arc;
 use std::{env, process, thread};
 
@@ -15,14 +16,13 @@ fn main() {
     match serve(&address) {
         // `closed`: a signal ended it.
         Err(error) if error.code() != Code::Closed => {
-            eprintln!("hostlane: {}: {}", error.code().name(), error.message());
+            eprintln!("hostlane: {error}");
             process::exit(1);
         }
         _ => {}
     }
 }
 
-// README-begin
 fn serve(address: &str) -> Result<()> {
     let listener = Arc::new(Listener::bind(address)?);
     close_on_signal(Arc::clone(&listener));
@@ -46,7 +46,6 @@ fn echo(peer: &Peer) -> Result<()> {
         }
     }
 }
-// README-end
 
 /// SIGINT and SIGTERM close the listener, which removes its socket and ends the waiting `accept`.
 fn close_on_signal(listener: Arc<Listener>) {
@@ -56,3 +55,4 @@ fn close_on_signal(listener: Arc<Listener>) {
         listener.close();
     });
 }
+// README-end

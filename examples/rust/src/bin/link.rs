@@ -1,9 +1,10 @@
 //! `link ADDR NAME`: two of this program, in whatever order, greet each other; when one leaves, another may join.
 
+// README-begin
 use std::sync::Arc;
 use std::{env, io, process, thread};
 
-use hostlane::{Address, Link, LinkOptions, Result, Wait};
+use hostlane::{Link, LinkOptions, Result, Wait};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -12,16 +13,15 @@ fn main() {
         process::exit(64);
     };
     if let Err(error) = run(address, name) {
-        eprintln!("hostlane: {}: {}", error.code().name(), error.message());
+        eprintln!("hostlane: {error}");
         process::exit(1);
     }
     // Here until nobody types any more.
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
 }
 
-// README-begin
 fn run(address: &str, name: &str) -> Result<()> {
-    let link = Arc::new(Link::open(&address.parse::<Address>()?, LinkOptions::new())?);
+    let link = Arc::new(Link::open(address, LinkOptions::new())?);
     thread::spawn({
         let (link, name) = (Arc::clone(&link), name.to_owned());
         move || link.serve(|_, message| Ok(format!("{name} got: {}", text(message.payload())).into()))
@@ -31,8 +31,8 @@ fn run(address: &str, name: &str) -> Result<()> {
     println!("{}", text(greeting.payload()));
     Ok(())
 }
-// README-end
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+// README-end

@@ -1,5 +1,6 @@
 //! `stream ADDR`: one program that serves sums over a stream, and asks for one.
 
+// README-begin
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -13,7 +14,7 @@ fn main() {
         process::exit(64);
     };
     if let Err(error) = run(&address) {
-        eprintln!("hostlane: {}: {}", error.code().name(), error.message());
+        eprintln!("hostlane: {error}");
         process::exit(1);
     }
 }
@@ -25,7 +26,6 @@ fn run(address: &str) -> Result<()> {
     served.join().expect("the server does not panic")
 }
 
-// README-begin
 fn serve(peer: &Peer) -> Result<()> {
     let request = peer.recv(LIMIT)?;
     let stream = request.stream().expect("the request opens a stream");
@@ -50,8 +50,8 @@ fn ask(peer: &Peer) -> Result<()> {
     println!("the sum is {}", number(&stream.reply().unwrap_or_default()));
     peer.drain(LIMIT)
 }
-// README-end
 
 fn number(text: &[u8]) -> u64 {
     String::from_utf8_lossy(text).parse().unwrap_or_default()
 }
+// README-end
