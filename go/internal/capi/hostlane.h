@@ -15,7 +15,8 @@
  *   takes only what is there now.
  * - In the child after fork(), every use of an object of the parent gives HOSTLANE_E_FORKED.
  * - A fault inside the library gives HOSTLANE_E_PANIC; the object is closed and the process goes on.
- * - The library installs no signal handler, raises no SIGPIPE and keeps no thread-local state.
+ * - The library installs no signal handler and raises no SIGPIPE. A thread that has waited keeps two descriptors (its bell
+ *   and its alarm) and a buffer for reading until it ends; nothing else is kept for a thread, no last error among it.
  */
 
 #ifndef HOSTLANE_H
