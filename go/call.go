@@ -18,6 +18,7 @@ type call struct {
 	streams  bool
 	parent   context.Context
 	deadline time.Time
+	late     time.Time // from here on its end is the deadline's; see lastMoments
 
 	mu      sync.Mutex
 	message capi.Message // the duty to answer; zero once it is fulfilled
@@ -27,12 +28,20 @@ type call struct {
 	context context.Context
 }
 
+// lastMoments of a call belong to its deadline. A caller whose deadline passes says the
+// same as one that gives up, and its deadline is the earlier one by the time the request
+// took to arrive. What is learnt this close to the deadline, or in the second half of a
+// shorter call, is therefore left to the timer to tell.
+const lastMoments = 20 * time.Millisecond
+
 func newCall(r *capi.Received, parent context.Context) *call {
 	c := &call{id: r.CallID, streams: r.Stream, parent: parent, message: r.Message}
 	if r.TimeoutMS >= 0 {
 		// Whole milliseconds, rounded down: a context that ends before the call does would have
 		// its handler abandon what should time out.
-		c.deadline = time.Now().Add(time.Duration(r.TimeoutMS+1) * time.Millisecond)
+		left := time.Duration(r.TimeoutMS+1) * time.Millisecond
+		c.deadline = time.Now().Add(left)
+		c.late = c.deadline.Add(-min(lastMoments, left/2))
 	}
 	return c
 }
@@ -156,7 +165,13 @@ func (c *call) watched() context.Context {
 	end := func() { cancel(ErrCallEnded) }
 	if !c.deadline.IsZero() {
 		timed, stop := context.WithDeadline(watched, c.deadline)
-		watched, end = timed, func() { cancel(ErrCallEnded); stop() }
+		late := c.late // not c itself, which is let go when the program forgets it
+		watched, end = timed, func() {
+			if time.Now().Before(late) {
+				cancel(ErrCallEnded)
+				stop()
+			}
+		}
 	}
 	c.context = watched
 	if c.message.IsZero() {

@@ -148,6 +148,70 @@ func TestCancelIsSeenByTheOtherSide(t *testing.T) {
 	}
 }
 
+func TestContextOfARequestThatRanOutOfTimeSaysSo(t *testing.T) {
+	client, server := pair(t)
+	type known struct{ theirs, ours time.Time }
+	seen := make(chan known, 1)
+	ended := make(chan error, 2)
+	sent := make(chan time.Time, 1)
+	serve(t, server, func(ctx context.Context, m hostlane.Message) {
+		ours, _ := ctx.Deadline()
+		seen <- known{<-sent, ours}
+		child, cancel := context.WithCancel(ctx)
+		defer cancel()
+		<-child.Done()
+		ended <- child.Err()
+		ended <- ctx.Err()
+	})
+	const span = 60 * time.Millisecond
+	testEnds := testCtx(t)
+	for counted := 0; counted < 50; {
+		must(t, testEnds.Err())
+		ctx, cancel := context.WithTimeout(context.Background(), span)
+		deadline, _ := ctx.Deadline()
+		sent <- deadline
+		_, err := client.Request(ctx, nil)
+		cancel()
+		if !maybeSent(err) {
+			<-sent // nothing left before the deadline
+			continue
+		}
+		mustBe(t, err, context.DeadlineExceeded)
+		at := <-seen
+		child, own := <-ended, <-ended
+		if at.ours.Sub(at.theirs) > 15*time.Millisecond {
+			continue // too long under way for this machine to tell the two apart
+		}
+		counted++
+		if own != context.DeadlineExceeded || child != own {
+			t.Fatalf("call %d: its context ended with %v, a child with %v", counted, own, child)
+		}
+	}
+}
+
+func TestContextOfACallGivenUpBeforeItsDeadlineIsCancelled(t *testing.T) {
+	client, server := pair(t)
+	begun := make(chan struct{})
+	ended := make(chan error)
+	serve(t, server, func(ctx context.Context, m hostlane.Message) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		mustBe(t, context.Cause(ctx), hostlane.ErrCallEnded)
+		ended <- ctx.Err()
+	})
+	for range 50 {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		done := make(chan error, 1)
+		go func() { _, err := client.Request(ctx, nil); done <- err }()
+		<-begun
+		cancel()
+		mustBe(t, <-done, context.Canceled)
+		if err := <-ended; err != context.Canceled {
+			t.Fatalf("got %v", err)
+		}
+	}
+}
+
 func TestContextOfARequestEndsWithItsAnswerAndItsConnection(t *testing.T) {
 	client, server := pair(t)
 	call := func() hostlane.Message {

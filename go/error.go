@@ -2,6 +2,7 @@ package hostlane
 
 import (
 	"fmt"
+	"strings"
 )
 
 // Error is a failure reported by hostlane. Compare it with errors.Is; the sentinel
@@ -45,7 +46,11 @@ func (e *RemoteError) Unwrap() error {
 func (e *Error) Error() string {
 	msg := e.Msg
 	if msg == "" {
-		msg = e.Code.Meaning()
+		// A sentence of its own, in the middle of another here.
+		msg = strings.TrimSuffix(e.Code.Meaning(), ".")
+		if msg != "" {
+			msg = strings.ToLower(msg[:1]) + msg[1:]
+		}
 	}
 	return "hostlane: " + e.Code.String() + ": " + msg
 }

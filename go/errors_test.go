@@ -62,7 +62,7 @@ func TestErrorTellsEverything(t *testing.T) {
 	if !hostlane.ErrTimeout.Timeout() || !os.IsTimeout(hostlane.ErrTimeout) {
 		t.Error("a timeout is not a timeout")
 	}
-	if text := hostlane.ErrTimeout.Error(); text != "hostlane: timeout: The deadline passed first." {
+	if text := hostlane.ErrTimeout.Error(); text != "hostlane: timeout: the deadline passed first" {
 		t.Errorf("text %q", text)
 	}
 	if text := hostlane.Code(7).String(); text != "code_7" {

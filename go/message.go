@@ -93,8 +93,11 @@ func (m Message) CallID() uint64 {
 }
 
 // Context is done when the answer is no longer wanted: given, or its caller left, ran
-// out of time or lost the connection. Its deadline is how long the caller waits. Pass
-// it to the calls made on behalf of this one, which inherit both. In a handler it
+// out of time or lost the connection. Its deadline is how long the caller waits, and its
+// error is DeadlineExceeded once that has passed, however that becomes known; of a call
+// that ended before it is Canceled, and the cause [ErrCallEnded]. A call that ends in the
+// last 20 ms of its time, or the last half of a shorter one, has run out of it. Pass the
+// context to the calls made on behalf of this one, which inherit both. In a handler it
 // descends from the context given to Serve. That of a one-way message is never done by
 // itself.
 func (m Message) Context() context.Context {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs an example in C or C++: `examples.sh stream PROGRAM`, `examples.sh link PROGRAM`.
+# Runs an example in C or C++: `examples.sh stream PROGRAM`, the same with `link` and `inspect`.
 set -eu
 kind=$1
 program=$2
@@ -10,6 +10,13 @@ trap 'for child in $children; do kill "$child" 2>/dev/null || :; done; rm -rf "$
 stream() {
     "$program" "$folder/s" >"$folder/told"
     printf '101 so far\n103 so far\n106 so far\nthe sum is 106\n' | diff - "$folder/told"
+}
+
+inspect() {
+    "$program" "$folder/s" >"$folder/told" 2>"$folder/log"
+    printf 'remote_error 42\non level 1, to user %s\n1 calls, 0 open\n1 sent, 1 received\n' "$(id -u)" | diff - "$folder/told"
+    grep -q '^info connected peer-1 ' "$folder/log"
+    grep -q '^info ended peer-1 ' "$folder/log"
 }
 
 # Both read from a pipe that stays open until both were greeted.

@@ -6,5 +6,5 @@ const listener = await listen(process.argv[2]);
 process.once('SIGTERM', () => process.exit(0));
 console.log(`ready ${process.argv[2]}`);
 
-await listener.serve((message) => message.data, { onError: (error) => console.error(error.message) });
+await listener.serve((message) => message.data, { onError: (error) => console.error(String(error)) });
 // README-end

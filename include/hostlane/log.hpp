@@ -24,6 +24,23 @@ enum class level : std::int32_t {
     debug = HOSTLANE_LOG_DEBUG
 };
 
+/// The name of a level, as in the enumeration; "unknown" for a number that is none.
+constexpr std::string_view name(level of) noexcept {
+    switch (of) {
+    case level::off:
+        return "off";
+    case level::error:
+        return "error";
+    case level::warn:
+        return "warn";
+    case level::info:
+        return "info";
+    case level::debug:
+        return "debug";
+    }
+    return "unknown";
+}
+
 /// One event; what it views is there for as long as the handler runs. See hostlane_log_event_t.
 struct event {
     /// When, by the system's clock.

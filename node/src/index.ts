@@ -1,3 +1,5 @@
+// `Buffer` and `EventEmitter` are in the declarations: a program gets @types/node with them, whatever its "types" are.
+/// <reference types="node" preserve="true" />
 /** hostlane: a fast, safe, framed lane between the processes of one host. */
 export { ERRORS, HostlaneError } from './errors';
 export type { ErrorCode, ErrorKind, ErrorNumber, ErrorRow, Sent } from './errors';

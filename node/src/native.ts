@@ -208,13 +208,19 @@ function addonPath(): string {
   return join(__dirname, '..', 'native', `hostlane.${target()}.node`);
 }
 
+/** An error with the code Node itself gives for the same mistake. */
+function unloaded(code: 'MODULE_NOT_FOUND' | 'ERR_DLOPEN_FAILED', text: string, options?: ErrorOptions): Error {
+  return Object.assign(new Error(text, options), { code });
+}
+
 /** Loads the addon. */
 export function load(): Native {
   const path = addonPath();
   if (!existsSync(path)) {
-    throw new Error(
+    throw unloaded(
+      'MODULE_NOT_FOUND',
       `hostlane has no native addon for ${target()}: ${path} does not exist. ` +
-        'Build it with `npm run build:native`, or set HOSTLANE_NATIVE to the path of a built addon.',
+        'Build it with `npm run build:native` in the checkout the package comes from and install it again, or set HOSTLANE_NATIVE to the path of a built addon.',
     );
   }
   try {
@@ -223,9 +229,10 @@ export function load(): Native {
     process.dlopen(module, path);
     return module.exports as Native;
   } catch (cause) {
-    throw new Error(
+    throw unloaded(
+      'ERR_DLOPEN_FAILED',
       `hostlane cannot load its native addon for ${target()} from ${path}. ` +
-        'Build it again with `npm run build:native`, or set HOSTLANE_NATIVE to an addon built for this platform.',
+        'Build it again with `npm run build:native` in the checkout the package comes from, or set HOSTLANE_NATIVE to an addon built for this platform.',
       { cause },
     );
   }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import * as esm from 'hostlane';
 
 const cjs = createRequire(import.meta.url)('hostlane');
+const { target } = createRequire(import.meta.url)('../dist/target.js');
 const here = fileURLToPath(new URL('.', import.meta.url));
 
 test('ESM and CommonJS get the same objects', () => {
@@ -33,19 +34,21 @@ test('importing starts nothing and needs no addon', () => {
 });
 
 test('a missing addon is told with the target and what to do', () => {
-  const source = "require('hostlane').connect('x').catch((error) => console.log(error.message))";
+  const source = "require('hostlane').connect('x').catch((error) => console.log(error.code, error.message))";
   const env = { ...process.env, HOSTLANE_NATIVE: '/nowhere.node' };
   const out = execFileSync(process.execPath, ['-e', source], { cwd: here, env, encoding: 'utf8' });
+  assert.match(out, /^MODULE_NOT_FOUND /);
   assert.ok(out.includes(`${process.platform}-${process.arch}`), out);
   assert.ok(out.includes('/nowhere.node'), out);
   assert.ok(out.includes('npm run build:native'), out);
 });
 
 test('a file that is no addon is told with its path, and why', () => {
-  const source = "require('hostlane').connect('x').catch((error) => console.log(error.message, error.cause.message))";
+  const source = "require('hostlane').connect('x').catch((error) => console.log(error.code, error.message, error.cause.message))";
   const file = fileURLToPath(import.meta.url);
   const env = { ...process.env, HOSTLANE_NATIVE: file };
   const out = execFileSync(process.execPath, ['-e', source], { cwd: here, env, encoding: 'utf8' });
+  assert.match(out, /^ERR_DLOPEN_FAILED /);
   assert.ok(out.includes(`cannot load its native addon`) && out.split(file).length > 2, out);
 });
 
@@ -54,6 +57,17 @@ test('an unknown way of waiting is refused', () => {
   const env = { ...process.env, HOSTLANE_NODE_WAIT: 'sometimes' };
   const out = execFileSync(process.execPath, ['-e', source], { cwd: here, env, encoding: 'utf8' });
   assert.match(out, /"sometimes"/);
+});
+
+test('a packed package has its addon, its code and its declarations', () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const [pack] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' }));
+  const files = pack.files.map(({ path }) => path);
+  for (const name of [`native/hostlane.${target()}.node`, 'dist/index.js', 'dist/index.mjs', 'dist/index.d.ts', 'dist/index.d.mts']) {
+    assert.ok(files.includes(`node/${name}`), `${name} is not in ${files.join(' ')}`);
+  }
+  const others = files.filter((path) => !/^(package\.json|README\.md|LICENSE.*|node\/(dist|native)\/.*)$/.test(path));
+  assert.deepEqual(others, []);
 });
 
 test('every row of the error table makes an error, by number and by code', () => {

@@ -37,6 +37,14 @@ test('echo answers request, and ends on SIGTERM without a trace', async (t) => {
   assert.ok(!existsSync(at));
 });
 
+test('inspect tells what failed, what is known and what happened', async (t) => {
+  const { stdout, stderr } = await node(join(root, 'examples/node/inspect.mjs'), address(t));
+  assert.match(stdout, /^remote_error 42: no such price\non level 1, to user \d+\n1 calls, 0 open\nchannel 1: 1 sent, 1 received\n/);
+  assert.match(stdout, /\nthere and back in [\d.e-]+ ms\n$/);
+  assert.match(stderr, /^info connected peer-1 - /);
+  assert.match(stderr, /\ninfo ended peer-1 peer_closed /);
+});
+
 test('echo ends on SIGTERM while clients are connected', async (t) => {
   const at = address(t);
   const server = await serving(t, at, echo, at);

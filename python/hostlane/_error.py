@@ -67,6 +67,10 @@ class Remote(Error):  # noqa: N818 - a part of the class that ends so
     def __init__(
         self, message: str = "", sent: Sent = "maybe", *, status: int = 0, data: bytes = b""
     ) -> None:
-        super().__init__(message, sent)
+        try:
+            super().__init__(message, sent)
+        except TypeError as error:
+            wrong = f"{error}: write RemoteError('text', status=42, data=b'...')"
+            raise TypeError(wrong) from None
         self.status = status
         self.data = data

@@ -94,8 +94,8 @@ class Options(TypedDict, total=False):
     """Channel numbers to agree on, in order of preference; 1 to 4 by default."""
 
     secret: str | None
-    """A secret that both sides prove to each other without sending it. Demands wire level 1;
-    mandatory for ``tcp:``."""
+    """A secret that both sides prove to each other without sending it, a str of 1 to 4096 bytes
+    of UTF-8; for random bytes their ``hex()``. Demands wire level 1; mandatory for ``tcp:``."""
 
     auth_token: str | None
     """The shared secret of wire level 0. It crosses the wire in clear, so only names and paths

@@ -65,3 +65,9 @@ def test_a_panic_is_an_internal_error() -> None:
 def test_the_logger_is_silent_by_default() -> None:
     handlers = logging.getLogger("hostlane").handlers
     assert [type(handler) for handler in handlers] == [logging.NullHandler]
+
+
+@pytest.mark.parametrize("wrong", [(42, b"nope"), ("no", 42), ("no", b"data")])
+def test_a_remote_error_made_wrongly_says_how_it_is_made(wrong: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match=r"write RemoteError\('text', status=42, data=b'...'\)"):
+        hostlane.RemoteError(*wrong)

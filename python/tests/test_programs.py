@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -73,6 +74,23 @@ def test_a_stream(address: str) -> None:
     done = run(ECHO.with_stem("stream"), address)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"101 so far\n103 so far\n106 so far\nthe sum is 106\n"
+
+
+def test_failures(address: str) -> None:
+    done = run(ECHO.with_stem("fail"), address)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"43 come back\n42 tea\n", b"")
+
+
+def test_what_is_known_and_what_happened(address: str) -> None:
+    done = run(ECHO.with_stem("facts"), address)
+    assert done.returncode == 0
+    told = done.stdout.decode()
+    head = f"on level 1, to user {os.getuid()}\n1 calls, 0 open\nchannel 1: 1 sent, 1 received\n"
+    assert told.startswith(head)
+    assert told.splitlines()[-1].startswith("there and back in ")
+    happened = done.stderr.decode().splitlines()
+    assert happened[0].startswith("INFO:hostlane:connected peer-1 ")
+    assert any(line.startswith("INFO:hostlane:ended peer-1 ") for line in happened)
 
 
 def test_two_links(address: str) -> None:

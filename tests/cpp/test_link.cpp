@@ -306,6 +306,12 @@ TEST(the_log) {
              300 * 4 - 1024);
     CHECK_EQ(names.size(), 1024);
     CHECK_OK(hostlane::log::enable(hostlane::log::level::off).status());
+    using hostlane::log::level;
+    std::string all;
+    for (const auto of : {level::off, level::error, level::warn, level::info, level::debug, static_cast<level>(9)}) {
+        all += std::string(hostlane::log::name(of)) + ' ';
+    }
+    CHECK(all == "off error warn info debug unknown ");
     CHECK_STATUS(hostlane::log::enable(static_cast<hostlane::log::level>(9)).status(), HOSTLANE_E_INVALID_ARGUMENT);
 }
 

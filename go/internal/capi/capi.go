@@ -15,6 +15,17 @@ package capi
 #cgo nocallback hostlane_error_free
 #include "hostlane.h"
 
+// The linker would name a file and not where it comes from.
+#if defined(__linux__) && defined(__x86_64__)
+#if !__has_include("lib/linux_amd64/libhostlane.a")
+#error hostlane: lib/linux_amd64/libhostlane.a is not built; in the checkout of hostlane run: cargo build --release -p hostlane-c --target-dir target && mkdir -p go/internal/capi/lib/linux_amd64 && cp target/release/libhostlane.a go/internal/capi/lib/linux_amd64/
+#endif
+#elif defined(__linux__) && defined(__aarch64__)
+#if !__has_include("lib/linux_arm64/libhostlane.a")
+#error hostlane: lib/linux_arm64/libhostlane.a is not built; in the checkout of hostlane run: cargo build --release -p hostlane-c --target-dir target && mkdir -p go/internal/capi/lib/linux_arm64 && cp target/release/libhostlane.a go/internal/capi/lib/linux_arm64/
+#endif
+#endif
+
 // NULL for no bytes: the address of an empty array may be one that Go faults at.
 static const void *hostlane_go_error_data(const hostlane_error_t *error, size_t *len) {
 	const void *data = hostlane_error_data(error, len);
