@@ -18,6 +18,7 @@ use crate::output::Output;
 /// The server is told how long the caller waits. When its program fails the call, code and data are printed. A server on
 /// level 0 may answer on the ERROR channel instead; that ends the call too.
 #[derive(Args)]
+#[command(override_usage = "hostlane request [OPTIONS] ADDR <TEXT|-|--data S|--json S|--file F>")]
 pub(crate) struct Request {
     #[command(flatten)]
     target: Target,

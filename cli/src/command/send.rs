@@ -14,6 +14,7 @@ use crate::output::{Output, Report, aligned};
 
 /// Send one message
 #[derive(Args)]
+#[command(override_usage = "hostlane send [OPTIONS] ADDR <TEXT|-|--data S|--json S|--file F>")]
 pub(crate) struct Send {
     #[command(flatten)]
     target: Target,

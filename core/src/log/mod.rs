@@ -88,7 +88,7 @@ pub enum Event {
     Refused,
     /// A connection that this side began ended before its handshake did.
     HandshakeFailed,
-    /// A connection ended, by whichever side, with this code.
+    /// A connection ended, by whichever side, with the code that its program was told first.
     Ended,
     /// One side asked to end the connection in order.
     Draining,
