@@ -1,4 +1,4 @@
-//! `check-hygiene`: nothing in the tree that belongs to one machine, to a registry or to a build.
+//! `check-hygiene`: nothing in the tree that belongs to one machine, to a registry or to a build, and no name that is none.
 
 use std::fs;
 
@@ -58,6 +58,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
     verdict.add("no binary file", binaries);
     verdict.add("no file over 1 MiB", large);
     verdict.add("package metadata", metadata_findings(workspace)?);
+    verdict.add("names of each language", crate::names::findings(workspace)?);
     for page in CASES {
         let missing = missing_tests(&workspace.read(page)?, |file| workspace.read(file).ok());
         verdict.add(format!("every test that {page} names"), missing);

@@ -13,6 +13,7 @@ mod lang;
 mod layers;
 mod ledger;
 mod models;
+mod names;
 mod process;
 mod server;
 mod simulate;
