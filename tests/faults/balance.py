@@ -145,6 +145,14 @@ class Calling:
         self.agent, self.place = agent, place
         self.path = str(place / "honest.sock")
         self.honest = EchoServer(self.path)
+        self.sockets = self._sockets()
+
+    def _sockets(self) -> int:
+        return sum(_target(one).startswith("socket:") for one in Path(f"/proc/{self.agent.pid}/fd").iterdir())
+
+    def let_go(self) -> None:
+        """Waits until the agent has no connection left: one that was closed just now is let go by who polled it last."""
+        wait_until(lambda: self._sockets() <= self.sockets, what="every connection is let go")
 
     def probe(self) -> float:
         began = time.monotonic()

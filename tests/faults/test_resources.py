@@ -122,6 +122,7 @@ def test_f27_no_descriptor_to_connect_with(calling: Calling, elsewhere: Path) ->
     path = str(elsewhere / "s.sock")
     with calling.survives():
         for spare in (0, 1, 2):
+            calling.let_go()
             agent.limit(resource.RLIMIT_NOFILE, _lowest_free(agent) + spare)
             try:
                 for _ in range(20):

@@ -77,7 +77,7 @@ impl Member {
     }
 
     /// What is said of an agent that does not answer.
-    fn broken(&self) -> String {
+    pub(super) fn broken(&self) -> String {
         match self.said() {
             Ok(said) if !said.is_empty() => format!("{self}, which printed {said:?}"),
             _ => self.to_string(),

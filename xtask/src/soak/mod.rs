@@ -307,7 +307,8 @@ impl<'a> Stage<'a> {
     }
 
     fn look(&self) -> Result<Quiet> {
-        let vitals = self.members().map(|member| Vitals::of(member.id)).collect::<Result<_>>()?;
+        let vitals = |member: &Member| Vitals::of(member.id).with_context(|| member.broken());
+        let vitals = self.members().map(vitals).collect::<Result<_>>()?;
         Ok(Quiet { at: self.start.elapsed(), vitals })
     }
 
