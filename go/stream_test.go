@@ -39,7 +39,9 @@ func TestStreamBothWays(t *testing.T) {
 	for _, items := range []int{0, 1, many} {
 		s, err := client.OpenStream(testCtx(t), []byte("open"))
 		must(t, err)
+		sent := make(chan struct{})
 		go func() {
+			defer close(sent)
 			for i := range items {
 				expect(t, s.Send(testCtx(t), fmt.Append(nil, i)), nil)
 			}
@@ -63,6 +65,7 @@ func TestStreamBothWays(t *testing.T) {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, hostlane.ErrCallEnded) {
 			t.Errorf("behind the end: %v", err)
 		}
+		<-sent
 		must(t, s.Close())
 		must(t, s.Close())
 	}
