@@ -23,10 +23,6 @@ class Lane(AsyncClient):
         """One call."""
         return (await self._peer.request(request, timeout=_LIMIT)).data
 
-    async def send_all(self, messages: list[bytes]) -> None:
-        """Hands all of them over at once."""
-        await self._peer.send_batch(messages, timeout=_LIMIT)
-
     def close(self) -> None:
         """Ends the connection."""
         self._peer.close()
