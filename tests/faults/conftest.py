@@ -17,6 +17,13 @@ Start = Callable[..., Agent]
 Serve = Callable[..., Serving]
 
 
+def rust_server(start: Start, path: str) -> Agent:
+    """A Rust agent that listens."""
+    server = start("rust")
+    server.ask("listen", "server", address=path)
+    return server
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms too")
 

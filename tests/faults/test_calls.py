@@ -17,7 +17,7 @@ from stock import Background
 
 from agents import Agent, Failed
 from balance import Calling, Serving
-from conftest import Serve, Start
+from conftest import Serve, Start, rust_server
 from matrix import row
 
 CLIENTS = 200
@@ -163,8 +163,7 @@ def test_f65_an_answer_that_is_lost(calling: Calling, start: Start, elsewhere: P
     path = str(elsewhere / "s.sock")
     with calling.survives():
         for _ in range(3):
-            server = start("rust")
-            server.ask("listen", "server", address=path)
+            server = rust_server(start, path)
             agent.ask("connect", address=path)
             agent.post("call", text="watch")
             server.seen("server", requests=1)
@@ -187,8 +186,7 @@ def test_f66_a_drain_under_load(calling: Calling, start: Start, elsewhere: Path)
     path = str(elsewhere / "s.sock")
     with calling.survives():
         for _ in range(3):
-            server = start("rust")
-            server.ask("listen", "server", address=path)
+            server = rust_server(start, path)
             agent.ask("connect", address=path)
             agent.post("calls", count=1500, text="busy")
             wait_until(lambda server=server: server.ask("seen", "server")["requests"] > 10, what="calls are served")

@@ -16,7 +16,7 @@ from harness import wait_until
 
 from agents import Agent
 from balance import Calling, Serving
-from conftest import Serve, Start
+from conftest import Serve, Start, rust_server
 from matrix import needs_pids, needs_strace, row
 from tracing import Trace, settle
 
@@ -118,8 +118,7 @@ def test_f02_stopped_in_the_middle_of_a_message(serving: Serving, start: Start, 
 def test_f03_a_zombie_is_dead(calling: Calling, start: Start, elsewhere: Path) -> None:
     path = str(elsewhere / "s.sock")
     with calling.survives():
-        server = start("rust")
-        server.ask("listen", "server", address=path)
+        server = rust_server(start, path)
         server.expected_to_die = True
         calling.agent.ask("connect", address=path)
         calling.agent.ask("start", id=1, text="watch")
@@ -128,8 +127,7 @@ def test_f03_a_zombie_is_dead(calling: Calling, start: Start, elsewhere: Path) -
         wait_until(lambda: state(server.pid) == "Z", what="a zombie")
         lost = calling.agent.fails("connection_lost", op="wait", id=1, within=0.5)
         assert lost.sent == "maybe"
-        again = start("rust")
-        again.ask("listen", "server", address=path)
+        rust_server(start, path)
         calling.agent.ask("reset")
         calling.agent.ask("connect", address=path)
         assert calling.agent.ask("call", text="again")["text"] == "again"
@@ -146,8 +144,7 @@ def test_f03_a_zombie_is_dead(calling: Calling, start: Start, elsewhere: Path) -
 def test_f04_a_number_of_a_process_is_used_again(calling: Calling, start: Start, elsewhere: Path) -> None:
     path = str(elsewhere / "s.sock")
     with calling.survives():
-        server = start("rust")
-        server.ask("listen", "server", address=path)
+        server = rust_server(start, path)
         calling.agent.ask("connect", address=path)
         calling.agent.ask("start", id=1, text="watch")
         server.seen("server", requests=1)
@@ -155,8 +152,7 @@ def test_f04_a_number_of_a_process_is_used_again(calling: Calling, start: Start,
         other = with_number(server.pid)
         try:
             calling.agent.fails("connection_lost", op="wait", id=1, within=0.5)
-            again = start("rust")
-            again.ask("listen", "server", address=path)
+            rust_server(start, path)
             calling.agent.ask("reset")
             assert other.poll() is None
         finally:
