@@ -30,6 +30,10 @@ use crate::proto::ids::IdMap;
 /// that one's answers. Those who came a moment ago most likely wait for answers of their own.
 const RELIEVED_AFTER: Duration = Duration::from_micros(if cfg!(shuttle) { 0 } else { 200 });
 
+/// So does who was woken so often for others alone: a sender that waits for credit, beside another's quick calls. More
+/// than callers who lead, each of whom may be answered first.
+const RELIEVED_AFTER_WAKES: u32 = 2 * limits::MAX_LEADING_CALLERS as u32;
+
 /// Between two looks of a spin, so that others find the lock free: about as long as a look.
 const PAUSES: u32 = 8;
 
@@ -65,6 +69,8 @@ struct Waiter<T> {
     result: Option<Result<T>>,
     /// Set while its thread sleeps.
     asleep: Option<Sleep>,
+    /// How often it was woken at the descriptor to read, and what came was for others.
+    in_vain: u32,
     /// It leaves the descriptor to others until its end.
     relieved: bool,
 }
@@ -99,7 +105,7 @@ impl<T> Turn<T> {
 
     /// From now on `op` is expected.
     pub(crate) fn expect(&mut self, op: OpId) {
-        self.waiting.insert(op, Waiter { result: None, asleep: None, relieved: false });
+        self.waiting.insert(op, Waiter { result: None, asleep: None, in_vain: 0, relieved: false });
     }
 
     /// `op` ended.
@@ -190,7 +196,8 @@ impl<T> Turn<T> {
     fn relieve(&mut self, now: Instant) {
         let Some(Reader { op, claimed, since, .. }) = self.reader else { return };
         let Some(waiter) = self.waiting.get_mut(&op) else { return };
-        if now.saturating_duration_since(since) < RELIEVED_AFTER || !self.share.relieve() {
+        let slept_long = now.saturating_duration_since(since) >= RELIEVED_AFTER;
+        if !(slept_long || waiter.in_vain >= RELIEVED_AFTER_WAKES) || !self.share.relieve() {
             return;
         }
         waiter.relieved = true;
@@ -229,6 +236,14 @@ impl<T> Turn<T> {
             }
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
+        }
+    }
+
+    /// Who waits for `op` slept for `time` at the descriptor, to read.
+    fn woken(&mut self, op: OpId, time: Duration) {
+        match self.waiting.get_mut(&op) {
+            Some(waiter) if waiter.result.is_none() => waiter.in_vain = waiter.in_vain.saturating_add(1),
+            _ => self.spinner.slept(time),
         }
     }
 
@@ -472,8 +487,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             let woken = Instant::now();
             state.pump(woken);
             looked = true;
-            if interest == READ && state.turn().is_done(op) {
-                state.turn().spinner.slept(woken.saturating_duration_since(now));
+            if interest == READ {
+                state.turn().woken(op, woken.saturating_duration_since(now));
             }
             state.turn().attended.remove(interest);
             state.turn().share.left(woken);

@@ -1,18 +1,22 @@
-//! Calls on a connection beside other traffic of it: `bench/hostlane/src/bin/beside.rs` in two forms.
+//! Calls on a connection beside other traffic of it: `bench/hostlane/src/bin/beside.rs` in two forms. Calls beside an
+//! unread channel run with the two processes on a core each: where the system draws both to one, for a while, that is
+//! all that the slowest calls show.
 
 use std::fs;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::peers;
+use super::place::Placement;
 use crate::process::shown;
 use crate::workspace::Workspace;
 
 const RESULTS: &str = "bench/results/beside.json";
 
-/// The works, their rounds, and the seconds of each.
-const WORKS: [(&str, u32, u32); 2] = [("unread", 5, 10), ("bulk", 9, 1)];
+/// The works, where, their rounds, and the seconds of each.
+const WORKS: [(&str, Placement, u32, u32); 2] = [("unread", Placement::Apart, 5, 10), ("bulk", Placement::Free, 9, 1)];
 
 pub(super) fn run(workspace: &Workspace) -> Result<bool> {
     let mut build = workspace.command("cargo");
@@ -28,14 +32,22 @@ pub(super) fn run(workspace: &Workspace) -> Result<bool> {
     build.arg("--target-dir").arg(workspace.path("bench/target"));
     ensure!(build.status().with_context(|| shown(&build))?.success(), "{} failed", shown(&build));
     let mut results = Vec::new();
-    for (work, rounds, seconds) in WORKS {
+    for (work, placement, rounds, seconds) in WORKS {
+        if let Some(why) = placement.missing() {
+            bail!("{work} {placement}: {why}");
+        }
         let mut command = workspace.command(workspace.path("bench/target/release/beside"));
         command.args([work, &rounds.to_string(), &seconds.to_string()]);
+        // The server's command comes behind what puts it in its place.
+        let placed = placement.server(Command::new("server"));
+        command.args([placed.get_program()].into_iter().chain(placed.get_args()).filter(|&word| word != "server"));
+        let mut command = placement.client(command);
         let output = command.output().with_context(|| shown(&command))?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {}", shown(&command), said.trim());
         let mut result: Value = serde_json::from_slice(&output.stdout).with_context(|| shown(&command))?;
         println!("{work:8}{}", line(&result));
+        result["placement"] = json!(placement.to_string());
         result["rounds"] = json!(rounds);
         result["seconds"] = json!(seconds);
         results.push(result);

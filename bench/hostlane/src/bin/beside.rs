@@ -1,4 +1,5 @@
-//! What other traffic of a connection does to the calls on it: `beside unread|bulk ROUNDS SECONDS`.
+//! What other traffic of a connection does to the calls on it: `beside unread|bulk ROUNDS SECONDS [PREFIX...]`. The
+//! server's command comes after the prefix: `taskset --cpu-list 0`, say.
 //!
 //! - `unread`: the server does not take what the client sends on DATA, whose credit is soon used up; a thread waits
 //!   for more all the time. Calls on COMMAND, with and without that, in turns.
@@ -28,8 +29,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["server", address, work] => serve(address, work == "bulk"),
-        [work @ ("unread" | "bulk"), rounds, seconds] => measure(work, rounds, seconds),
-        _ => Err("usage: beside unread|bulk ROUNDS SECONDS".into()),
+        [work @ ("unread" | "bulk"), rounds, seconds, ref prefix @ ..] => measure(work, rounds, seconds, prefix),
+        _ => Err("usage: beside unread|bulk ROUNDS SECONDS [PREFIX...]".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,10 +70,18 @@ impl Drop for Server {
     }
 }
 
-fn measure(work: &str, rounds: &str, seconds: &str) -> Result<()> {
+fn measure(work: &str, rounds: &str, seconds: &str, prefix: &[&str]) -> Result<()> {
     let address = std::env::temp_dir().join(format!("hostlane-beside-{}.sock", std::process::id()));
     let address = address.to_str().ok_or("the folder for temporary files has no name in UTF-8")?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let program = std::env::current_exe()?;
+    let mut command = match prefix {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
     command.args(["server", address, work]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut server = Server(command.spawn()?);
     let mut said = BufReader::new(server.0.stdout.take().ok_or("the server has no standard output")?);
