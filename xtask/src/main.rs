@@ -13,6 +13,7 @@ mod lang;
 mod layers;
 mod ledger;
 mod models;
+mod mutants;
 mod names;
 mod process;
 mod server;
@@ -55,6 +56,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Try orders in which threads share a connection, with a model checker
     Models(models::Options),
+    /// Change core's protocol code in small ways, each of which its tests have to notice
+    Mutants(mutants::Options),
     /// Run simulated worlds of core's protocol, each made from its seed
     Simulate(simulate::Options),
     /// Say which languages can be built here, and what the others lack
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Models(options) => models::run(&workspace, &options),
+        Command::Mutants(options) => mutants::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
         Command::Gen => r#gen::write(&workspace),

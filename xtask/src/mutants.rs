@@ -1,0 +1,207 @@
+//! `mutants`: small changes of core's protocol code, one at a time, each of which core's tests have to notice. See
+//! `docs/mutants.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Of the mutants that can be built, so many of a hundred have to be caught.
+const GOAL: f64 = 85.0;
+
+/// Simulated worlds a mutant has to live through, beside the tests.
+const SEEDS: &str = "60";
+
+/// Seconds after which a mutant that still runs counts as caught.
+const TIMEOUT: &str = "90";
+
+/// Who is known to live, and why.
+const SURVIVORS: &str = "core/mutants.json";
+
+const LEDGER: &str = "core/mutants-ledger.json";
+
+/// Which mutants.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Every Nth mutant from the Kth on, counted from 0: a sample of a few minutes
+    #[arg(long, value_name = "K/N")]
+    shard: Option<String>,
+    /// Only the mutants of this file; repeatable
+    #[arg(long, value_name = "FILE")]
+    file: Vec<String>,
+    /// How many are built and run at the same time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
+    /// Add the run to the ledger
+    #[arg(long)]
+    record: bool,
+}
+
+/// A mutant that no test can or has to notice.
+#[derive(Deserialize)]
+struct Survivor {
+    mutant: String,
+    #[allow(dead_code, reason = "for the reader")]
+    reason: String,
+}
+
+/// One run, as the ledger has it.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    date: String,
+    commit: String,
+    part: String,
+    caught: usize,
+    missed: usize,
+    unviable: usize,
+    percent: f64,
+}
+
+/// What cargo-mutants writes down.
+#[derive(Deserialize)]
+struct Outcomes {
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    summary: String,
+    scenario: Scenario,
+}
+
+#[derive(Deserialize)]
+enum Scenario {
+    Baseline,
+    Mutant { name: String },
+}
+
+/// Builds and runs them; true when enough are caught, and each that lives is known.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    ensure!(
+        process::find("cargo-mutants").is_some(),
+        "cargo-mutants is missing: cargo install --locked cargo-mutants@27.1.0"
+    );
+    let folder = workspace.path("target/mutants-found");
+    let mut command = workspace.command("cargo");
+    command.args(["mutants", "--package", "hostlane", "--profile", "mutants", "--cap-lints", "true"]);
+    command.args(["--no-shuffle", "--colors", "never", "--timeout", TIMEOUT]);
+    command.arg("--jobs").arg(options.jobs.to_string()).arg("--output").arg(&folder);
+    match &options.file[..] {
+        [] => command.args(["--file", "core/src/proto/**/*.rs"]),
+        files => command.args(files.iter().flat_map(|file| ["--file", file])),
+    };
+    for helpers in ["core/src/proto/sim/**", "core/src/proto/tests/**", "core/src/proto/{fuzz,by_hand}.rs"] {
+        command.args(["--exclude", helpers]);
+    }
+    if let Some(shard) = &options.shard {
+        command.args(["--shard", shard, "--sharding", "round-robin"]);
+    }
+    command.args(["--", "--lib", "--", "--include-ignored"]);
+    command.env("HOSTLANE_SIMULATE_SEEDS", SEEDS);
+    // One failing input is enough.
+    command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
+    let status = command.status().context("starting cargo-mutants")?;
+    // 2 and 3: mutants lived, or took too long. Everything else is no result.
+    if !matches!(status.code(), Some(0 | 2 | 3)) {
+        bail!("cargo-mutants ended with {status}");
+    }
+    let found = std::fs::read_to_string(folder.join("mutants.out/outcomes.json")).context("its outcomes")?;
+    let tally = tally(&found)?;
+    let known: Vec<Survivor> = serde_json::from_str(&workspace.read(SURVIVORS)?).context(SURVIVORS)?;
+    let known: BTreeSet<&str> = known.iter().map(|survivor| survivor.mutant.as_str()).collect();
+    let unknown: Vec<&String> = tally.missed.keys().filter(|name| !known.contains(name.as_str())).collect();
+    for name in &unknown {
+        println!("lives, and is not in {SURVIVORS}: {name}");
+    }
+    let missed = tally.missed.values().sum();
+    println!("{} caught, {missed} missed, {} not built: {:.1} %", tally.caught, tally.unviable, tally.percent());
+    if options.record {
+        let (commit, date) = ledger::commit(workspace)?;
+        let part = options.shard.clone().unwrap_or_else(|| "all".into());
+        let percent = (tally.percent() * 10.0).round() / 10.0;
+        let run = Run { date, commit, part, caught: tally.caught, missed, unviable: tally.unviable, percent };
+        ledger::append(workspace, LEDGER, vec![run])?;
+    }
+    println!("{} passed, {} failed", tally.caught, unknown.len());
+    Ok(unknown.is_empty() && tally.percent() >= GOAL)
+}
+
+#[derive(Default)]
+struct Tally {
+    caught: usize,
+    unviable: usize,
+    /// How many of each name, which says no line: a mutant keeps it when code moves.
+    missed: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    /// How many of a hundred were caught.
+    fn percent(&self) -> f64 {
+        let missed: usize = self.missed.values().sum();
+        100.0 * self.caught as f64 / (self.caught + missed).max(1) as f64
+    }
+}
+
+fn tally(found: &str) -> Result<Tally> {
+    let found: Outcomes = serde_json::from_str(found).context("what cargo-mutants found")?;
+    let mut tally = Tally::default();
+    for Outcome { summary, scenario } in found.outcomes {
+        let Scenario::Mutant { name } = scenario else {
+            ensure!(summary == "Success", "the tests fail without any mutant");
+            continue;
+        };
+        match summary.as_str() {
+            "CaughtMutant" | "Timeout" => tally.caught += 1,
+            "Unviable" => tally.unviable += 1,
+            "MissedMutant" => *tally.missed.entry(without_place(&name)).or_default() += 1,
+            other => bail!("{name}: {other}"),
+        }
+    }
+    Ok(tally)
+}
+
+/// `FILE:LINE:COLUMN: CHANGE` without line and column.
+fn without_place(name: &str) -> String {
+    let mut parts = name.splitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(file), Some(_), Some(_), Some(change)) => format!("{file}:{change}"),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_counted_and_survivors_keep_their_name_when_code_moves() {
+        let mutant = |line: u32, summary: &str| {
+            let name = format!("core/src/proto/ops.rs:{line}:9: replace < with <= in Ops::room");
+            serde_json::json!({ "summary": summary, "scenario": { "Mutant": { "name": name } } })
+        };
+        let baseline = serde_json::json!({ "summary": "Success", "scenario": "Baseline" });
+        let all = [
+            baseline,
+            mutant(1, "CaughtMutant"),
+            mutant(2, "Timeout"),
+            mutant(3, "Unviable"),
+            mutant(4, "MissedMutant"),
+            mutant(5, "MissedMutant"),
+        ];
+        let tally = tally(&serde_json::json!({ "outcomes": all }).to_string()).unwrap();
+        assert_eq!((tally.caught, tally.unviable, tally.percent()), (2, 1, 50.0));
+        let lives = "core/src/proto/ops.rs: replace < with <= in Ops::room".to_owned();
+        assert_eq!(tally.missed, BTreeMap::from([(lives, 2)]));
+    }
+
+    #[test]
+    fn tests_that_fail_by_themselves_are_no_result() {
+        let failed = serde_json::json!({ "outcomes": [{ "summary": "Failure", "scenario": "Baseline" }] });
+        assert!(tally(&failed.to_string()).is_err());
+    }
+}
