@@ -8,7 +8,7 @@ use super::header::{Header, flag, kind};
 use super::inbox::{Extra, Grant, Request};
 use super::outbox::Mark;
 use super::reader::{Arrived, Body, Event, Reader};
-use super::{Level1, bad};
+use super::{Arriving, Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::notice::Notice;
@@ -82,6 +82,32 @@ impl Level1 {
         }
     }
 
+    /// Whether the other side may open a call under `id` on the channel at `at`. Which ids were used on other channels
+    /// is not kept once their calls have ended; one that has not, or of which a message is still arriving, is known.
+    fn check_new(&self, id: u64, at: usize) -> Result<()> {
+        if id == 0 || self.is_own(id) || id <= self.last_requests[at] {
+            return Err(bad(format!("a call under the id {id}, which is not a new one of the other side's")));
+        }
+        let open = self.served.contains_key(&id) || self.orphans.contains_key(&id);
+        if open || self.arriving.iter().any(|a| a.id == id) {
+            return Err(bad(format!("the call {id} was opened twice")));
+        }
+        Ok(())
+    }
+
+    fn note_arriving(&mut self, header: &Header, at: usize) {
+        if !header.has(flag::LAST) {
+            let request = header.kind == kind::REQUEST;
+            self.arriving.push(Arriving { at, id: header.id, request, given_up: false });
+        }
+    }
+
+    /// A message that came in pieces on the channel at `at` is whole.
+    fn has_arrived(&mut self, header: &Header, at: usize) -> Option<Arriving> {
+        let begun = if header.has(flag::LAST) { None } else { self.arriving.iter().position(|a| a.at == at) };
+        begun.map(|begun| self.arriving.swap_remove(begun))
+    }
+
     /// Judges a message by its first frame.
     fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
         let at = self.position(header.channel)?;
@@ -92,17 +118,10 @@ impl Level1 {
             kind::MESSAGE if header.id != 0 => return Err(bad("a one-way message with an id")),
             kind::MESSAGE => true,
             kind::REQUEST => {
-                if header.id == 0 || self.is_own(header.id) || header.id <= self.last_requests[at] {
-                    return Err(bad(format!(
-                        "a call under the id {}, which is not a new one of the other side's",
-                        header.id
-                    )));
-                }
+                self.check_new(header.id, at)?;
                 self.last_requests[at] = header.id;
                 self.last_seen = self.last_seen.max(header.id);
-                if !header.has(flag::LAST) {
-                    self.arriving.push(header.id);
-                }
+                self.note_arriving(header, at);
                 true
             }
             kind::RESPONSE => {
@@ -119,7 +138,11 @@ impl Level1 {
             _ => {
                 self.check_opened(header.id)?;
                 self.check_channel(header.id, at)?;
+                if self.arriving.iter().any(|a| a.request && a.id == header.id) {
+                    return Err(bad(format!("an item of the call {} before its request is whole", header.id)));
+                }
                 self.admit_item(header.id, total)?;
+                self.note_arriving(header, at);
                 false
             }
         };
@@ -158,14 +181,10 @@ impl Level1 {
             kind::REQUEST => {
                 self.count_in(at, body.len());
                 let id = header.id;
-                if !header.has(flag::LAST) && !self.has_arrived(id) {
-                    // Its caller left while it arrived.
+                if self.has_arrived(&header, at).is_some_and(|arrived| arrived.given_up) {
                     self.push_end(id, Code::Cancelled);
                     self.discard(at, body.len());
                     return Ok(());
-                }
-                if self.served.contains_key(&id) || self.orphans.contains_key(&id) {
-                    return Err(bad(format!("the call {id} was opened twice")));
                 }
                 if self.places() >= self.own.max_calls {
                     let limit = self.own.max_calls;
@@ -189,15 +208,18 @@ impl Level1 {
                 };
                 self.end_call(header.id, result, ops);
             }
-            _ => self.item_arrived(header.id, body.into_bytes(), header.has(flag::FIN), ops),
+            _ => {
+                self.has_arrived(&header, at);
+                self.item_arrived(header.id, body.into_bytes(), header.has(flag::FIN), ops);
+            }
         }
         Ok(())
     }
 
-    /// A request is whole. Says whether its caller still waits.
-    fn has_arrived(&mut self, id: u64) -> bool {
-        let at = self.arriving.iter().position(|&a| a == id);
-        at.map(|at| self.arriving.swap_remove(at)).is_some()
+    /// The caller of a request that is not whole yet leaves. `false` if there is none, or it has left before.
+    fn give_up_arriving(&mut self, id: u64) -> bool {
+        let request = self.arriving.iter_mut().find(|a| a.request && a.id == id);
+        request.is_some_and(|request| !std::mem::replace(&mut request.given_up, true))
     }
 
     /// Nobody takes a message of `len` bytes: its credit is given back.
@@ -275,7 +297,7 @@ impl Level1 {
                 self.check_opened(header.id)?;
                 if self.served.contains_key(&header.id) {
                     self.let_go(header.id, Code::Cancelled, ops);
-                } else if !self.orphans.contains_key(&header.id) && !self.has_arrived(header.id) {
+                } else if !self.orphans.contains_key(&header.id) && !self.give_up_arriving(header.id) {
                     self.counts.late += 1;
                 }
             }

@@ -130,6 +130,16 @@ impl Keepalive {
     }
 }
 
+/// A REQUEST or STREAM message whose first frame has come, and not its last.
+#[derive(Debug, Clone, Copy)]
+struct Arriving {
+    at: usize,
+    id: u64,
+    request: bool,
+    /// The caller of a request left meanwhile.
+    given_up: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Level1 {
     connector: bool,
@@ -156,8 +166,8 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
-    /// Requests of which more frames are to come, at most one in a channel.
-    arriving: Vec<u64>,
+    /// Messages of calls of which more frames are to come, at most one in a channel.
+    arriving: Vec<Arriving>,
     served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When streams of this side end; plain calls end with their operations.
     stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,

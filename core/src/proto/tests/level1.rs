@@ -13,54 +13,61 @@ use crate::proto::level1::{Answer, Delivery, Policy, With, wire};
 use crate::proto::offer::Level;
 use crate::proto::{OpId, Outcome, Secret};
 
-fn level_1(role: Role) -> Config {
+pub(super) fn level_1(role: Role) -> Config {
     let mut config = config(role);
     config.own.level = Level::Auto;
     config
 }
 
-fn pair_of(client: Config, server: Config) -> Pair {
+pub(super) fn pair_of(client: Config, server: Config) -> Pair {
     let now = std::time::Instant::now();
     let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
     pair.exchange();
     pair
 }
 
-fn acceptor() -> Role {
+pub(super) fn acceptor() -> Role {
     Role::Acceptor { peer_id: "peer-1".into() }
 }
 
-fn pair() -> Pair {
+pub(super) fn pair() -> Pair {
     let pair = pair_of(level_1(connector()), level_1(acceptor()));
     assert!(pair.client.is_open() && pair.server.is_open());
     assert_eq!((pair.client.agreed().level, pair.server.agreed().level), (1, 1));
     pair
 }
 
-fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
+pub(super) fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
     let at = deadline.map(|d| pair.now + d);
     let with = With::new(at);
     let post = Post::Request(Channel::COMMAND, with);
     assert!(pair.client.post(op, post, Bytes::from_static(text.as_bytes()), pair.now, at).is_none());
 }
 
-fn take(conn: &mut Conn) -> Delivery {
+pub(super) fn take(conn: &mut Conn) -> Delivery {
     match conn.recv(9999, None, None) {
         Some(Ok(Outcome::Message(delivery))) => delivery,
         other => panic!("a message was queued: {other:?}"),
     }
 }
 
-fn answer(conn: &mut Conn, op: OpId, id: u64, status: Option<u32>, text: &'static str, now: std::time::Instant) {
+pub(super) fn answer(
+    conn: &mut Conn,
+    op: OpId,
+    id: u64,
+    status: Option<u32>,
+    text: &'static str,
+    now: std::time::Instant,
+) {
     let post = Post::Answer(Answer { id, status });
     assert!(conn.post(op, post, Bytes::from_static(text.as_bytes()), now, None).is_none());
 }
 
-fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
+pub(super) fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
     done(conn).into_iter().find(|(o, _)| *o == op).expect("the operation ended").1
 }
 
-fn reply(conn: &mut Conn, op: OpId) -> Bytes {
+pub(super) fn reply(conn: &mut Conn, op: OpId) -> Bytes {
     match result(conn, op) {
         Ok(Outcome::Reply(_, payload)) => payload,
         other => panic!("a reply: {other:?}"),
@@ -482,7 +489,7 @@ fn one_of_two_started() -> Pair {
     pair
 }
 
-fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
     let header = wire::Header { len: payload.len() as u32, kind, flags, channel, id }.encode();
     [&header[..], payload].concat()
 }

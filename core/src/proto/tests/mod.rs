@@ -2,6 +2,7 @@
 
 mod level1;
 mod level1_vectors;
+mod rules;
 mod vectors;
 
 use std::time::{Duration, Instant};
