@@ -62,7 +62,8 @@ pub const SEND_QUEUE: usize = 8 * 1024 * 1024;
 /// What a queued message is charged beside its payload, so that empty messages are bounded too.
 pub const MESSAGE_OVERHEAD: usize = 64;
 
-/// Calls that may wait for their turn on a level-0 connection, and pongs the other side has not read.
+/// Calls that may wait for their turn, or for a place at the other side; and the places that this side gives, unless told
+/// otherwise.
 pub const MAX_CALLS: usize = 1024;
 
 /// Operations (receives, sends, calls, …) that may be pending on one connection.
@@ -127,8 +128,8 @@ pub const CONTROL_QUEUE: usize = 256 * 1024;
 /// Most bytes of the frame that ends a call without an answer.
 pub const CALL_END: usize = 96;
 
-/// Answers to pings that the other side has not read.
-pub const MAX_UNREAD_PONGS: usize = 1024;
+/// Answers to pings, and on level 0 to shutdown requests, that the other side has not read.
+pub const MAX_UNREAD_ANSWERS: usize = 1024;
 
 /// Shortest keepalive.
 pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);

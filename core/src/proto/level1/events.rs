@@ -249,7 +249,7 @@ impl Level1 {
             Control::Auth(proof) => self.on_auth(&proof)?,
             Control::Ready => self.on_ready()?,
             Control::Ping(token) => {
-                if self.outbox.unread_pongs() >= limits::MAX_UNREAD_PONGS {
+                if self.outbox.unread_pongs() >= limits::MAX_UNREAD_ANSWERS {
                     return Err(Error::new(Code::ControlFlood, "the other side pings and does not read the answers"));
                 }
                 self.outbox.push_control(kind::PONG, 0, 0, &token);
