@@ -179,14 +179,10 @@ impl Level1 {
         served.get_mut(&id).map(|served| served.taken = true).is_some()
     }
 
-    /// Waits for the end of a call of the other side. Says whether it has ended already.
-    pub(crate) fn watch(&mut self, op: OpId, id: u64) -> bool {
-        match self.served.get_mut(&id) {
-            Some(served) => {
-                served.watchers.push(op);
-                false
-            }
-            None => true,
+    /// Has `op` end with a call of the other side that [has not](Level1::is_served).
+    pub(crate) fn watch(&mut self, op: OpId, id: u64) {
+        if let Some(served) = self.served.get_mut(&id) {
+            served.watchers.push(op);
         }
     }
 
