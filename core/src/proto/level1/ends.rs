@@ -110,8 +110,8 @@ impl Level1 {
             self.drain.ack_owed = false;
             self.outbox.push_control(kind::DRAIN_ACK, 0, 0, &[]);
         }
-        // Nobody waits for calls that were given up.
-        let called = self.open_calls > self.given_up.len();
+        // Nobody waits for calls that were given up, but another call may for the place of one.
+        let called = self.open_calls > self.given_up.len() || !self.waiting.is_empty();
         if !self.drain.asked || !self.drain.acked || called || !self.served.is_empty() {
             return false;
         }

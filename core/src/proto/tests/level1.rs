@@ -1098,3 +1098,22 @@ fn whatever_may_have_to_wait_is_bounded_by_the_operations_that_may_be_pending() 
         assert_eq!(pair.client.stats().pending_operations, limits::MAX_OPS);
     }
 }
+
+#[test]
+fn a_drain_waits_for_calls_that_wait_for_the_place_of_one_that_was_given_up() {
+    let mut pair = one_of_two_started();
+    let first = take(&mut pair.server).request().unwrap().id;
+    pair.client.cancel(1);
+    assert!(pair.client.drain(3, None).is_none());
+    pair.exchange();
+    assert!(pair.client.is_open(), "{:?}", pair.client.end_error());
+    pair.server.abandon_served(first);
+    pair.exchange();
+    let second = take(&mut pair.server).request().unwrap().id;
+    answer(&mut pair.server, 4, second, None, "r", pair.now);
+    pair.exchange();
+    let ends = done(&mut pair.client);
+    let ended = |op| ends.iter().find(|(o, _)| *o == op).map(|(_, end)| end);
+    assert!(matches!(ended(2), Some(Ok(Outcome::Reply(_, reply))) if reply == "r"), "{ends:?}");
+    assert!(matches!(ended(3), Some(Ok(Outcome::Drained))), "{ends:?}");
+}
