@@ -1,6 +1,5 @@
 //! Calls of this side, and calls of the other side that this one serves.
 
-use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
@@ -222,7 +221,9 @@ impl Level1 {
             ops.insert(op, Kind::Request(id), deadline);
         }
         if let Some(at) = ask.with.deadline.filter(|_| ask.stream) {
-            self.stream_deadlines.push(Reverse((at, id)));
+            let calls = &self.calls;
+            let runs = |id| calls.get(&id).is_some_and(OwnCall::is_running);
+            self.stream_deadlines.insert(at, id, calls.len(), runs);
         }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };

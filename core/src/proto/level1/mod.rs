@@ -29,8 +29,7 @@ pub(crate) mod wire {
     pub(crate) use super::reader::{Arrived, Event, Reader};
 }
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub(crate) use calls::{Answer, Ask, With, call_ended};
@@ -49,6 +48,7 @@ use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
+use crate::proto::deadlines::Deadlines;
 use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome};
 
@@ -168,9 +168,9 @@ pub(crate) struct Level1 {
     last_requests: Vec<u64>,
     /// Messages of calls of which more frames are to come, at most one in a channel.
     arriving: Vec<Arriving>,
-    served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    served_deadlines: Deadlines,
     /// When streams of this side end; plain calls end with their operations.
-    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    stream_deadlines: Deadlines,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
@@ -230,8 +230,8 @@ impl Level1 {
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
             arriving: Vec::new(),
-            served_deadlines: BinaryHeap::new(),
-            stream_deadlines: BinaryHeap::new(),
+            served_deadlines: Deadlines::default(),
+            stream_deadlines: Deadlines::default(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),

@@ -1,6 +1,5 @@
 //! Calls of the other side: they begin, are answered once, or let go.
 
-use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
@@ -17,20 +16,10 @@ use crate::error::{Code, Error};
 use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
-/// Deadlines of ended calls kept before they are swept out.
-const STALE: usize = 64;
-
 impl Level1 {
     /// A call of the other side begins.
     pub(super) fn serve(&mut self, at: usize, id: u64, taken: bool, deadline: Option<Instant>, stream: Option<bool>) {
         self.counts.served += 1;
-        if let Some(deadline) = deadline {
-            self.served_deadlines.push(Reverse((deadline, id)));
-            // Those of calls that have ended leave when they come to the top; behind an early one they pile up.
-            if self.served_deadlines.len() > 2 * self.served.len() + STALE {
-                self.served_deadlines.retain(|Reverse((_, other))| *other == id || self.served.contains_key(other));
-            }
-        }
         let stream = stream.map(|fin| {
             let mut stream = Stream::new(self.own.stream_window, self.peer.stream_window, false);
             stream.open_out();
@@ -40,6 +29,9 @@ impl Level1 {
             Box::new(stream)
         });
         self.served.insert(id, Served { at, taken, watchers: Vec::new(), stream });
+        if let Some(deadline) = deadline {
+            self.served_deadlines.insert(deadline, id, self.served.len(), |id| self.served.contains_key(&id));
+        }
     }
 
     /// Answers a call; done when the carrier took all of it. `call_ended` if it needs none any more.
