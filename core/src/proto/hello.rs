@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, printable};
 use crate::limits;
 use crate::proto::Secret;
 use crate::proto::channel::Channel;
@@ -150,7 +150,7 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 /// Reads the acceptor's answer on the connector's side.
 pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<Welcome> {
     if let Ok(refusal) = json::object::<RawRefusal>(payload) {
-        let text = refusal.error.message;
+        let text = printable(&refusal.error.message);
         return Err(match Code::from_number(refusal.error.code).filter(|code| reason_to_refuse(*code)) {
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
             None => Error::new(
@@ -322,6 +322,9 @@ mod tests {
             let strange = format!(r#"{{"protocol":"ipcprims","version":"1.0","error":{{"code":{code}}}}}"#);
             assert_eq!(welcome(strange.as_bytes(), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::Refused);
         }
+        let reason = Error::new(Code::VersionMismatch, "a\u{1b}[2Jb\nc");
+        let error = welcome(&refusal(&reason), &Channel::DEFAULT, &zero()).unwrap_err();
+        assert!(error.message().ends_with(r"a\u{1b}[2Jb\nc"), "{error}");
         let secret = br#"{"protocol":"ipcprims","version":"1.0","channels":[1],"auth_token":77123456}"#;
         let error = judge(secret, &Channel::DEFAULT, None, &zero()).unwrap_err();
         assert_eq!(error.code(), Code::BadHandshake);

@@ -1,6 +1,6 @@
 //! Level 1 towards a peer that breaks its rules, frame by frame.
 
-use super::level1::{answer, frame, pair, result, take};
+use super::level1::{answer, ask, frame, pair, result, take};
 use super::{Pair, give};
 use crate::error::Code;
 use crate::proto::level1::wire::{flag, kind};
@@ -19,6 +19,19 @@ fn end(pair: &mut Pair, frames: &[Vec<u8>]) -> Option<Code> {
 /// The first frame of a message of `total` bytes, with `payload` of them.
 fn begins(of: u8, flags: u8, channel: u16, id: u64, total: u32, payload: &[u8]) -> Vec<u8> {
     frame(of, FIRST | flags, channel, id, &[&total.to_le_bytes(), payload].concat())
+}
+
+#[test]
+fn what_the_other_side_says_is_shown_on_one_line() {
+    let reason = |code: Code| [&code.number().to_le_bytes()[..], b"a\x1b[2Jb\nc"].concat();
+    for of in [kind::ERROR, kind::REFUSE, kind::CLOSE] {
+        let mut pair = pair();
+        ask(&mut pair, 1, "?", None);
+        pair.exchange();
+        give(&mut pair.client, &frame(of, 0, 0, 1, &reason(Code::QueueFull)), pair.now);
+        let error = result(&mut pair.client, 1).unwrap_err();
+        assert!(error.message().ends_with(r"a\u{1b}[2Jb\nc"), "{error}");
+    }
 }
 
 #[test]
