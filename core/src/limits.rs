@@ -14,6 +14,12 @@ pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// (protocol.md, "Frame"). During the handshake it holds for every channel.
 pub const MAX_HANDSHAKE: usize = 16 * 1024;
 
+/// Longest name of a protocol in a handshake, in bytes.
+pub const MAX_PROTOCOL: usize = 32;
+
+/// Longest version in a handshake, in bytes.
+pub const MAX_VERSION: usize = 16;
+
 /// Most channel entries in one handshake message, counted before duplicates are dropped.
 pub const MAX_CHANNELS: usize = 256;
 
@@ -94,8 +100,11 @@ pub const MAX_KEY: usize = 64;
 /// Most descriptors that go with one message.
 pub const MAX_FDS: usize = 4;
 
-/// Most features in a handshake, and the longest name of one.
+/// Most features in a handshake.
 pub const MAX_FEATURES: usize = 64;
+
+/// Longest name of a feature, in bytes.
+pub const MAX_FEATURE_NAME: usize = 64;
 
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
@@ -186,6 +195,6 @@ pub const MAX_SCHEMAS: usize = 256;
 /// Largest schema file, in bytes.
 pub const MAX_SCHEMA_FILE: usize = 256 * 1024;
 
-/// Deepest nesting of arrays and objects in a schema and in a payload that is validated: both are
-/// walked recursively.
+/// Deepest nesting of arrays and objects in a message of channel 0, the handshake's and control messages, and in a schema
+/// and a payload that is validated: all are walked recursively.
 pub const MAX_JSON_DEPTH: usize = 64;

@@ -155,7 +155,7 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<We
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
             None => Error::new(
                 Code::Refused,
-                format!("the server refused the handshake with the unknown code {}: {text}", refusal.error.code),
+                format!("the server refused the handshake with the code {}: {text}", refusal.error.code),
             ),
         });
     }
@@ -187,8 +187,8 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<We
 }
 
 fn check_protocol_form(protocol: &str) -> Result<()> {
-    if protocol.is_empty() || protocol.len() > 32 {
-        return Err(bad("protocol must have 1 to 32 bytes"));
+    if protocol.is_empty() || protocol.len() > limits::MAX_PROTOCOL {
+        return Err(bad(format!("protocol must have 1 to {} bytes", limits::MAX_PROTOCOL)));
     }
     Ok(())
 }
@@ -204,7 +204,7 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<u16>().ok()).flatten();
     version
         .split_once('.')
-        .filter(|_| version.len() <= 16)
+        .filter(|_| version.len() <= limits::MAX_VERSION)
         .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
         .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
 }

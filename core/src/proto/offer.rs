@@ -144,7 +144,7 @@ impl Own {
         let names = match &member["features"] {
             Value::Null if member.get("features").is_none() => Vec::new(),
             Value::Array(names) if names.len() <= limits::MAX_FEATURES => {
-                let name = |v: &Value| v.as_str().filter(|n| n.len() <= limits::MAX_FEATURES).map(str::to_owned);
+                let name = |v: &Value| v.as_str().filter(|n| n.len() <= limits::MAX_FEATURE_NAME).map(str::to_owned);
                 names.iter().map(name).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a feature is no short string"))?
             }
             _ => return Err(bad("the features are no short list of strings")),
