@@ -111,18 +111,21 @@ impl Level1 {
     /// Judges a message by its first frame.
     fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
         let at = self.position(header.channel)?;
-        if ext.fds.is_some() && !self.fds {
-            return Err(bad("descriptors in a connection that agreed on none"));
+        let credited = matches!(header.kind, kind::MESSAGE | kind::REQUEST);
+        if ext.fds.is_some() && !(self.fds && credited) {
+            return Err(bad("descriptors where there are none: not agreed on, or not with a message or request"));
         }
-        let credited = match header.kind {
+        if credited {
+            self.check_begin()?;
+        }
+        match header.kind {
             kind::MESSAGE if header.id != 0 => return Err(bad("a one-way message with an id")),
-            kind::MESSAGE => true,
+            kind::MESSAGE => {}
             kind::REQUEST => {
                 self.check_new(header.id, at)?;
                 self.last_requests[at] = header.id;
                 self.last_seen = self.last_seen.max(header.id);
                 self.note_arriving(header, at);
-                true
             }
             kind::RESPONSE => {
                 if !self.is_own(header.id) {
@@ -133,7 +136,6 @@ impl Level1 {
                     self.check_opened(header.id)?;
                     self.check_channel(header.id, at)?;
                 }
-                false
             }
             _ => {
                 self.check_opened(header.id)?;
@@ -143,21 +145,22 @@ impl Level1 {
                 }
                 self.admit_item(header.id, total)?;
                 self.note_arriving(header, at);
-                false
             }
-        };
+        }
         if credited && !self.inbox.window(at).charge(total) {
             return Err(no_credit(header.channel));
         }
         Ok(())
     }
 
+    /// Whether the other side may still begin a message or a call: not once it has said that it is done with that.
+    fn check_begin(&self) -> Result<()> {
+        if self.drain.acked { Err(bad("a message or call behind the acknowledgement of a drain")) } else { Ok(()) }
+    }
+
     fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
         let at = self.position(channel)?;
-        // A larger one would not have been lent.
-        if payload.len() > self.own.max_message {
-            return Err(Error::new(Code::FrameTooLarge, format!("a message of {} bytes", payload.len())));
-        }
+        self.check_begin()?;
         if !self.inbox.window(at).charge(payload.len()) {
             return Err(no_credit(channel));
         }

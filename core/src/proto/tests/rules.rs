@@ -88,3 +88,28 @@ fn an_id_that_was_answered_is_used_again_on_another_channel_by_a_call_of_its_own
     let again = frame(kind::REQUEST, WHOLE | flag::STREAM, 2, 1, b"again");
     assert_eq!(end(&mut pair, &[late, again]), Some(Code::ProtocolError));
 }
+
+#[test]
+fn nothing_begins_behind_the_acknowledgement_of_a_drain() {
+    let begins_nothing = [
+        frame(kind::REQUEST, WHOLE, 1, 3, b"late"),
+        frame(kind::MESSAGE, WHOLE, 2, 0, b"late"),
+        begins(kind::MESSAGE, 0, 2, 0, 2, b"l"),
+    ];
+    for late in begins_nothing {
+        let mut pair = pair();
+        // What has begun before goes on: a stream, a message in pieces, the answer to a call of this side.
+        let before = [frame(kind::REQUEST, WHOLE | flag::STREAM, 1, 1, b"x"), begins(kind::MESSAGE, 0, 3, 0, 2, b"a")];
+        assert_eq!(end(&mut pair, &before), None);
+        take(&mut pair.server);
+        assert!(pair.server.drain(1, None).is_none());
+        let after = [
+            frame(kind::DRAIN_ACK, 0, 0, 0, &[]),
+            frame(kind::MESSAGE, flag::LAST, 3, 0, b"b"),
+            frame(kind::STREAM, WHOLE, 1, 1, b"item"),
+        ];
+        assert_eq!(end(&mut pair, &after), None);
+        assert_eq!(take(&mut pair.server).payload, "ab");
+        assert_eq!(end(&mut pair, &[late]), Some(Code::ProtocolError));
+    }
+}
