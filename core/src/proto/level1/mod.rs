@@ -32,18 +32,20 @@ pub(crate) mod wire {
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub(crate) use calls::{Answer, Ask, With, call_ended};
+pub(crate) use calls::{Ask, With, call_ended};
 pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
 pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
+pub(crate) use serving::Answer;
 
-use self::calls::{OwnCall, Served, Waiting};
+use self::calls::{OwnCall, Waiting};
 use self::inbox::Inbox;
 use self::outbox::{Mark, Outbox};
 use self::reader::Reader;
 use self::ready::Ready;
+use self::serving::Served;
 use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
 use crate::limits;

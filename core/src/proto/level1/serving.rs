@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::Level1;
-use super::calls::{Answer, Served, call_ended};
+use super::calls::call_ended;
 use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, kind};
@@ -15,6 +15,32 @@ use super::stream::Stream;
 use crate::error::{Code, Error};
 use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
+
+/// What ends a call well or badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    /// The program failed with this code.
+    pub(crate) status: Option<u32>,
+}
+
+/// A call of the other side that the program has not answered.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) at: usize,
+    /// The program has it; before, it waits in the inbox.
+    pub(super) taken: bool,
+    /// Operations that wait for its end.
+    pub(super) watchers: Vec<OpId>,
+    pub(super) stream: Option<Box<Stream>>,
+}
+
+impl Served {
+    /// It has ended: who waits for that is told.
+    pub(super) fn tell_watchers(&mut self, ops: &mut Ops) {
+        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+    }
+}
 
 impl Level1 {
     /// A call of the other side begins.
@@ -112,6 +138,22 @@ impl Level1 {
         None
     }
 
+    /// An answer whose plan was asked for inside a cork joins what is gathered; `waits` is told when it has left.
+    pub(crate) fn gathered_answer(
+        &mut self,
+        answer: Answer,
+        plan: &Plan,
+        payload: &[u8],
+        waits: Option<OpId>,
+        ops: &mut Ops,
+    ) {
+        if let Some(mut served) = self.served.remove(&answer.id) {
+            served.tell_watchers(ops);
+            self.count_out(served.at, payload.len());
+        }
+        self.gather(plan, payload, Some(Mark::Answer(waits)));
+    }
+
     /// The program is done with a call, without an answer.
     pub(crate) fn abandon_served(&mut self, id: u64, ops: &mut Ops) {
         self.release_orphan(id);
@@ -187,14 +229,5 @@ impl Level1 {
     /// Whether the program still owes an answer.
     pub(crate) fn is_served(&self, id: u64) -> bool {
         self.served.contains_key(&id)
-    }
-
-    /// Takes back a message nobody waits for any more, if nothing of it has left.
-    pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
-        self.withdraw(op).is_some()
-    }
-
-    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
-        (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
     }
 }
