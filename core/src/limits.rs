@@ -14,6 +14,12 @@ pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// (protocol.md, "Frame"). During the handshake it holds for every channel.
 pub const MAX_HANDSHAKE: usize = 16 * 1024;
 
+/// Longest name of a protocol in a handshake, in bytes.
+pub const MAX_PROTOCOL: usize = 32;
+
+/// Longest version in a handshake, in bytes.
+pub const MAX_VERSION: usize = 16;
+
 /// Most channel entries in one handshake message, counted before duplicates are dropped.
 pub const MAX_CHANNELS: usize = 256;
 
@@ -62,7 +68,8 @@ pub const SEND_QUEUE: usize = 8 * 1024 * 1024;
 /// What a queued message is charged beside its payload, so that empty messages are bounded too.
 pub const MESSAGE_OVERHEAD: usize = 64;
 
-/// Calls that may wait for their turn on a level-0 connection, and pongs the other side has not read.
+/// Calls that may wait for their turn, or for a place at the other side; and the places that this side gives, unless told
+/// otherwise.
 pub const MAX_CALLS: usize = 1024;
 
 /// Operations (receives, sends, calls, …) that may be pending on one connection.
@@ -93,8 +100,11 @@ pub const MAX_KEY: usize = 64;
 /// Most descriptors that go with one message.
 pub const MAX_FDS: usize = 4;
 
-/// Most features in a handshake, and the longest name of one.
+/// Most features in a handshake.
 pub const MAX_FEATURES: usize = 64;
+
+/// Longest name of a feature, in bytes.
+pub const MAX_FEATURE_NAME: usize = 64;
 
 /// Bytes of a message that go into one frame, so that nothing waits long behind a large message.
 pub const FRAGMENT: usize = 256 * 1024;
@@ -127,8 +137,8 @@ pub const CONTROL_QUEUE: usize = 256 * 1024;
 /// Most bytes of the frame that ends a call without an answer.
 pub const CALL_END: usize = 96;
 
-/// Answers to pings that the other side has not read.
-pub const MAX_UNREAD_PONGS: usize = 1024;
+/// Answers to pings, and on level 0 to shutdown requests, that the other side has not read.
+pub const MAX_UNREAD_ANSWERS: usize = 1024;
 
 /// Shortest keepalive.
 pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
@@ -185,6 +195,6 @@ pub const MAX_SCHEMAS: usize = 256;
 /// Largest schema file, in bytes.
 pub const MAX_SCHEMA_FILE: usize = 256 * 1024;
 
-/// Deepest nesting of arrays and objects in a schema and in a payload that is validated: both are
-/// walked recursively.
+/// Deepest nesting of arrays and objects in a message of channel 0, the handshake's and control messages, and in a schema
+/// and a payload that is validated: all are walked recursively.
 pub const MAX_JSON_DEPTH: usize = 64;

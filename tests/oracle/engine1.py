@@ -424,8 +424,11 @@ class Engine:
     def _begins(self, m: Message) -> None:
         if m.channel not in self.channels:
             raise wrong(f"channel {m.channel}", "unknown_channel")
-        if m.flags & Flag.FDS and "fds" not in self.agreed:
-            raise wrong("descriptors were not agreed")
+        begins = m.type in (Type.MESSAGE, Type.REQUEST)
+        if m.flags & Flag.FDS and not (begins and "fds" in self.agreed):
+            raise wrong("descriptors were not agreed, or come with an answer or item")
+        if begins and self.drain_acked:
+            raise wrong("MESSAGE or REQUEST behind DRAIN_ACK")
         if m.type == Type.MESSAGE:
             if m.id:
                 raise wrong("MESSAGE with an id")
@@ -457,11 +460,10 @@ class Engine:
         if len(self.yours) + len(self.gone) >= self.limits.max_calls:
             self.out += control(Type.REFUSE, NUMBERS["queue_full"], id=m.id, text="too many calls")
             return
-        deadline = m.extensions.deadline_us
         self.yours[m.id] = Call(
             None, m.channel, m.stream,
             Credit(self.theirs_limits.stream_window), Window(self.limits.stream_window), m.id,
-            None if deadline is None else self.now + deadline / 1000, fin_in=m.stream and m.fin,
+            fin_in=m.stream and m.fin,
         )  # fmt: skip
 
     def _complete(self, m: Message) -> None:
@@ -469,7 +471,9 @@ class Engine:
         if m.type == Type.MESSAGE:
             self.inbox.append(Delivered(m.channel, payload, extensions=m.extensions))
         elif m.type == Type.REQUEST:
-            if m.id in self.yours:
+            if (call := self.yours.get(m.id)) is not None:
+                if (deadline := m.extensions.deadline_us) is not None:
+                    call.deadline = self.now + deadline / 1000
                 self.inbox.append(Delivered(m.channel, payload, m.id, m.stream, m.fin, m.extensions))
             else:
                 self._give_back(m.channel, 0, self.windows[m.channel], m.total)

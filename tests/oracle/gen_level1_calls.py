@@ -24,6 +24,7 @@ from gen_level1_script import (
 )
 from level1 import (
     Extensions,
+    Flag,
     Type,
     control,
     frames_of,
@@ -474,6 +475,18 @@ def conversations() -> list[dict[str, Any]]:
             message(Q, 1, 5, b"c"),
         ),
         hostile("id-on-another-channel", "never used twice", message(Q, 2, 1, b"again"), before=one),
+        hostile(
+            "id-on-another-channel-while-it-arrives",
+            "used with its first frame",
+            long_request[0],
+            message(Q, 2, 1, b"again"),
+        ),
+        hostile(
+            "item-before-its-request",
+            "items follow the whole request",
+            [f.encode() for f in frames_of(Q, 1, 1, b"abcdef", Flag.STREAM, cut=3)][0],
+            message(S, 2, 1, b"item"),
+        ),
         transcript(
             "reply-to-a-call-that-waits",
             "its request has not left: it was never opened",

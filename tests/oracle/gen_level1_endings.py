@@ -91,6 +91,23 @@ def ends() -> list[dict[str, Any]]:
             arrives(bye),
             step("ends", ["peer_closed"]),
         ),
+        *[
+            transcript(
+                f"drain-{name}-behind-the-ack",
+                "it has said that nothing new comes",
+                "server",
+                server,
+                arrives(message(Q, 1, 1, b"?")),
+                delivers(1, b"?", call="x"),
+                does("drain"),
+                first,
+                arrives(ack),
+                sends(Type.GOAWAY, last=1),
+                arrives(late),
+                bad("protocol_error"),
+            )
+            for name, late in [("call", message(Q, 1, 3, b"late")), ("message", message(M, 2, 0, b"late"))]
+        ],
         transcript(
             "drained-while-serving",
             "open calls end before",

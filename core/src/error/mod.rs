@@ -63,7 +63,7 @@ struct Inner {
 }
 
 /// Text of the other side's on one line: what would move a terminal's cursor is escaped, and nothing else.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if c.is_control() {
             shown.extend(c.escape_default())

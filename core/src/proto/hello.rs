@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, printable};
 use crate::limits;
 use crate::proto::Secret;
 use crate::proto::channel::Channel;
@@ -150,12 +150,12 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 /// Reads the acceptor's answer on the connector's side.
 pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<Welcome> {
     if let Ok(refusal) = json::object::<RawRefusal>(payload) {
-        let text = refusal.error.message;
+        let text = printable(&refusal.error.message);
         return Err(match Code::from_number(refusal.error.code).filter(|code| reason_to_refuse(*code)) {
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
             None => Error::new(
                 Code::Refused,
-                format!("the server refused the handshake with the unknown code {}: {text}", refusal.error.code),
+                format!("the server refused the handshake with the code {}: {text}", refusal.error.code),
             ),
         });
     }
@@ -187,8 +187,8 @@ pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<We
 }
 
 fn check_protocol_form(protocol: &str) -> Result<()> {
-    if protocol.is_empty() || protocol.len() > 32 {
-        return Err(bad("protocol must have 1 to 32 bytes"));
+    if protocol.is_empty() || protocol.len() > limits::MAX_PROTOCOL {
+        return Err(bad(format!("protocol must have 1 to {} bytes", limits::MAX_PROTOCOL)));
     }
     Ok(())
 }
@@ -204,7 +204,7 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<u16>().ok()).flatten();
     version
         .split_once('.')
-        .filter(|_| version.len() <= 16)
+        .filter(|_| version.len() <= limits::MAX_VERSION)
         .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
         .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
 }
@@ -322,6 +322,9 @@ mod tests {
             let strange = format!(r#"{{"protocol":"ipcprims","version":"1.0","error":{{"code":{code}}}}}"#);
             assert_eq!(welcome(strange.as_bytes(), &Channel::DEFAULT, &zero()).unwrap_err().code(), Code::Refused);
         }
+        let reason = Error::new(Code::VersionMismatch, "a\u{1b}[2Jb\nc");
+        let error = welcome(&refusal(&reason), &Channel::DEFAULT, &zero()).unwrap_err();
+        assert!(error.message().ends_with(r"a\u{1b}[2Jb\nc"), "{error}");
         let secret = br#"{"protocol":"ipcprims","version":"1.0","channels":[1],"auth_token":77123456}"#;
         let error = judge(secret, &Channel::DEFAULT, None, &zero()).unwrap_err();
         assert_eq!(error.code(), Code::BadHandshake);

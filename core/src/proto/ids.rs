@@ -1,5 +1,6 @@
-//! Maps keyed by operation ids. The ids are counted up by this process, never chosen by a peer, so
-//! one multiplication spreads them well enough and costs a tenth of the standard hash.
+//! Maps keyed by the ids of operations and calls. Most are counted up by this process, so one multiplication spreads them
+//! well enough and costs a tenth of the standard hash. The other side chooses the ids of its own calls. One that chooses
+//! them to collide has its frames looked up slowly, among as many calls as this side gives places for and no more.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -21,7 +22,29 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // 2^64 divided by the golden ratio: neighbours end far apart, high bits included.
-        self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // 2^64 divided by the golden ratio: neighbours end far apart. The low half of the product, which chooses the place
+        // in the map, knows nothing of the id's high bits; the high half does.
+        let product = u128::from(id) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_in_any_even_steps_are_spread() {
+        for step in [1, 2, 1 << 16, 1 << 32, 1 << 40, 1 << 53] {
+            let place = |n: u64| {
+                let mut hasher = IdHasher::default();
+                hasher.write_u64(n.wrapping_mul(step).wrapping_add(1));
+                hasher.finish() % 1024
+            };
+            let places: HashSet<u64> = (0..1024).map(place).collect();
+            assert!(places.len() > 256, "{step}: {}", places.len());
+        }
     }
 }

@@ -9,6 +9,7 @@ mod by_hand;
 pub(crate) mod channel;
 pub(crate) mod conn;
 mod control;
+mod deadlines;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;

@@ -144,7 +144,7 @@ impl Own {
         let names = match &member["features"] {
             Value::Null if member.get("features").is_none() => Vec::new(),
             Value::Array(names) if names.len() <= limits::MAX_FEATURES => {
-                let name = |v: &Value| v.as_str().filter(|n| n.len() <= limits::MAX_FEATURES).map(str::to_owned);
+                let name = |v: &Value| v.as_str().filter(|n| n.len() <= limits::MAX_FEATURE_NAME).map(str::to_owned);
                 names.iter().map(name).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a feature is no short string"))?
             }
             _ => return Err(bad("the features are no short list of strings")),
@@ -209,7 +209,8 @@ fn read_limits(limits: Option<&Value>) -> Result<Limits> {
     }
     Ok(Limits {
         max_message,
-        max_calls: size(number("max_calls", start.max_calls as u64)?),
+        // More cannot be pending here, nor announced by this library.
+        max_calls: size(number("max_calls", start.max_calls as u64)?).min(limits::MAX_OPS),
         window: number("window", start.window)?,
         stream_window: number("stream_window", start.stream_window)?,
         keepalive: Some(number("keepalive_ms", 0)?).filter(|&ms| ms > 0).map(Duration::from_millis),
@@ -266,6 +267,13 @@ mod tests {
             assert!(own(Level::Auto, None).judge_request(Some(malformed)).unwrap().0.is_none());
         }
         assert!(own(Level::Auto, None).judge_response(Some(serde_json::json!({"version": 2}))).is_err());
+    }
+
+    #[test]
+    fn what_the_other_side_takes_is_capped_at_what_this_one_can_use() {
+        let limits = serde_json::json!({"max_message": u64::MAX, "max_calls": u64::MAX});
+        let limits = read_limits(Some(&limits)).unwrap();
+        assert_eq!((limits.max_message, limits.max_calls), (limits::MAX_MESSAGE, limits::MAX_OPS));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The table of pending operations: what each waits for, and until when.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,15 +8,13 @@ use bytes::Bytes;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::Channel;
+use crate::proto::deadlines::Deadlines;
 use crate::proto::ids::IdMap;
 use crate::proto::level1::Delivery;
 use crate::proto::notice::Notice;
 
 /// Names a pending operation. Chosen by the driver, unique per connection, never reused.
 pub(crate) type OpId = u64;
-
-/// Deadlines of finished operations kept before they are swept out.
-const STALE: usize = 64;
 
 /// What an operation waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +60,7 @@ pub(crate) type Step = Option<Result<Outcome>>;
 #[derive(Debug, Default)]
 pub(crate) struct Ops {
     pending: IdMap<Kind>,
-    deadlines: BinaryHeap<Reverse<(Instant, OpId)>>,
+    deadlines: Deadlines,
     done: VecDeque<(OpId, Result<Outcome>)>,
     /// What else the driver takes.
     notices: Vec<Notice>,
@@ -81,11 +78,7 @@ impl Ops {
     pub(crate) fn insert(&mut self, op: OpId, kind: Kind, deadline: Option<Instant>) {
         self.pending.insert(op, kind);
         if let Some(deadline) = deadline {
-            self.deadlines.push(Reverse((deadline, op)));
-            // Deadlines of finished operations leave when they come to the top; behind a far one they pile up.
-            if self.deadlines.len() > 2 * self.pending.len() + STALE {
-                self.deadlines.retain(|Reverse((_, op))| self.pending.contains_key(op));
-            }
+            self.deadlines.insert(deadline, op, self.pending.len(), |op| self.pending.contains_key(&op));
         }
     }
 
@@ -123,19 +116,12 @@ impl Ops {
     }
 
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        while let Some(&Reverse((deadline, op))) = self.deadlines.peek() {
-            if self.pending.contains_key(&op) {
-                return Some(deadline);
-            }
-            self.deadlines.pop();
-        }
-        None
+        self.deadlines.next(|op| self.pending.contains_key(&op))
     }
 
     /// The next operation whose deadline is not after `now`.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<OpId> {
-        self.next_deadline().filter(|&deadline| deadline <= now)?;
-        self.deadlines.pop().map(|Reverse((_, op))| op)
+        self.deadlines.expired(now, |op| self.pending.contains_key(&op))
     }
 
     pub(crate) fn pending(&self) -> usize {

@@ -157,7 +157,6 @@ impl FrameReader {
             data.extend_from_slice(received);
             self.staging.clear();
             self.start = 0;
-            self.settle();
             self.body = Some(Body { header, data });
         }
         Ok(None)
@@ -175,7 +174,7 @@ impl FrameReader {
         self.body.is_some() || self.start < self.staging.len()
     }
 
-    /// Gives an emptied, oversized staging buffer back.
+    /// Begins an emptied staging buffer anew.
     fn settle(&mut self) {
         if self.start == self.staging.len() {
             self.start = 0;

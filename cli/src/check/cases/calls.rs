@@ -7,6 +7,8 @@ use crate::check::stage::{Stage, demand, fail};
 use crate::check::verdict::Played;
 use crate::check::wire::*;
 
+use super::streams::fault_or_info;
+
 /// After a call was answered, these bytes come.
 fn after_a_call(s: &Stage<'_>, bytes: impl FnOnce(u64) -> Vec<u8>, names: &str) -> Played {
     let mut p = s.open()?;
@@ -14,6 +16,14 @@ fn after_a_call(s: &Stage<'_>, bytes: impl FnOnce(u64) -> Vec<u8>, names: &str) 
     p.reply(id, b"the first")?;
     p.send(&bytes(id))?;
     p.expect_error(names)
+}
+
+/// The same; the connection may go on.
+fn after_a_call_or_info(s: &Stage<'_>, bytes: impl FnOnce(u64) -> Vec<u8>, goes_on: &str) -> Played {
+    let mut p = s.open()?;
+    let id = p.begin(b"the first")?;
+    p.reply(id, b"the first")?;
+    fault_or_info(s, p, bytes(id), goes_on)
 }
 
 /// What comes late, for a call that has ended, is dropped.
@@ -185,6 +195,13 @@ fn ids(b: &mut Book) {
         "protocol_error: an id is never used twice.",
         |s| after_a_call(s, |id| request(id, NEVER), "protocol_error"),
     );
+    b.server(
+        "id-again-elsewhere",
+        "19",
+        "A call on DATA with the id of one of COMMAND that was answered.",
+        "Left open: it is a call like any other, or protocol_error.",
+        |s| after_a_call_or_info(s, |id| frame(REQUEST, WHOLE, DATA, id, b"again"), "it is a call like any other"),
+    );
     b.client(
         "even-ids",
         "19",
@@ -210,12 +227,16 @@ fn strays(b: &mut Book) {
         ),
         ("error-to-itself", "ERROR for the checker's own call.", |id| of_call(FAILED, id, coded("remote_error", ""))),
         ("refuse-to-itself", "REFUSE for the checker's own call.", |id| of_call(REFUSE, id, coded("queue_full", ""))),
-        ("late-stream-elsewhere", "STREAM on DATA for a call of COMMAND that was answered.", |id| {
-            frame(STREAM, WHOLE, DATA, id + 2, NEVER)
-        }),
     ] {
         b.server(name, "19", sends, "protocol_error.", move |s| after_a_call(s, bytes, "protocol_error"));
     }
+    b.server(
+        "late-stream-elsewhere",
+        "19",
+        "STREAM on DATA for a call of COMMAND that was answered.",
+        "Left open: it is late, and dropped, or protocol_error.",
+        |s| after_a_call_or_info(s, |id| frame(STREAM, WHOLE, DATA, id, NEVER), "it is dropped"),
+    );
     for (name, sends, bytes) in [
         (
             "cancel-unknown",

@@ -11,6 +11,12 @@ fn say(kind: &str) -> Vec<u8> {
     plain(0, json!({"type": kind}).to_string())
 }
 
+/// A ping that nests so deep.
+fn nested(depth: usize) -> Vec<u8> {
+    let payload = format!("{}{}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    plain(0, format!(r#"{{"type":"ping","payload":{payload}}}"#))
+}
+
 fn pongs(s: &Stage<'_>, count: usize) -> Played {
     let mut p = s.open()?;
     p.send(&say("ping").repeat(count))?;
@@ -43,6 +49,16 @@ pub(super) fn cases(b: &mut Book) {
         p.expect_control("pong")?;
         p.works()?;
         p.leave()
+    });
+    b.server("nested", "6", "A ping whose payload has it nest 64 deep.", "A pong.", |s| {
+        let mut p = s.open()?;
+        p.send(&nested(64))?;
+        p.expect_control("pong")?;
+        p.works()?;
+        p.leave()
+    });
+    b.both("deeply-nested", "6", "A ping whose payload has it nest 5000 deep.", BAD, |s| {
+        s.fault(|_| nested(5000), "bad_control")
     });
     b.client(
         "ping-before-the-reply",

@@ -27,12 +27,17 @@ fn mirrors(p: &mut Lane<'_>, items: &[Vec<u8>]) -> Played {
 fn fault_or_late(s: &Stage<'_>, bytes: impl FnOnce(u64) -> Vec<u8>) -> Played {
     let mut p = s.open()?;
     let id = p.fresh();
+    fault_or_info(s, p, bytes(id), "the call had ended before it")
+}
+
+/// The connection ends for `bytes`, or it goes on, of which is noted what it means.
+pub(super) fn fault_or_info(s: &Stage<'_>, mut p: Lane<'_>, bytes: Vec<u8>, goes_on: &str) -> Played {
     let probe = p.fresh();
-    p.send(&[bytes(id), request(probe, b"are you there?")].concat())?;
+    p.send(&[bytes, request(probe, b"are you there?")].concat())?;
     loop {
         match p.next(s.end)? {
             Some(Event::Frame(frame)) if frame.id == probe => {
-                s.info("the call had ended before it");
+                s.info(goes_on);
                 return p.leave();
             }
             Some(Event::Frame(frame)) if frame.kind == CLOSE => {
@@ -187,6 +192,17 @@ pub(super) fn cases(b: &mut Book) {
     )
     .needs(Streams);
     credit_of_streams(b);
+    for (name, channel) in [("item-before-its-request", DATA), ("item-inside-its-request", COMMAND)] {
+        let sends = match channel {
+            DATA => "The first frame of a stream's REQUEST, and an item of it on DATA.",
+            _ => "The first frame of a stream's REQUEST, and an item of it on the same channel.",
+        };
+        b.server(name, "20", sends, "protocol_error: items follow the whole REQUEST.", move |s| {
+            let begin =
+                |id| frame(REQUEST, FIRST | STREAMING, COMMAND, id, [&9u32.to_le_bytes()[..], b"open"].concat());
+            s.fault(|_| [begin(1), frame(STREAM, WHOLE, channel, 1, NEVER)].concat(), "protocol_error")
+        });
+    }
     b.server("item-on-another-channel", "19", "An item on DATA of a stream of COMMAND.", "protocol_error.", |s| {
         let mut p = s.open()?;
         let id = p.stream(0)?;

@@ -23,6 +23,9 @@ impl Conn {
             State::Open => Some(Ok(Outcome::Opened)),
             State::Ended(error) => Some(Err(error.clone())),
             State::Hello(_) => {
+                if let Err(error) = self.ops.admit() {
+                    return Some(Err(error));
+                }
                 self.ops.insert(op, Kind::Open, deadline);
                 None
             }
@@ -176,7 +179,12 @@ impl Conn {
         if let State::Ended(error) = &self.state {
             return Some(Err(lost(error)));
         }
-        if !self.one.as_mut().is_some_and(|one| one.mark_flush(op)) {
+        let Some(one) = &mut self.one else { return Some(Ok(Outcome::Sent)) };
+        if let Err(error) = self.ops.admit() {
+            // It leaves all the same.
+            return Some(Err(error.with_sent(Sent::Maybe)));
+        }
+        if !one.mark_flush(op) {
             return Some(Ok(Outcome::Sent));
         }
         self.ops.insert(op, Kind::Send, deadline);
@@ -256,9 +264,13 @@ impl Conn {
             return Some(Ok(Outcome::CallEnded));
         }
         let Some(one) = &mut self.one else { return Some(Err(level_0("calls of the other side"))) };
-        if self.read_ended || one.watch(op, id) {
+        if self.read_ended || !one.is_served(id) {
             return Some(Ok(Outcome::CallEnded));
         }
+        if let Err(error) = self.ops.admit() {
+            return Some(Err(error));
+        }
+        one.watch(op, id);
         self.ops.insert(op, Kind::Watch(id), deadline);
         None
     }
@@ -396,6 +408,9 @@ impl Conn {
                 Code::PeerClosed | Code::Closed => Ok(Outcome::Drained),
                 _ => Err(error.clone()),
             });
+        }
+        if let Err(error) = self.ops.admit() {
+            return Some(Err(error));
         }
         if !std::mem::replace(&mut self.draining, true) {
             self.ops.note([Notice::Draining { by_peer: false }]);

@@ -317,12 +317,18 @@ impl Conn {
         }
     }
 
+    /// Whether the other side may ask for one more answer: not if it does not read those it has asked for.
+    fn check_answers(&self) -> Result<()> {
+        if self.outbox.control_queued() + self.acks_owed < limits::MAX_UNREAD_ANSWERS {
+            return Ok(());
+        }
+        Err(Error::new(Code::ControlFlood, "the other side does not read the answers it asks for"))
+    }
+
     fn control(&mut self, control: Control, now: Instant) -> Result<()> {
         match control {
             Control::Ping => {
-                if self.outbox.control_queued() >= limits::MAX_CALLS {
-                    return Err(Error::new(Code::ControlFlood, "the other side pings and does not read the answers"));
-                }
+                self.check_answers()?;
                 if !self.write_dead {
                     self.outbox.push_control(Control::Pong.encode(), true);
                 }
@@ -334,6 +340,7 @@ impl Conn {
                 }
             }
             Control::ShutdownRequest => {
+                self.check_answers()?;
                 self.acks_owed += 1;
                 if !std::mem::replace(&mut self.peer_drains, true) {
                     self.ops.note([Notice::Draining { by_peer: true }]);

@@ -136,7 +136,7 @@ pub(crate) struct Conn {
     shutdown_sent: bool,
     shutdown_acked: bool,
     /// Acknowledgements to give once everything queued before them is in the outbox.
-    acks_owed: u32,
+    acks_owed: usize,
     /// The other side sends no more; it may still read.
     read_ended: bool,
     /// How the end is known already while the connection still stands.

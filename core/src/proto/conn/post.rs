@@ -49,6 +49,10 @@ impl Conn {
     /// [`wrote`](Conn::wrote), in the same critical section.
     pub(crate) fn inline(&mut self, post: &Post, len: usize, now: Instant) -> Result<Option<Inline>> {
         self.admit_post(post, len)?;
+        if self.ops.admit().is_err() {
+            // What is not taken whole would have to wait; `post` says whether this may.
+            return Ok(None);
+        }
         let Some(one) = &mut self.one else {
             let call = matches!(post, Post::Request(..));
             let calls_idle = !call || (self.call.is_none() && self.waiting_calls.is_empty());
@@ -122,9 +126,6 @@ impl Conn {
             return Some(Err(Error::new(Code::Internal, "a cork on level 0")));
         };
         let deadline = post.deadline(deadline);
-        if let Err(error) = self.ops.admit() {
-            return Some(Err(error));
-        }
         let waits = if one.is_done_when_gathered() { None } else { Some(op) };
         let mut waited = waits.is_some();
         match post {

@@ -1,6 +1,5 @@
-//! Calls of this side, and calls of the other side that this one serves.
+//! Calls of this side, and what may go with a message or call.
 
-use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
@@ -126,14 +125,6 @@ impl Ask {
     }
 }
 
-/// What ends a call well or badly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) id: u64,
-    /// The program failed with this code.
-    pub(crate) status: Option<u32>,
-}
-
 /// A call of this side.
 #[derive(Debug)]
 pub(super) struct OwnCall {
@@ -153,24 +144,6 @@ impl OwnCall {
     /// Whether it has not ended. A plain call that has is not kept; a stream that has is, for its last items.
     pub(super) fn is_running(&self) -> bool {
         self.stream.as_ref().is_none_or(|stream| !stream.ended())
-    }
-}
-
-/// A call of the other side that the program has not answered.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) at: usize,
-    /// The program has it; before, it waits in the inbox.
-    pub(super) taken: bool,
-    /// Operations that wait for its end.
-    pub(super) watchers: Vec<OpId>,
-    pub(super) stream: Option<Box<Stream>>,
-}
-
-impl Served {
-    /// It has ended: who waits for that is told.
-    pub(super) fn tell_watchers(&mut self, ops: &mut Ops) {
-        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
     }
 }
 
@@ -222,7 +195,9 @@ impl Level1 {
             ops.insert(op, Kind::Request(id), deadline);
         }
         if let Some(at) = ask.with.deadline.filter(|_| ask.stream) {
-            self.stream_deadlines.push(Reverse((at, id)));
+            let calls = &self.calls;
+            let runs = |id| calls.get(&id).is_some_and(OwnCall::is_running);
+            self.stream_deadlines.insert(at, id, calls.len(), runs);
         }
         let ext = ask.with.ext(now);
         let waiting = Waiting { id, ask, ext, payload };
@@ -318,22 +293,6 @@ impl Level1 {
         self.outbox.channel(at).charge(payload.len());
         self.gather(plan, payload, Some(Mark::Request(id)));
         ops.insert(op, Kind::Request(id), deadline);
-    }
-
-    /// An answer whose plan was asked for inside a cork joins what is gathered; `waits` is told when it has left.
-    pub(crate) fn gathered_answer(
-        &mut self,
-        answer: Answer,
-        plan: &Plan,
-        payload: &[u8],
-        waits: Option<OpId>,
-        ops: &mut Ops,
-    ) {
-        if let Some(mut served) = self.served.remove(&answer.id) {
-            served.tell_watchers(ops);
-            self.count_out(served.at, payload.len());
-        }
-        self.gather(plan, payload, Some(Mark::Answer(waits)));
     }
 
     /// Whether nothing of the request of an own call has begun to leave.

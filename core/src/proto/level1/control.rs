@@ -4,7 +4,7 @@ use super::bad;
 use super::ext::Ext;
 use super::header::kind;
 use super::ready::PROOF;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, printable};
 use crate::limits;
 
 /// A control frame; its channel and id stay in the header.
@@ -82,9 +82,10 @@ impl Reason {
     /// The error it stands for; `remote_error` for a code of a later version.
     pub(super) fn error(self) -> Error {
         let known = i32::try_from(self.code).ok().and_then(Code::from_number);
+        let text = printable(&self.text);
         match known {
-            Some(code) => Error::new(code, self.text),
-            None => Error::new(Code::RemoteError, format!("unknown code {}: {}", self.code, self.text)),
+            Some(code) => Error::new(code, text),
+            None => Error::new(Code::RemoteError, format!("unknown code {}: {text}", self.code)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Time and the end: pings, deadlines, keepalive, drain, close.
 
-use std::cmp::Reverse;
 use std::time::Instant;
 
+use super::calls::OwnCall;
 use super::control::Reason;
 use super::header::kind;
 use super::{Keepalive, Level1, Ping, queue};
@@ -21,34 +21,19 @@ impl Level1 {
     }
 
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
-        while let Some(Reverse((_, id))) = self.served_deadlines.peek()
-            && !self.served.contains_key(id)
-        {
-            self.served_deadlines.pop();
-        }
-        while let Some(Reverse((_, id))) = self.stream_deadlines.peek()
-            && !self.is_running(*id)
-        {
-            self.stream_deadlines.pop();
-        }
-        let deadlines = [&self.served_deadlines, &self.stream_deadlines];
-        let calls = deadlines.into_iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at);
+        let (served, calls) = (&self.served, &self.calls);
+        let served = self.served_deadlines.next(|id| served.contains_key(&id));
+        let streams = self.stream_deadlines.next(|id| calls.get(&id).is_some_and(OwnCall::is_running));
         let keepalive = self.keepalive.as_ref().filter(|_| self.is_ready()).and_then(Keepalive::next);
-        calls.chain(keepalive).min()
+        served.into_iter().chain(streams).chain(keepalive).min()
     }
 
     /// Time has come. The error ends the connection.
     pub(crate) fn handle_timeout(&mut self, now: Instant, ops: &mut Ops) -> Result<()> {
-        while let Some(&Reverse((at, id))) = self.served_deadlines.peek()
-            && at <= now
-        {
-            self.served_deadlines.pop();
+        while let Some(id) = self.served_deadlines.expired(now, |id| self.served.contains_key(&id)) {
             self.let_go(id, Code::Timeout, ops);
         }
-        while let Some(&Reverse((at, id))) = self.stream_deadlines.peek()
-            && at <= now
-        {
-            self.stream_deadlines.pop();
+        while let Some(id) = self.expired_stream(now) {
             self.end_stream(id, &Error::new(Code::Timeout, "the deadline of the stream passed"), ops);
         }
         // A PING before READY would be out of place; the handshake has a deadline of its own.
@@ -67,6 +52,10 @@ impl Level1 {
         keepalive.pinged = Some(now);
         self.outbox.push_control(kind::PING, 0, 0, &0u64.to_le_bytes());
         Ok(())
+    }
+
+    fn expired_stream(&mut self, now: Instant) -> Option<u64> {
+        self.stream_deadlines.expired(now, |id| self.calls.get(&id).is_some_and(OwnCall::is_running))
     }
 
     /// This side starts nothing new; the other side is told.
@@ -110,8 +99,8 @@ impl Level1 {
             self.drain.ack_owed = false;
             self.outbox.push_control(kind::DRAIN_ACK, 0, 0, &[]);
         }
-        // Nobody waits for calls that were given up.
-        let called = self.open_calls > self.given_up.len();
+        // Nobody waits for calls that were given up, but another call may for the place of one.
+        let called = self.open_calls > self.given_up.len() || !self.waiting.is_empty();
         if !self.drain.asked || !self.drain.acked || called || !self.served.is_empty() {
             return false;
         }

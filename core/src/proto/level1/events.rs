@@ -8,7 +8,7 @@ use super::header::{Header, flag, kind};
 use super::inbox::{Extra, Grant, Request};
 use super::outbox::Mark;
 use super::reader::{Arrived, Body, Event, Reader};
-use super::{Level1, bad};
+use super::{Arriving, Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::proto::notice::Notice;
@@ -82,28 +82,50 @@ impl Level1 {
         }
     }
 
+    /// Whether the other side may open a call under `id` on the channel at `at`. Which ids were used on other channels
+    /// is not kept once their calls have ended; one that has not, or of which a message is still arriving, is known.
+    fn check_new(&self, id: u64, at: usize) -> Result<()> {
+        if id == 0 || self.is_own(id) || id <= self.last_requests[at] {
+            return Err(bad(format!("a call under the id {id}, which is not a new one of the other side's")));
+        }
+        let open = self.served.contains_key(&id) || self.orphans.contains_key(&id);
+        if open || self.arriving.iter().any(|a| a.id == id) {
+            return Err(bad(format!("the call {id} was opened twice")));
+        }
+        Ok(())
+    }
+
+    fn note_arriving(&mut self, header: &Header, at: usize) {
+        if !header.has(flag::LAST) {
+            let request = header.kind == kind::REQUEST;
+            self.arriving.push(Arriving { at, id: header.id, request, given_up: false });
+        }
+    }
+
+    /// A message that came in pieces on the channel at `at` is whole.
+    fn has_arrived(&mut self, header: &Header, at: usize) -> Option<Arriving> {
+        let begun = if header.has(flag::LAST) { None } else { self.arriving.iter().position(|a| a.at == at) };
+        begun.map(|begun| self.arriving.swap_remove(begun))
+    }
+
     /// Judges a message by its first frame.
     fn admit(&mut self, header: &Header, ext: &Ext, total: usize) -> Result<()> {
         let at = self.position(header.channel)?;
-        if ext.fds.is_some() && !self.fds {
-            return Err(bad("descriptors in a connection that agreed on none"));
+        let credited = matches!(header.kind, kind::MESSAGE | kind::REQUEST);
+        if ext.fds.is_some() && !(self.fds && credited) {
+            return Err(bad("descriptors where there are none: not agreed on, or not with a message or request"));
         }
-        let credited = match header.kind {
+        if credited {
+            self.check_begin()?;
+        }
+        match header.kind {
             kind::MESSAGE if header.id != 0 => return Err(bad("a one-way message with an id")),
-            kind::MESSAGE => true,
+            kind::MESSAGE => {}
             kind::REQUEST => {
-                if header.id == 0 || self.is_own(header.id) || header.id <= self.last_requests[at] {
-                    return Err(bad(format!(
-                        "a call under the id {}, which is not a new one of the other side's",
-                        header.id
-                    )));
-                }
+                self.check_new(header.id, at)?;
                 self.last_requests[at] = header.id;
                 self.last_seen = self.last_seen.max(header.id);
-                if !header.has(flag::LAST) {
-                    self.arriving.push(header.id);
-                }
-                true
+                self.note_arriving(header, at);
             }
             kind::RESPONSE => {
                 if !self.is_own(header.id) {
@@ -114,27 +136,31 @@ impl Level1 {
                     self.check_opened(header.id)?;
                     self.check_channel(header.id, at)?;
                 }
-                false
             }
             _ => {
                 self.check_opened(header.id)?;
                 self.check_channel(header.id, at)?;
+                if self.arriving.iter().any(|a| a.request && a.id == header.id) {
+                    return Err(bad(format!("an item of the call {} before its request is whole", header.id)));
+                }
                 self.admit_item(header.id, total)?;
-                false
+                self.note_arriving(header, at);
             }
-        };
+        }
         if credited && !self.inbox.window(at).charge(total) {
             return Err(no_credit(header.channel));
         }
         Ok(())
     }
 
+    /// Whether the other side may still begin a message or a call: not once it has said that it is done with that.
+    fn check_begin(&self) -> Result<()> {
+        if self.drain.acked { Err(bad("a message or call behind the acknowledgement of a drain")) } else { Ok(()) }
+    }
+
     fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
         let at = self.position(channel)?;
-        // A larger one would not have been lent.
-        if payload.len() > self.own.max_message {
-            return Err(Error::new(Code::FrameTooLarge, format!("a message of {} bytes", payload.len())));
-        }
+        self.check_begin()?;
         if !self.inbox.window(at).charge(payload.len()) {
             return Err(no_credit(channel));
         }
@@ -158,14 +184,10 @@ impl Level1 {
             kind::REQUEST => {
                 self.count_in(at, body.len());
                 let id = header.id;
-                if !header.has(flag::LAST) && !self.has_arrived(id) {
-                    // Its caller left while it arrived.
+                if self.has_arrived(&header, at).is_some_and(|arrived| arrived.given_up) {
                     self.push_end(id, Code::Cancelled);
                     self.discard(at, body.len());
                     return Ok(());
-                }
-                if self.served.contains_key(&id) || self.orphans.contains_key(&id) {
-                    return Err(bad(format!("the call {id} was opened twice")));
                 }
                 if self.places() >= self.own.max_calls {
                     let limit = self.own.max_calls;
@@ -189,15 +211,18 @@ impl Level1 {
                 };
                 self.end_call(header.id, result, ops);
             }
-            _ => self.item_arrived(header.id, body.into_bytes(), header.has(flag::FIN), ops),
+            _ => {
+                self.has_arrived(&header, at);
+                self.item_arrived(header.id, body.into_bytes(), header.has(flag::FIN), ops);
+            }
         }
         Ok(())
     }
 
-    /// A request is whole. Says whether its caller still waits.
-    fn has_arrived(&mut self, id: u64) -> bool {
-        let at = self.arriving.iter().position(|&a| a == id);
-        at.map(|at| self.arriving.swap_remove(at)).is_some()
+    /// The caller of a request that is not whole yet leaves. `false` if there is none, or it has left before.
+    fn give_up_arriving(&mut self, id: u64) -> bool {
+        let request = self.arriving.iter_mut().find(|a| a.request && a.id == id);
+        request.is_some_and(|request| !std::mem::replace(&mut request.given_up, true))
     }
 
     /// Nobody takes a message of `len` bytes: its credit is given back.
@@ -227,7 +252,7 @@ impl Level1 {
             Control::Auth(proof) => self.on_auth(&proof)?,
             Control::Ready => self.on_ready()?,
             Control::Ping(token) => {
-                if self.outbox.unread_pongs() >= limits::MAX_UNREAD_PONGS {
+                if self.outbox.unread_pongs() >= limits::MAX_UNREAD_ANSWERS {
                     return Err(Error::new(Code::ControlFlood, "the other side pings and does not read the answers"));
                 }
                 self.outbox.push_control(kind::PONG, 0, 0, &token);
@@ -275,7 +300,7 @@ impl Level1 {
                 self.check_opened(header.id)?;
                 if self.served.contains_key(&header.id) {
                     self.let_go(header.id, Code::Cancelled, ops);
-                } else if !self.orphans.contains_key(&header.id) && !self.has_arrived(header.id) {
+                } else if !self.orphans.contains_key(&header.id) && !self.give_up_arriving(header.id) {
                     self.counts.late += 1;
                 }
             }

@@ -9,7 +9,7 @@ use super::calls::With;
 use super::ext::Ext;
 use super::header::{Header, flag, kind};
 use super::inbox::{Delivery, Extra, Grant};
-use super::outbox::{Mark, Plan};
+use super::outbox::{Mark, Outgoing, Plan};
 use super::queue::Policy;
 use super::reader::Body;
 use crate::error::{Code, Error, Result};
@@ -209,6 +209,15 @@ impl Level1 {
         let mark = waits.filter(|_| channel.policy.waits()).map(Mark::Send);
         self.gather(plan, payload, mark);
         mark.is_some()
+    }
+
+    /// Takes back a message nobody waits for any more, if nothing of it has left.
+    pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
+        self.withdraw(op).is_some()
+    }
+
+    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
+        (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
     }
 
     pub(super) fn count_out(&mut self, at: usize, len: usize) {

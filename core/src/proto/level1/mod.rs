@@ -29,26 +29,28 @@ pub(crate) mod wire {
     pub(crate) use super::reader::{Arrived, Event, Reader};
 }
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub(crate) use calls::{Answer, Ask, With, call_ended};
+pub(crate) use calls::{Ask, With, call_ended};
 pub(crate) use inbox::{Delivery, Extra, Request};
 pub(crate) use outbox::Plan;
 pub use queue::Policy;
 pub(crate) use reader::Body;
 pub(crate) use ready::Proofs;
+pub(crate) use serving::Answer;
 
-use self::calls::{OwnCall, Served, Waiting};
+use self::calls::{OwnCall, Waiting};
 use self::inbox::Inbox;
 use self::outbox::{Mark, Outbox};
 use self::reader::Reader;
 use self::ready::Ready;
+use self::serving::Served;
 use crate::api::stats::ChannelStats;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::proto::channel::{Channel, ChannelSet};
+use crate::proto::deadlines::Deadlines;
 use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome};
 
@@ -130,6 +132,16 @@ impl Keepalive {
     }
 }
 
+/// A REQUEST or STREAM message whose first frame has come, and not its last.
+#[derive(Debug, Clone, Copy)]
+struct Arriving {
+    at: usize,
+    id: u64,
+    request: bool,
+    /// The caller of a request left meanwhile.
+    given_up: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Level1 {
     connector: bool,
@@ -156,11 +168,11 @@ pub(crate) struct Level1 {
     /// The highest id the other side used, in all and by channel.
     last_seen: u64,
     last_requests: Vec<u64>,
-    /// Requests of which more frames are to come, at most one in a channel.
-    arriving: Vec<u64>,
-    served_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Messages of calls of which more frames are to come, at most one in a channel.
+    arriving: Vec<Arriving>,
+    served_deadlines: Deadlines,
     /// When streams of this side end; plain calls end with their operations.
-    stream_deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
+    stream_deadlines: Deadlines,
     pings: VecDeque<Ping>,
     last_token: u64,
     keepalive: Option<Keepalive>,
@@ -220,8 +232,8 @@ impl Level1 {
             last_seen: 0,
             last_requests: vec![0; channels.as_slice().len()],
             arriving: Vec::new(),
-            served_deadlines: BinaryHeap::new(),
-            stream_deadlines: BinaryHeap::new(),
+            served_deadlines: Deadlines::default(),
+            stream_deadlines: Deadlines::default(),
             pings: VecDeque::new(),
             last_token: 0,
             keepalive: own.keepalive.map(|every| Keepalive { every, heard: now, pinged: None }),

@@ -221,7 +221,7 @@ impl Reader {
     ) -> Result<Option<Event<'_>>> {
         if let Some(filling) = self.filling {
             if filling.left > 0 {
-                return Ok(None);
+                return self.wait_for_more();
             }
             self.filling = None;
             if filling.last {
@@ -230,18 +230,12 @@ impl Reader {
         }
         loop {
             let rest = &self.staging[self.start..];
-            let Some(header) = Header::decode(rest) else {
-                if rest.is_empty() && !self.fds.is_empty() {
-                    return Err(bad("descriptors came without a frame that announces them"));
-                }
-                self.settle();
-                return Ok(None);
-            };
+            let Some(header) = Header::decode(rest) else { return self.wait_for_more() };
             let (at, len) = (self.start + HEADER_LEN, header.len as usize);
             self.judge(&header)?;
             let whole = rest.len() - HEADER_LEN >= len;
             if !whole && (!header.is_message() || len <= OWN_BUFFER) {
-                return Ok(None);
+                return self.wait_for_more();
             }
             if header.is_plain() && self.open.is_empty() && len <= OWN_BUFFER {
                 self.start = at + len;
@@ -255,7 +249,7 @@ impl Reader {
                 continue;
             }
             let end = (at + len).min(self.staging.len());
-            let Some(prefix) = Prefix::of(&header, &self.staging[at..end], whole)? else { return Ok(None) };
+            let Some(prefix) = Prefix::of(&header, &self.staging[at..end], whole)? else { return self.wait_for_more() };
             let data_len = len - prefix.len;
             let (first, last) = (header.has(flag::FIRST), header.has(flag::LAST));
             if first {
@@ -295,8 +289,7 @@ impl Reader {
             self.start = end;
             if left > 0 {
                 self.filling = Some(Filling { channel: header.channel, left, last });
-                self.settle();
-                return Ok(None);
+                return self.wait_for_more();
             }
             if last {
                 return Ok(self.close(header.channel).map(Event::Message));
@@ -361,12 +354,18 @@ impl Reader {
         Ok(self.fds.drain(..announced).collect())
     }
 
-    /// Gives an emptied, oversized staging buffer back.
-    fn settle(&mut self) {
+    /// Every frame at hand was taken. Descriptors come with the first byte of their frame, so those that are left are of
+    /// the one that has begun.
+    fn wait_for_more<T>(&mut self) -> Result<Option<T>> {
         if self.start == self.staging.len() {
             self.start = 0;
             self.staging.clear();
         }
+        let awaited = if self.staging.is_empty() { 0 } else { limits::MAX_FDS };
+        if self.fds.len() > awaited {
+            return Err(bad("descriptors came without a frame that announces them"));
+        }
+        Ok(None)
     }
 }
 

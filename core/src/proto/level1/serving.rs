@@ -1,13 +1,12 @@
 //! Calls of the other side: they begin, are answered once, or let go.
 
-use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Level1;
-use super::calls::{Answer, Served, call_ended};
+use super::calls::call_ended;
 use super::control::Reason;
 use super::ext::Ext;
 use super::header::{Header, kind};
@@ -17,20 +16,36 @@ use crate::error::{Code, Error};
 use crate::proto::ids::IdMap;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
-/// Deadlines of ended calls kept before they are swept out.
-const STALE: usize = 64;
+/// What ends a call well or badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    /// The program failed with this code.
+    pub(crate) status: Option<u32>,
+}
+
+/// A call of the other side that the program has not answered.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) at: usize,
+    /// The program has it; before, it waits in the inbox.
+    pub(super) taken: bool,
+    /// Operations that wait for its end.
+    pub(super) watchers: Vec<OpId>,
+    pub(super) stream: Option<Box<Stream>>,
+}
+
+impl Served {
+    /// It has ended: who waits for that is told.
+    pub(super) fn tell_watchers(&mut self, ops: &mut Ops) {
+        self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::CallEnded)));
+    }
+}
 
 impl Level1 {
     /// A call of the other side begins.
     pub(super) fn serve(&mut self, at: usize, id: u64, taken: bool, deadline: Option<Instant>, stream: Option<bool>) {
         self.counts.served += 1;
-        if let Some(deadline) = deadline {
-            self.served_deadlines.push(Reverse((deadline, id)));
-            // Those of calls that have ended leave when they come to the top; behind an early one they pile up.
-            if self.served_deadlines.len() > 2 * self.served.len() + STALE {
-                self.served_deadlines.retain(|Reverse((_, other))| *other == id || self.served.contains_key(other));
-            }
-        }
         let stream = stream.map(|fin| {
             let mut stream = Stream::new(self.own.stream_window, self.peer.stream_window, false);
             stream.open_out();
@@ -40,6 +55,9 @@ impl Level1 {
             Box::new(stream)
         });
         self.served.insert(id, Served { at, taken, watchers: Vec::new(), stream });
+        if let Some(deadline) = deadline {
+            self.served_deadlines.insert(deadline, id, self.served.len(), |id| self.served.contains_key(&id));
+        }
     }
 
     /// Answers a call; done when the carrier took all of it. `call_ended` if it needs none any more.
@@ -120,6 +138,22 @@ impl Level1 {
         None
     }
 
+    /// An answer whose plan was asked for inside a cork joins what is gathered; `waits` is told when it has left.
+    pub(crate) fn gathered_answer(
+        &mut self,
+        answer: Answer,
+        plan: &Plan,
+        payload: &[u8],
+        waits: Option<OpId>,
+        ops: &mut Ops,
+    ) {
+        if let Some(mut served) = self.served.remove(&answer.id) {
+            served.tell_watchers(ops);
+            self.count_out(served.at, payload.len());
+        }
+        self.gather(plan, payload, Some(Mark::Answer(waits)));
+    }
+
     /// The program is done with a call, without an answer.
     pub(crate) fn abandon_served(&mut self, id: u64, ops: &mut Ops) {
         self.release_orphan(id);
@@ -179,14 +213,10 @@ impl Level1 {
         served.get_mut(&id).map(|served| served.taken = true).is_some()
     }
 
-    /// Waits for the end of a call of the other side. Says whether it has ended already.
-    pub(crate) fn watch(&mut self, op: OpId, id: u64) -> bool {
-        match self.served.get_mut(&id) {
-            Some(served) => {
-                served.watchers.push(op);
-                false
-            }
-            None => true,
+    /// Has `op` end with a call of the other side that [has not](Level1::is_served).
+    pub(crate) fn watch(&mut self, op: OpId, id: u64) {
+        if let Some(served) = self.served.get_mut(&id) {
+            served.watchers.push(op);
         }
     }
 
@@ -199,14 +229,5 @@ impl Level1 {
     /// Whether the program still owes an answer.
     pub(crate) fn is_served(&self, id: u64) -> bool {
         self.served.contains_key(&id)
-    }
-
-    /// Takes back a message nobody waits for any more, if nothing of it has left.
-    pub(crate) fn withdraw_send(&mut self, op: OpId) -> bool {
-        self.withdraw(op).is_some()
-    }
-
-    pub(super) fn withdraw(&mut self, op: OpId) -> Option<Outgoing> {
-        (0..self.counters.len()).find_map(|at| self.outbox.channel(at).withdraw(Mark::Send(op)))
     }
 }

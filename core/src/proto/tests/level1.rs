@@ -13,54 +13,61 @@ use crate::proto::level1::{Answer, Delivery, Policy, With, wire};
 use crate::proto::offer::Level;
 use crate::proto::{OpId, Outcome, Secret};
 
-fn level_1(role: Role) -> Config {
+pub(super) fn level_1(role: Role) -> Config {
     let mut config = config(role);
     config.own.level = Level::Auto;
     config
 }
 
-fn pair_of(client: Config, server: Config) -> Pair {
+pub(super) fn pair_of(client: Config, server: Config) -> Pair {
     let now = std::time::Instant::now();
     let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
     pair.exchange();
     pair
 }
 
-fn acceptor() -> Role {
+pub(super) fn acceptor() -> Role {
     Role::Acceptor { peer_id: "peer-1".into() }
 }
 
-fn pair() -> Pair {
+pub(super) fn pair() -> Pair {
     let pair = pair_of(level_1(connector()), level_1(acceptor()));
     assert!(pair.client.is_open() && pair.server.is_open());
     assert_eq!((pair.client.agreed().level, pair.server.agreed().level), (1, 1));
     pair
 }
 
-fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
+pub(super) fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Option<Duration>) {
     let at = deadline.map(|d| pair.now + d);
     let with = With::new(at);
     let post = Post::Request(Channel::COMMAND, with);
     assert!(pair.client.post(op, post, Bytes::from_static(text.as_bytes()), pair.now, at).is_none());
 }
 
-fn take(conn: &mut Conn) -> Delivery {
+pub(super) fn take(conn: &mut Conn) -> Delivery {
     match conn.recv(9999, None, None) {
         Some(Ok(Outcome::Message(delivery))) => delivery,
         other => panic!("a message was queued: {other:?}"),
     }
 }
 
-fn answer(conn: &mut Conn, op: OpId, id: u64, status: Option<u32>, text: &'static str, now: std::time::Instant) {
+pub(super) fn answer(
+    conn: &mut Conn,
+    op: OpId,
+    id: u64,
+    status: Option<u32>,
+    text: &'static str,
+    now: std::time::Instant,
+) {
     let post = Post::Answer(Answer { id, status });
     assert!(conn.post(op, post, Bytes::from_static(text.as_bytes()), now, None).is_none());
 }
 
-fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
+pub(super) fn result(conn: &mut Conn, op: OpId) -> Result<Outcome, Error> {
     done(conn).into_iter().find(|(o, _)| *o == op).expect("the operation ended").1
 }
 
-fn reply(conn: &mut Conn, op: OpId) -> Bytes {
+pub(super) fn reply(conn: &mut Conn, op: OpId) -> Bytes {
     match result(conn, op) {
         Ok(Outcome::Reply(_, payload)) => payload,
         other => panic!("a reply: {other:?}"),
@@ -482,7 +489,7 @@ fn one_of_two_started() -> Pair {
     pair
 }
 
-fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, channel: u16, id: u64, payload: &[u8]) -> Vec<u8> {
     let header = wire::Header { len: payload.len() as u32, kind, flags, channel, id }.encode();
     [&header[..], payload].concat()
 }
@@ -1049,4 +1056,64 @@ fn a_burst_is_bounded_by_the_operations_that_may_be_pending() {
     let mut part = |last| pair.client.send_part(Channel::DATA, Bytes::from_static(b"part"), last, None);
     part(None).unwrap();
     assert_eq!(part(Some(limits::MAX_OPS as OpId)).unwrap_err().code(), Code::QueueFull);
+}
+
+#[test]
+fn whatever_may_have_to_wait_is_bounded_by_the_operations_that_may_be_pending() {
+    for one in [false, true] {
+        let mut pair = if one { pair() } else { Pair::new() };
+        let id = if one {
+            write(&mut pair, true, 1, Post::Request(Channel::COMMAND, With::default()), Bytes::from_static(b"?"), 17);
+            pair.exchange();
+            take(&mut pair.client).request().unwrap().id
+        } else {
+            0
+        };
+        let mut op = 10;
+        while pair.client.recv(op, None, None).is_none() {
+            op += 1;
+        }
+        assert_eq!(pair.client.stats().pending_operations, limits::MAX_OPS);
+        let now = pair.now;
+        let posts = [
+            Post::Request(Channel::COMMAND, With::default()),
+            Post::Message(Channel::DATA, With::default()),
+            Post::Answer(Answer { id, status: None }),
+        ];
+        for post in posts.into_iter().take(if one { 3 } else { 2 }) {
+            assert!(pair.client.inline(&post, 1, now).unwrap().is_none(), "{post:?}");
+            let step = pair.client.post(op, post, Bytes::from_static(b"x"), now, None);
+            assert_eq!(step.unwrap().unwrap_err().code(), Code::QueueFull);
+        }
+        let mut steps = vec![pair.client.ping(op, now, None), pair.client.drain(op, None)];
+        if one {
+            steps.push(pair.client.watch(op, id, None));
+        }
+        for step in steps {
+            assert_eq!(step.unwrap().unwrap_err().code(), Code::QueueFull);
+        }
+        // A drain that was refused has not begun.
+        pair.client.cancel(10);
+        assert!(pair.client.ping(op, now, None).is_none());
+        assert_eq!(pair.client.stats().pending_operations, limits::MAX_OPS);
+    }
+}
+
+#[test]
+fn a_drain_waits_for_calls_that_wait_for_the_place_of_one_that_was_given_up() {
+    let mut pair = one_of_two_started();
+    let first = take(&mut pair.server).request().unwrap().id;
+    pair.client.cancel(1);
+    assert!(pair.client.drain(3, None).is_none());
+    pair.exchange();
+    assert!(pair.client.is_open(), "{:?}", pair.client.end_error());
+    pair.server.abandon_served(first);
+    pair.exchange();
+    let second = take(&mut pair.server).request().unwrap().id;
+    answer(&mut pair.server, 4, second, None, "r", pair.now);
+    pair.exchange();
+    let ends = done(&mut pair.client);
+    let ended = |op| ends.iter().find(|(o, _)| *o == op).map(|(_, end)| end);
+    assert!(matches!(ended(2), Some(Ok(Outcome::Reply(_, reply))) if reply == "r"), "{ends:?}");
+    assert!(matches!(ended(3), Some(Ok(Outcome::Drained))), "{ends:?}");
 }

@@ -2,6 +2,7 @@
 
 mod level1;
 mod level1_vectors;
+mod rules;
 mod vectors;
 
 use std::time::{Duration, Instant};
@@ -357,6 +358,30 @@ fn a_flood_of_control_messages_ends_the_connection() {
     assert!(pair.server.is_open());
     give(&mut pair.server, &pong, pair.now);
     assert_eq!(pair.server.end_error().unwrap().code(), Code::ControlFlood);
+}
+
+#[test]
+fn answers_that_nobody_reads_end_the_connection_whatever_asks_for_them() {
+    for (kind, stuck) in [("ping", false), ("shutdown_request", false), ("shutdown_request", true)] {
+        let mut pair = Pair::new();
+        if stuck {
+            // An acknowledgement goes behind what waits for room, and counts while it does.
+            for op in 1..=4 {
+                pair.server.send(op, Channel::DATA, Bytes::from(vec![0; 6 << 20]), None);
+            }
+        }
+        let text = format!(r#"{{"type":"{kind}"}}"#);
+        let message = [&[0x49, 0x50, text.len() as u8, 0, 0, 0, 0, 0], text.as_bytes()].concat();
+        let mut asked = 0;
+        while pair.server.is_open() {
+            give(&mut pair.server, &message.repeat(100), pair.now);
+            pair.now += SECOND / 5;
+            asked += 100;
+            assert!(asked < 2 * limits::MAX_UNREAD_ANSWERS, "{kind}");
+        }
+        assert_eq!(pair.server.end_error().unwrap().code(), Code::ControlFlood);
+        assert!(asked > limits::MAX_UNREAD_ANSWERS - 100);
+    }
 }
 
 #[test]
