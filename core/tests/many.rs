@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::events::Events;
-use common::{Place, Process, SOON, alone, child_role, status, until};
+use common::{Place, Process, SOON, alone, child_role, descriptors, status, until};
 use hostlane::{Address, ConnectOptions, ListenOptions, Listener, Outcome, Peer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -32,10 +32,6 @@ fn raise_limit() -> usize {
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     }
     getrlimit(Resource::Nofile).current.map_or(WANTED, |now| WANTED.min(now as usize - 200))
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 fn threads() -> usize {

@@ -9,9 +9,9 @@ import os
 import pickle
 import random
 import signal
-import threading
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hostlane
@@ -481,7 +481,8 @@ def test_waits_end_when_the_connection_does(loop: Loop, joined: Callable[..., An
             request = await server.recv(timeout=5)
             there = [server.recv, lambda: server.recv(3)]
             waiting += [group.start(ends, hostlane.PeerClosedError, wait) for wait in there]
-            await loop.sleep(0.01)
+            await until(loop, lambda: client.stats().pending_operations == len(here))
+            await until(loop, lambda: server.stats().pending_operations == len(there))
             client.close()
             for one in waiting:
                 await one.result()
@@ -587,15 +588,33 @@ def test_a_sync_program_at_the_other_end(
     serving.result(5)
 
 
+def watched() -> int:
+    """How many descriptors the loops of the process watch, without those behind another one."""
+    targets = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}") != "anon_inode:[eventpoll]":
+                continue
+            lines = Path(f"/proc/self/fdinfo/{fd}").read_text("utf-8").splitlines()
+        except FileNotFoundError:  # the one that lists them
+            continue
+        targets[int(fd)] = [int(line.split()[1]) for line in lines if line.startswith("tfd:")]
+    inner = {target for each in targets.values() for target in each}
+    return sum(len(each) for fd, each in targets.items() if fd not in inner)
+
+
 def test_no_thread_and_one_descriptor(loop: Loop, joined: Callable[..., Any]) -> None:
     async def body() -> None:
+        gc.collect()  # nothing of earlier loops is left
+        await loop.sleep(0)  # the loop watches what is its own
+        before, threads = watched(), len(os.listdir("/proc/self/task"))
         async with joined() as (client, server), loop.group() as group:
-            threads = threading.active_count()
             tasks = [group.start(client.request, b"x") for _ in range(20)]
             messages: list[aio.Message] = []
             while len(messages) < 20:
                 messages += await server.recv_batch(timeout=5)
-            assert threading.active_count() == threads
+            assert watched() == before + 1, "of a listener and two connections"
+            assert len(os.listdir("/proc/self/task")) <= threads
             for message in messages:
                 await message.reply(b"y")
             for task in tasks:

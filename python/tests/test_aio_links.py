@@ -192,7 +192,11 @@ def test_the_end_comes_once_and_for_all(loop: Loop, address: str, folder: Path) 
 
 
 def test_closing_wakes_who_waits(loop: Loop, address: str) -> None:
+    begun = 0
+
     async def ends(function: Any, *arguments: Any) -> type[BaseException] | None:
+        nonlocal begun
+        begun += 1  # it runs until it waits
         try:
             await function(*arguments)
         except hostlane.Error as error:
@@ -204,7 +208,7 @@ def test_closing_wakes_who_waits(loop: Loop, address: str) -> None:
         async with loop.group() as group:
             waits = [group.start(ends, link.next), group.start(ends, link.request, b"")]
             serving = group.start(ends, link.serve, echo)
-            await loop.sleep(0.01)
+            await until(loop, lambda: begun == 3)
             link.close()
             link.close()
             for wait in waits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,24 +30,16 @@ class Tolerance:
 
     threads: int
     maps: int
+    descriptors: int
     rss: int
-    descriptors: int = 0
 
 
-NATIVE = Tolerance(threads=1, maps=64, rss=12 * MIB, descriptors=2)
-"""The I/O thread of the process may have been started; the C library keeps stacks and arenas of ended threads; a living
-thread that slept beside another keeps its bell."""
+MEMORY = {"rust": 12, "c": 12, "cpp": 12, "python": 24, "python-aio": 24, "node": 40, "go": 48}
+"""MiB of resident memory; the heap of Go shrinks minutes later."""
 
 TOLERANCE = {
-    "rust": NATIVE,
-    "c": NATIVE,
-    "cpp": NATIVE,
-    "python": Tolerance(threads=1, maps=64, rss=24 * MIB, descriptors=2),
-    "python-aio": Tolerance(threads=1, maps=64, rss=24 * MIB),
-    # Four workers of libuv and those of the garbage collector are started when they are first needed.
-    "node": Tolerance(threads=4, maps=96, rss=40 * MIB),
-    # Threads that were in system calls are kept for later ones, and the heap shrinks minutes later.
-    "go": Tolerance(threads=16, maps=96, rss=48 * MIB),
+    lang: Tolerance(**tolerance, rss=MEMORY[lang] * MIB)
+    for lang, tolerance in tomllib.loads(Path(__file__).with_name("tolerance.toml").read_text("utf-8")).items()
 }
 
 

@@ -43,7 +43,8 @@ python3 -m pytest tests/faults -k "f35 and node"
 **After each fault** one function, `balanced` in [`balance.py`](../tests/faults/balance.py), looks at the process that had to survive it: an honest
 peer, the independent [oracle](../tests/oracle/README.md), is served within a second, and descriptors, threads, memory maps, resident
 memory and the files in the directory are back to what they were, within tolerances that are named there for each language. No
-agent may have broken down, which is told by how it ended and what it printed.
+agent may have broken down, which is told by how it ended and what it printed. Rows with a * are of processes that end by what
+is done to them, or of one moment, and have only the latter.
 
 Faults of the system are made by `strace` (a system call fails, or kills its process), by limits of the running process, by a mount
 and a group of memory of its own, and by `setpriv`. A row that needs what is not here is skipped and says what is missing.
@@ -60,6 +61,8 @@ class Row:
     langs: tuple[str, ...]
     full: tuple[str, ...]
     test: str
+    balanced: bool
+    """Whether the survivor is looked at afterwards."""
 
 
 def rows(path: Path) -> list[Row]:
@@ -74,6 +77,7 @@ def rows(path: Path) -> list[Row]:
             except (NameError, ValueError):
                 continue  # nothing that a row is made of
     found = []
+    balancing = _balancing(tree)
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef):
             continue
@@ -84,8 +88,25 @@ def rows(path: Path) -> list[Row]:
                 langs = said.get("langs", scope["ALL"])
                 full = langs if every else said.get("full", ())
                 number = _value(one.args[0], scope)
-                found.append(Row(number, said["fault"], said["holds"], langs, full, node.name))
+                found.append(Row(number, said["fault"], said["holds"], langs, full, node.name, node.name in balancing))
     return found
+
+
+def _balancing(tree: ast.Module) -> set[str]:
+    """The functions that look at a survivor with `balanced`, by themselves or by others of their file."""
+    called = {
+        node.name: {
+            getattr(one.func, "attr", getattr(one.func, "id", ""))
+            for one in ast.walk(node)
+            if isinstance(one, ast.Call)
+        }
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    names = {"balanced", "survives"}
+    while more := {name for name, calls in called.items() if calls & names} - names:
+        names |= more
+    return names
 
 
 def _value(node: ast.expr, scope: dict[str, Any]) -> Any:
@@ -104,7 +125,8 @@ def page() -> str:
             langs = ", ".join(f"({lang})" if lang in row.full else lang for lang in row.langs)
             if row.langs == _all() and not row.full:
                 langs = "all"
-            text += f"| {row.number} | {row.fault} | {row.holds} | `tests/faults/{name}::{row.test}` | {langs} |\n"
+            number = row.number if row.balanced else row.number + "*"
+            text += f"| {number} | {row.fault} | {row.holds} | `tests/faults/{name}::{row.test}` | {langs} |\n"
         text += "\n"
     return text.rstrip() + "\n"
 

@@ -169,7 +169,7 @@ def test_f65_an_answer_that_is_lost(calling: Calling, start: Start, elsewhere: P
             server.seen("server", requests=1)
             server.kill()
             with pytest.raises(Failed) as failed:
-                agent.take(2.0)
+                agent.take(0.5)
             assert (failed.value.name, failed.value.sent) == ("connection_lost", "maybe")
             again = agent.fails("connection_lost", "peer_closed", op="call", text="again", within=0.5)
             assert again.sent == "no"

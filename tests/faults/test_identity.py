@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import socket
 from pathlib import Path
 
+import hello1
+import level0
 import pytest
-from peer1 import RawLevel1
+from peer1 import INSTANCE, RawLevel1
 from stock import Background
 from wire import Wire
 
 from agents import Agent
-from balance import Serving
-from conftest import Start
-from matrix import needs_setpriv, row
+from balance import Calling
+from conftest import Serve, Start
+from matrix import needs_root, needs_setpriv, row
 
 NOBODY = 65534
 
@@ -31,6 +35,15 @@ def open_place(place: Path) -> Path:
     return place
 
 
+def listening_by_name(agent: Agent, runtime: Path) -> Path:
+    """The agent listens at a name as `client`, and every user may come as far as its socket."""
+    agent.ask("listen", "client", address="by-name")
+    path = runtime / "hostlane/by-name.sock"
+    path.parent.chmod(0o755)
+    path.chmod(0o666)
+    return path
+
+
 def by_another_user(start: Start, lang: str) -> Agent:
     return start(lang, wrap=AS_NOBODY, env={"HOME": "/nonexistent"})
 
@@ -41,27 +54,15 @@ def by_another_user(start: Start, lang: str) -> Agent:
     fault="a client of another user comes, to a socket with its own mode, and to one that was opened to all",
     holds="permission_denied by the mode; by name the other user is refused even where the mode lets it in",
 )
-def test_f43_a_client_of_another_user(start: Start, open_place: Path, lang: str) -> None:
-    server = start(lang, env={"XDG_RUNTIME_DIR": str(open_place)})
-    path = open_place / "s.sock"
-    server.ask("listen", "server", address=str(path))
+def test_f43_a_client_of_another_user(start: Start, serve: Serve, open_place: Path, lang: str) -> None:
+    serving = serve(start(lang, env={"XDG_RUNTIME_DIR": str(open_place)}))
+    by_name = listening_by_name(serving.agent, open_place)
     client = by_another_user(start, "rust")
-    client.fails("permission_denied", op="connect", address=str(path), within=1.0, timeout_ms=2000)
-    server.ask("reset", "server")
-    server.ask("listen", "server", address="by-name")
-    socket_file = open_place / "hostlane/by-name.sock"
-    socket_file.parent.chmod(0o755)
-    socket_file.chmod(0o666)
-    client.fails(
-        "permission_denied",
-        "authentication_failed",
-        op="connect",
-        address=str(socket_file),
-        within=1.0,
-        timeout_ms=2000,
-    )
-    assert server.ask("seen", "server")["requests"] == 0
-    assert server.ask("refusals", "server")["refused"], "nobody was refused by the server"
+    with serving.survives():
+        for path in (serving.path, str(by_name)):
+            client.fails("permission_denied", op="connect", address=path, within=1.0, timeout_ms=2000)
+    assert serving.agent.ask("seen")["requests"] == 0
+    assert serving.agent.ask("refusals")["refused"], "nobody was refused by the server"
 
 
 @needs_setpriv
@@ -70,7 +71,7 @@ def test_f43_a_client_of_another_user(start: Start, open_place: Path, lang: str)
     fault="the server at a name belongs to another user",
     holds="the client refuses it before it says anything that matters: unsafe_directory or permission_denied",
 )
-def test_f43_a_server_of_another_user(start: Start, open_place: Path, lang: str) -> None:
+def test_f43_a_server_of_another_user(start: Start, place: Path, open_place: Path, lang: str) -> None:
     theirs = open_place / "theirs"
     theirs.mkdir()
     os.chown(theirs, NOBODY, NOBODY)
@@ -80,53 +81,96 @@ def test_f43_a_server_of_another_user(start: Start, open_place: Path, lang: str)
         server.bind(str(theirs / "hostlane/by-name.sock"))
         server.listen(4)
         os.chown(theirs / "hostlane", NOBODY, NOBODY)
-        client = start(lang, env={"XDG_RUNTIME_DIR": str(theirs)})
-        client.fails(
-            "unsafe_directory", "permission_denied", op="connect", address="by-name", timeout_ms=1000, within=1.5
-        )
+        with contextlib.closing(Calling(start(lang, env={"XDG_RUNTIME_DIR": str(theirs)}), place)) as calling:
+            with calling.survives():
+                calling.agent.fails(
+                    "unsafe_directory",
+                    "permission_denied",
+                    op="connect",
+                    address="by-name",
+                    timeout_ms=1000,
+                    within=1.5,
+                )
+        server.settimeout(0.0)
+        with contextlib.suppress(BlockingIOError):
+            came, _ = server.accept()
+            with came:
+                assert not came.recv(4096), "it said something"
 
 
+LIES = {"uid": 0, "user": "root", "peer_id": "root", "credentials": {"uid": 0, "gid": 0, "pid": 1}, "trusted": True}
+"""Members that no handshake has, and what they claim."""
+
+
+def liar(path: str, name: Path) -> RawLevel1:
+    """A connection that says of itself wherever it can that it is root's."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(2.0)
+    sock.bind(str(name))
+    name.unlink()
+    sock.connect(path)
+    raw = RawLevel1(sock)
+    member = hello1.offer(INSTANCE, **LIES)
+    request = level0.encode_request(level0.DEFAULT_CHANNELS, hostlane=member, **LIES)
+    with contextlib.suppress(BrokenPipeError):  # it may be refused before it says a word
+        raw.send(level0.Frame(level0.CONTROL, request).encode())
+    return raw
+
+
+@needs_root
 @row(
     "F44",
-    fault="a client is bound to a name that claims to be root, and its handshake has members that claim more",
-    holds="nothing of it is believed: where users are checked, the kernel's word counts, and it is served like any other",
+    fault="a client is bound to a name that claims to be root, and its handshake has members that claim it too",
+    holds="nothing of it is believed: it is served like any other, and where users are checked, another user is refused by the kernel's word",
 )
-def test_f44_names_that_lie(serving: Serving, place: Path) -> None:
+def test_f44_names_that_lie(start: Start, serve: Serve, open_place: Path, lang: str) -> None:
+    serving = serve(start(lang, env={"XDG_RUNTIME_DIR": str(open_place)}))
+    by_name = listening_by_name(serving.agent, open_place)
+    name = open_place / "x;uid=0;gid=0;"
     with serving.survives():
-        sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(place / "x;uid=0;gid=0;"))
-        sock.settimeout(2.0)
-        sock.connect(serving.path)
-        (place / "x;uid=0;gid=0;").unlink()
-        with RawLevel1(sock) as raw:
-            member = raw.ask()
-            assert member["version"] == 1
+        with liar(serving.path, name) as raw:
+            answer = raw.plain()
+            assert answer is not None
+            granted = json.loads(answer.payload)
+            assert granted["hostlane"]["version"] == 1
+            assert granted["peer_id"] != "root" and not LIES.keys() & granted["hostlane"].keys()
+        os.seteuid(NOBODY)
+        try:
+            theirs = liar(str(by_name), name)
+        finally:
+            os.seteuid(0)
+        with theirs as raw:
+            refused = raw.plain()
+            assert refused is not None and raw.plain(1.0) is None
+            assert level0.parse_refusal(refused.payload)[1] == "permission_denied"
+    assert serving.agent.ask("refusals")["refused"], "nobody was refused by the server"
 
 
 @row(
     "F45",
-    fault="a client has a wrong secret, one too long by a byte, one too short, an empty one, or none; then the server has none",
-    holds="authentication_failed, or authentication_required where one is missing, each in the same words; the right one is let in",
+    fault="a client has a wrong secret, one too long by a byte, one too short, in other letters, or none; then the server has none",
+    holds="authentication_failed, or authentication_required where one is missing; the right one is let in",
 )
-def test_f45_wrong_secrets(start: Start, place: Path, lang: str) -> None:
-    server, client = start("rust"), start(lang)
-    path = str(place / "s.sock")
+def test_f45_wrong_secrets(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
+    server, client = start("rust"), calling.agent
+    path, own, bare = (str(elsewhere / name) for name in ("s.sock", "own.sock", "bare.sock"))
     server.ask("listen", "server", address=path, secret=CANARY)
+    server.ask("listen", "client", address=bare)
     names = ("authentication_failed", "authentication_required")
-    for secret in ("wrong", CANARY + "x", CANARY[:-1], CANARY.swapcase()):
-        client.fails("authentication_failed", op="connect", address=path, secret=secret, within=1.0)
-    client.fails(*names, op="connect", address=path, within=1.0)
-    client.ask("connect", address=path, secret=CANARY)
-    assert client.ask("call", text="in")["text"] == "in"
-    client.ask("reset")
-    # And with the roles changed.
-    own = str(place / "own.sock")
-    client.ask("listen", "server", address=own, secret=CANARY)
-    server.fails("authentication_failed", op="connect", address=own, secret="wrong", within=1.0)
-    server.fails(*names, op="connect", address=own, within=1.0)
-    bare = str(place / "bare.sock")
-    server.ask("listen", "server2", address=bare)
-    client.fails(*names, op="connect", address=bare, secret=CANARY, within=1.0)
+    with calling.survives():
+        for secret in ("wrong", CANARY + "x", CANARY[:-1], CANARY.swapcase()):
+            client.fails("authentication_failed", op="connect", address=path, secret=secret, within=1.0)
+        client.fails(*names, op="connect", address=path, within=1.0)
+        client.fails(*names, op="connect", address=bare, secret=CANARY, within=1.0)
+        client.ask("connect", address=path, secret=CANARY)
+        assert client.ask("call", text="in")["text"] == "in"
+        client.ask("reset")
+        # And with the roles changed.
+        server.ask("reset")
+        client.ask("listen", "server", address=own, secret=CANARY)
+        server.fails("authentication_failed", op="connect", address=own, secret="wrong", within=1.0)
+        server.fails(*names, op="connect", address=own, within=1.0)
+        client.ask("reset", "server")
 
 
 @row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from level0 import DATA
@@ -14,7 +15,7 @@ from wire import Wire
 
 from agents import PROGRAMS, Agent, Failed
 from balance import Calling, Serving
-from conftest import Start
+from conftest import Serve, Start, rust_server
 from matrix import row
 
 LEAVES = 2.0
@@ -29,7 +30,7 @@ ROUNDS = 40
 @row(
     "F85",
     fault="a connection is closed, then used for everything there is, and closed again",
-    holds="closed, or invalid_handle where handles are numbers, each time at once; closing again is no error",
+    holds="closed, or invalid_handle where handles are numbers, each time within 0.2 s; closing again is no error",
 )
 def test_f85_a_connection_is_used_after_it_was_closed(calling: Calling, lang: str) -> None:
     agent = calling.agent
@@ -78,29 +79,38 @@ def test_f85_a_listener_is_closed_and_opened(serving: Serving, lang: str) -> Non
 
 @row(
     "F85",
-    fault="a call is waited for after it was cancelled, and cancelled after it was answered",
-    holds="an error or the same answer, no crash, and the connection goes on",
-    langs=("rust", "c", "cpp", "node"),
+    fault="a call is waited for after it was cancelled, and waited for and cancelled after it was answered",
+    holds="an error by its name or the same answer, and the connection goes on",
+    langs=("c", "cpp", "node"),
 )
-def test_f85_a_call_is_used_after_its_end(calling: Calling, lang: str) -> None:
-    agent = calling.agent
+def test_f85_a_call_is_used_after_its_end(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
+    agent, path = calling.agent, str(elsewhere / "s.sock")
+    rust_server(start, path)
     with calling.survives():
-        agent.ask("connect", address=calling.path)
+        agent.ask("connect", address=path)
         for number in range(10):
             agent.ask("start", id=number, text="answered")
             assert agent.ask("wait", id=number)["text"] == "answered"
-            tolerate(agent, "wait", id=number)
+            again = tolerate(agent, "wait", id=number)
+            assert again is None or again["text"] == "answered"
+            tolerate(agent, "cancel", id=number)
+            if lang == "cpp":
+                continue  # a call is cancelled there by its destructor
+            agent.ask("start", id=number, text="watch")
+            agent.ask("cancel", id=number)
+            assert tolerate(agent, "wait", id=number) is None
             tolerate(agent, "cancel", id=number)
         assert agent.ask("call", text="on")["text"] == "on"
         agent.ask("reset")
 
 
-def tolerate(agent: Agent, op: str, **arguments: object) -> None:
-    """An error by its name will do."""
+def tolerate(agent: Agent, op: str, **arguments: object) -> Any:
+    """What came of it; an error by its name will do, and is None."""
     try:
-        agent.ask(op, **arguments)
+        return agent.ask(op, **arguments)
     except Failed as failed:
         assert failed.name in ("cancelled", "call_ended", *GONE), failed
+        return None
 
 
 @row(
@@ -117,10 +127,7 @@ def test_f88_closed_while_others_are_inside(calling: Calling, start: Start, else
             agent.ask("connect", address=path)
             agent.ask("start", id=1, text="watch")
             agent.ask("close")
-            failed = agent.fails(
-                "closed", "invalid_handle", "connection_lost", "cancelled", op="wait", id=1, within=0.1
-            )
-            assert failed.name == "closed" or lang in ("c", "cpp"), failed
+            agent.fails("closed", op="wait", id=1, within=0.1)
             agent.ask("reset")
 
 
@@ -142,7 +149,7 @@ EAGER = "import gc, runpy, sys; gc.set_threshold(1); sys.argv.pop(0); sys.path.i
     langs=("python", "python-aio", "node", "go"),
 )
 def test_f89_garbage_is_collected_all_the_time(
-    start: Start, place: Path, lang: str, monkeypatch: pytest.MonkeyPatch
+    start: Start, serve: Serve, lang: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, env = COLLECTED[lang]
     program = PROGRAMS[lang]
@@ -151,23 +158,30 @@ def test_f89_garbage_is_collected_all_the_time(
     )
     monkeypatch.setitem(PROGRAMS, lang, eager)
     server, client = start(lang, env=env), start(lang, env=env)
-    server.ask("listen", "server", address=str(place / "s.sock"))
-    client.ask("connect", address=str(place / "s.sock"))
-    for _ in range(5):
-        assert client.ask("calls", count=100, text="many")["right"] == 100
-        assert client.ask("stream", text="stream echo", count=30)["items"] == 30
-        assert client.ask("call", text="back back x")["text"] == "x"
-        assert client.ask("call", text="large", size=1 << 20)["len"] == 1 << 20
-        client.ask("start", id=1, text="sleep 50")
-        assert client.ask("wait", id=1)["text"] == "sleep 50"
-    client.ask("send", count=200, size=3000)
-    server.seen("server", messages=200, ordered=True)
+    serving = serve(server)
+
+    def everything(messages: int) -> None:
+        client.ask("connect", address=serving.path)
+        for _ in range(5):
+            assert client.ask("calls", count=100, text="many")["right"] == 100
+            assert client.ask("stream", text="stream echo", count=30)["items"] == 30
+            assert client.ask("call", text="back back x")["text"] == "x"
+            assert client.ask("call", text="large", size=1 << 20)["len"] == 1 << 20
+            client.ask("start", id=1, text="sleep 50")
+            assert client.ask("wait", id=1)["text"] == "sleep 50"
+        client.ask("send", count=messages, size=3000)
+        server.seen("server", messages=messages, ordered=True)
+        client.ask("reset")
+
+    everything(0)  # what the allocator keeps of it is not given back
+    with serving.survives():
+        everything(200)
 
 
 @row(
     "F90",
-    fault="handlers fail: with an error for the caller, without an answer, and by an exception, panic or bad input of their own",
-    holds="the caller is told each time; the connection and the process live on",
+    fault="handlers fail: with an error for the caller, without an answer, and by the error of a call of their own",
+    holds="the caller is told each time, within 2 s; the connection and the process live on",
 )
 def test_f90_handlers_that_fail(serving: Serving, start: Start, lang: str) -> None:
     client = start("rust")
@@ -178,7 +192,7 @@ def test_f90_handlers_that_fail(serving: Serving, start: Start, lang: str) -> No
             assert (remote.error["status"], remote.error["data"]) == (77, "because")
             client.fails("call_abandoned", op="call", text="abandon", within=2.0)
             # Nobody is there to answer it, nor is there anybody behind.
-            client.fails("remote_error", "call_abandoned", "timeout", op="call", text="back abandon", timeout_ms=1000)
+            client.fails("remote_error", "call_abandoned", op="call", text="back abandon", within=2.0)
             assert client.ask("call", text="on")["text"] == "on"
         client.ask("reset")
 

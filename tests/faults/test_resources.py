@@ -186,7 +186,7 @@ def test_f31_no_room_for_the_socket(serve: Serve, start: Start, place: Path, lan
     with serving.survives():
         for _ in range(3):
             # The lock file has the last inode; it stays for the next one.
-            agent.fails("io", "queue_full", op="listen", end="client", address=str(full / "s.sock"))
+            agent.fails("io", op="listen", end="client", address=str(full / "s.sock"))
             assert {one.name for one in inside.iterdir()} <= {"s.lock"}
             agent.fails("io", "permission_denied", op="listen", end="client", address=str(fixed / "s.sock"))
 
@@ -203,9 +203,12 @@ def test_f31_each_step_of_listening_fails(serve: Serve, start: Start, place: Pat
     agent.ask("listen", "server", address=path)  # what is loaded at the first time is loaded
     agent.ask("reset", "server")
     met = 0
-    for call in ("bind", "listen", "linkat", "fchmodat,chmod,fchmod", "flock"):
+    for call in ("bind", "listen", "linkat", "fchmodat,chmod,fchmod", "flock", "openat"):
+        # Programs open other files as well; this one is opened by its name in its directory.
+        only = ("-P", "s.lock") if call == "openat" else ()
         for errno in ("ENOSPC", "EROFS", "EIO", "EACCES"):
-            trace = Trace(agent.pid, place / "logs/step", "-e", f"trace={call}", "-e", f"inject={call}:error={errno}")
+            inject = ("-e", f"trace={call}", "-e", f"inject={call}:error={errno}")
+            trace = Trace(agent.pid, place / "logs/step", *only, *inject)
             try:
                 failed = agent.fails("io", "permission_denied", "unsupported", op="listen", end="server", address=path)
             finally:
@@ -213,7 +216,7 @@ def test_f31_each_step_of_listening_fails(serve: Serve, start: Start, place: Pat
             met += "INJECTED" in trace.log.read_text()
             assert failed.name == ("permission_denied" if errno in ("EACCES",) else "io") or errno == "EROFS", failed
             assert {one.name for one in place.iterdir()} == {"logs", "s.lock"}, f"{call} {errno}"
-    assert met == 20
+    assert met == 24
     serving = serve(agent)
     with serving.survives():
         pass
@@ -258,7 +261,7 @@ def test_f32_a_full_backlog(calling: Calling, crowded: tuple[socket.socket, str,
 @row(
     "F34",
     fault="a server never answers: 16 calls at a time are all it takes, 40 are made; then their deadline comes",
-    holds="each ends once with timeout at its deadline; the next server is called as ever",
+    holds="each ends once with timeout, all within 1 s of their deadline; the next server is called as ever",
 )
 def test_f34_calls_that_are_never_answered(calling: Calling, start: Start, elsewhere: Path) -> None:
     server = start("rust")
@@ -272,7 +275,7 @@ def test_f34_calls_that_are_never_answered(calling: Calling, start: Start, elsew
             took = time.monotonic() - began
             assert told["right"] == told["wrong"] == 0 and sum(told["errors"].values()) == 40, told
             assert set(told["errors"]) == {"timeout"}, told
-            assert took < 3.0, f"{took:.1f} s"
+            assert 0.49 <= took < 1.5, f"{took:.1f} s"
             calling.agent.ask("reset")
 
 

@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 
+use crate::conformance;
 use crate::lang::Lang;
 use crate::process;
 use crate::suites::{portable, sanitized};
 use crate::workspace::Workspace;
 
 /// Programs that some tests need besides the toolchains.
-const TOOLS: [(&str, &str); 3] = [
+const TOOLS: [(&str, &str); 4] = [
     ("valgrind", "apt-get install valgrind"),
+    ("strace", "apt-get install strace"),
     ("cargo-deny", "cargo install --locked cargo-deny@0.20.2"),
     ("git", "apt-get install git"),
 ];
@@ -35,6 +37,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         let missing = if process::find(program).is_some() { None } else { Some(format!("install it: {install}")) };
         tell(program, &Vec::from_iter(missing));
     }
+    tell("libraries", &Vec::from_iter(conformance::lacking()));
     println!("for `cargo xtask test --full`:");
     for (name, missing) in sanitized::lacking().into_iter().chain(portable::lacking()) {
         show(name, &missing);

@@ -77,6 +77,11 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The open descriptors of this process.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 /// Numbers that look random and are the same in every run (xorshift).
 pub struct Dice(pub u64);
 

@@ -1,16 +1,16 @@
 //! The agents: which there are, and one running process that answers one JSON object a line.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::lang::{Lang, Profile};
-use crate::process::{Guarded, fresh, shown};
+use crate::process::{Guarded, fresh, lines, shown};
 use crate::workspace::Workspace;
 
 /// The longest silence of an agent; its own waits end before.
@@ -126,15 +126,7 @@ impl Running {
         let mut process = Guarded(child);
         let stdin = process.0.stdin.take().context("the agent has no stdin")?;
         let stdout = process.0.stdout.take().context("the agent has no stdout")?;
-        let (sender, lines) = sync_channel(4);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut running = Running { process, stdin, lines, features: Vec::new() };
+        let mut running = Running { process, stdin, lines: lines(stdout), features: Vec::new() };
         let hello = running.ask(&serde_json::json!({"op": "hello", "end": "client"}))?;
         let features = hello["ok"]["features"].as_array().with_context(|| format!("{hello} is no greeting"))?;
         running.features = features.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect();

@@ -13,18 +13,26 @@ pub(super) type Saved = BTreeMap<String, Value>;
 ///
 /// Of objects only the members that are demanded count. Beside plain values `wanted` has `$NAME` for what was saved,
 /// and objects with one member: `at_least: N`, `minus: [A, B]`, and `sha256_of: {text, size}` for a payload of an agent.
+/// A demand that cannot be met by anything, such as a name under which nothing was saved, is a difference as well.
 pub(super) fn difference(wanted: &Value, found: &Value, saved: &Saved) -> Option<String> {
     let differs = |wanted: &dyn std::fmt::Display| Some(format!("{found} where {wanted} was due"));
     match wanted {
         Value::Object(members) => {
             let only = members.iter().next().filter(|_| members.len() == 1);
             match only.map(|(name, value)| (name.as_str(), value)) {
-                Some(("at_least", least)) if found.as_f64() >= resolved(least, saved).as_f64() => None,
-                Some(("at_least", least)) => differs(&format!("at least {least}")),
+                Some(("at_least", least)) => match number(least, saved, Value::as_f64) {
+                    Ok(least) if found.as_f64().is_some_and(|found| found >= least) => None,
+                    Ok(least) => differs(&format!("at least {least}")),
+                    Err(why) => Some(why),
+                },
                 Some(("minus", Value::Array(terms))) => {
-                    let terms: Vec<i64> = terms.iter().filter_map(|term| resolved(term, saved).as_i64()).collect();
-                    let value = terms.iter().skip(1).fold(terms.first().copied().unwrap_or(0), |sum, term| sum - term);
-                    (found.as_i64() != Some(value)).then(|| format!("{found} where {value} was due"))
+                    let terms = terms.iter().map(|term| number(term, saved, Value::as_i64));
+                    match terms.reduce(|sum, term| Ok(sum? - term?)) {
+                        Some(Ok(value)) if found.as_i64() == Some(value) => None,
+                        Some(Ok(value)) => differs(&value),
+                        Some(Err(why)) => Some(why),
+                        None => differs(wanted),
+                    }
                 }
                 Some(("sha256_of", Value::Object(of))) => {
                     let digest = sha256(&payload(of));
@@ -36,7 +44,10 @@ pub(super) fn difference(wanted: &Value, found: &Value, saved: &Saved) -> Option
             }
         }
         _ => {
-            let value = resolved(wanted, saved);
+            let value = match resolved(wanted, saved) {
+                Ok(value) => value,
+                Err(why) => return Some(why),
+            };
             let same = match (value.as_f64(), found.as_f64()) {
                 (Some(value), Some(found)) => (value - found).abs() < f64::EPSILON,
                 _ => value == found,
@@ -46,9 +57,17 @@ pub(super) fn difference(wanted: &Value, found: &Value, saved: &Saved) -> Option
     }
 }
 
-fn resolved<'a>(value: &'a Value, saved: &'a Saved) -> &'a Value {
-    let name = value.as_str().and_then(|text| text.strip_prefix('$'));
-    name.and_then(|name| saved.get(name)).unwrap_or(value)
+/// The value itself, or what was saved under its name.
+fn resolved<'a>(value: &'a Value, saved: &'a Saved) -> Result<&'a Value, String> {
+    match value.as_str().and_then(|text| text.strip_prefix('$')) {
+        Some(name) => saved.get(name).ok_or_else(|| format!("nothing was saved as {name}")),
+        None => Ok(value),
+    }
+}
+
+fn number<T>(value: &Value, saved: &Saved, kind: fn(&Value) -> Option<T>) -> Result<T, String> {
+    let value = resolved(value, saved)?;
+    kind(value).ok_or_else(|| format!("{value} is demanded as a number"))
 }
 
 /// The payload an agent makes of a text and a size.
@@ -93,6 +112,16 @@ mod tests {
         assert!(!differs(&json!("$n"), &json!(3)));
         assert!(!differs(&json!({"minus": [10, "$n"]}), &json!(7)));
         assert!(differs(&json!({"minus": [10, "$n"]}), &json!(8)));
+    }
+
+    #[test]
+    fn a_name_under_which_nothing_was_saved_is_met_by_nothing() {
+        for wanted in [json!("$m"), json!({"at_least": "$m"}), json!({"minus": [3, "$m"]}), json!({"minus": []})] {
+            for found in [json!(3), json!(0), json!("$m"), json!(null)] {
+                assert!(differs(&wanted, &found), "{wanted} is met by {found}");
+            }
+        }
+        assert!(differs(&json!({"at_least": "many"}), &json!(3)));
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl Row {
     }
 }
 
+/// What failed, without the command that did.
+fn reason(failure: &str) -> String {
+    failure.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ")
+}
+
 /// Three digits that count.
 fn short(value: f64) -> String {
     match value {
@@ -192,6 +197,13 @@ fn table(text: &mut String, stem: &str, panel: &Panel<'_>) -> Result<()> {
         });
         writeln!(text, "| {program} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
     }
+    for (work, rows) in works {
+        for row in rows.iter().filter(|row| row.median.is_none() && row.offered) {
+            if let Some(failure) = &row.failure {
+                writeln!(text, "\n{}, `{work}`, failed: {}.", row.program, reason(failure))?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -288,6 +300,19 @@ mod tests {
         table(&mut text, "stem", &panel).unwrap();
         assert!(svg.contains("rt64") && !svg.contains("many"));
         assert!(text.contains("| `rt64`, µs | `many`, B/connection |"), "{text}");
+        assert!(!text.contains("failed"), "{text}");
         assert!(text.contains("| x | 20.0 (20.0..20.0) | 17.0 k (17.0 k..17.0 k), threads 1003 |"), "{text}");
+    }
+    #[test]
+    fn why_a_run_failed_is_below_its_table() {
+        let mut failed = row("y", "us", 0.0, &[]);
+        (failed.median, failed.failure) = (None, Some("it said nothing: not over after 23 s: program 0.3".into()));
+        let panel = Panel { language: "go", placement: "anywhere", works: vec![("rt64", vec![&failed])] };
+        let mut text = String::new();
+        table(&mut text, "stem", &panel).unwrap();
+        assert!(
+            text.contains("| y | failed |\n\ny, `rt64`, failed: it said nothing: not over after 23 s.\n"),
+            "{text}"
+        );
     }
 }

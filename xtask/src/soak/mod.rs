@@ -334,7 +334,8 @@ impl<'a> Stage<'a> {
         loop {
             let now = self.look()?;
             let pairs = self.members().zip(now.vitals.iter().zip(&first.vitals));
-            let more: Vec<Vec<String>> = pairs.map(|(member, (now, first))| now.excess(first, member.agent)).collect();
+            let more =
+                pairs.map(|(member, (now, first))| now.excess(first, member.agent)).collect::<Result<Vec<_>>>()?;
             if more.iter().all(Vec::is_empty) || Instant::now() >= end {
                 return Ok(more);
             }

@@ -64,7 +64,7 @@ pub(super) fn run(workspace: &Workspace, agents: &[Agent]) -> Result<bool> {
     }
     let before = Vitals::of(server.member.id)?;
     prover.planted(&server.member, "leak", |prover| prover.sent(client, Agent::Rust, How::Send))?;
-    let more = Vitals::of(server.member.id)?.excess(&before, Agent::Rust);
+    let more = Vitals::of(server.member.id)?.excess(&before, Agent::Rust)?;
     let found = more.iter().any(|more| more.starts_with("descriptors"));
     verdict.add("descriptors that are not closed are found", if found { Vec::new() } else { vec!["none".into()] });
     Ok(verdict.print())

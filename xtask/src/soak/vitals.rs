@@ -1,9 +1,10 @@
 //! What a process holds, and whether that is more than before.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::conformance::Agent;
 
@@ -17,32 +18,43 @@ pub(super) struct Vitals {
     pub(super) rss_kib: u64,
 }
 
-/// How much more than before a process may have, because of what its runtime keeps. But for memory, which the soak has
-/// given back as soon as it is free, those of `tests/faults/balance.py`.
+/// Those of each agent, by its name.
+const TOLERANCES: &str = include_str!("../../../tests/faults/tolerance.toml");
+
+/// How much more than before a process may have, because of what its runtime keeps.
+#[derive(Debug, Clone, Copy, Deserialize)]
 struct Tolerance {
     descriptors: usize,
     threads: u64,
     maps: u64,
-    /// Resident memory of a short soak, in which not everything that is kept was used before.
-    rss_kib: u64,
-    /// The same of a long one, beside two hundredths.
-    long_rss_kib: u64,
+}
+
+/// How much its resident memory may grow; the soak has it given back as soon as it is free.
+struct Growth {
+    /// In a short soak, in which not everything that is kept was used before.
+    short_kib: u64,
+    /// In a long one, beside two hundredths.
+    long_kib: u64,
 }
 
 impl Tolerance {
-    fn of(agent: Agent) -> Tolerance {
-        let mib = |mib: u64| mib << 10;
-        // The I/O thread of the process may have been started; the C library keeps the stacks of ended threads.
-        let native = Tolerance { descriptors: 2, threads: 1, maps: 64, rss_kib: mib(4), long_rss_kib: mib(1) };
-        match agent {
-            Agent::Rust | Agent::C | Agent::Cpp => native,
-            Agent::Python | Agent::PythonAio => Tolerance { rss_kib: mib(8), long_rss_kib: mib(2), ..native },
-            // Workers of libuv and of the garbage collector are started when they are first needed, and the heap grows by
-            // what a collection does not free, until the next large one.
-            Agent::Node => Tolerance { threads: 4, maps: 96, rss_kib: mib(40), long_rss_kib: mib(12), ..native },
-            // Threads that were in system calls are kept for later ones, and the heap shrinks minutes later.
-            Agent::Go => Tolerance { threads: 16, maps: 96, rss_kib: mib(16), long_rss_kib: mib(4), ..native },
-        }
+    fn of(agent: Agent) -> Result<Tolerance> {
+        let all: BTreeMap<String, Tolerance> = toml::from_str(TOLERANCES).context("tests/faults/tolerance.toml")?;
+        all.get(agent.name()).copied().with_context(|| format!("tests/faults/tolerance.toml has no {}", agent.name()))
+    }
+}
+
+impl Growth {
+    fn of(agent: Agent) -> Growth {
+        let (short, long) = match agent {
+            Agent::Rust | Agent::C | Agent::Cpp => (4, 1),
+            Agent::Python | Agent::PythonAio => (8, 2),
+            // The heap grows by what a collection does not free, until the next large one.
+            Agent::Node => (40, 12),
+            // The heap shrinks minutes later.
+            Agent::Go => (16, 4),
+        };
+        Growth { short_kib: short << 10, long_kib: long << 10 }
     }
 }
 
@@ -74,8 +86,8 @@ impl Vitals {
     }
 
     /// What is more than it was, beside resident memory, in words.
-    pub(super) fn excess(&self, before: &Vitals, agent: Agent) -> Vec<String> {
-        let tolerance = Tolerance::of(agent);
+    pub(super) fn excess(&self, before: &Vitals, agent: Agent) -> Result<Vec<String>> {
+        let tolerance = Tolerance::of(agent)?;
         let mut more = Vec::new();
         if self.descriptors.len() > before.descriptors.len() + tolerance.descriptors {
             more.push(format!("descriptors {:?} -> {:?}", before.descriptors, self.descriptors));
@@ -88,7 +100,7 @@ impl Vitals {
                 more.push(format!("{name} {was} -> {now}"));
             }
         }
-        more
+        Ok(more)
     }
 }
 
@@ -98,14 +110,14 @@ const LONG: usize = 8;
 /// What resident memory has grown by, in words, if it has: the last quarter of the moments with the first, at their best, so
 /// that what comes and goes is none. The moment before everything else does not count, unless there are few others.
 pub(super) fn growth(rss_kib: &[u64], agent: Agent) -> Option<String> {
-    let tolerance = Tolerance::of(agent);
+    let tolerance = Growth::of(agent);
     let (first, last, more) = match rss_kib {
-        [first, rest @ ..] if rest.len() < LONG => (*first, *rest.last()?, tolerance.rss_kib),
+        [first, rest @ ..] if rest.len() < LONG => (*first, *rest.last()?, tolerance.short_kib),
         [_, rest @ ..] => {
             let quarter = rest.len() / 4;
             let first = *rest[..quarter].iter().max()?;
             let last = *rest[rest.len() - quarter..].iter().min()?;
-            (first, last, first / 50 + tolerance.long_rss_kib)
+            (first, last, first / 50 + tolerance.long_kib)
         }
         [] => return None,
     };
@@ -119,14 +131,16 @@ mod tests {
     #[test]
     fn a_descriptor_more_than_tolerated_is_found() {
         let before = Vitals::of(std::process::id()).unwrap();
-        assert_eq!(before.excess(&before, Agent::Rust), [""; 0]);
+        for agent in Agent::ALL {
+            assert_eq!(before.excess(&before, agent).unwrap(), [""; 0]);
+        }
         let mut after = before.clone();
         after.descriptors.extend(["/dev/null", "/dev/null", "/dev/null"].map(str::to_owned));
-        let more = after.excess(&before, Agent::Rust);
+        let more = after.excess(&before, Agent::Rust).unwrap();
         assert!(more.len() == 1 && more[0].starts_with("descriptors"), "{more:?}");
         let threads = Vitals { threads: before.threads + 2, ..before.clone() };
-        assert_eq!(threads.excess(&before, Agent::Rust).len(), 1);
-        assert_eq!(threads.excess(&before, Agent::Go).len(), 0);
+        assert_eq!(threads.excess(&before, Agent::Rust).unwrap().len(), 1);
+        assert_eq!(threads.excess(&before, Agent::Go).unwrap().len(), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::models;
 use crate::workspace::Workspace;
 
 const VALGRIND: (&str, &str) = ("valgrind", "apt-get install valgrind");
+const STRACE: (&str, &str) = ("strace", "apt-get install strace");
 const DENY: (&str, &str) = ("cargo-deny", "cargo install --locked cargo-deny@0.20.2");
 
 /// How many files the demo sends when it runs as a test.
@@ -23,7 +24,7 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
     suites.extend(c());
     suites.extend(python());
     suites.extend(node());
-    suites.extend(go());
+    suites.extend(go(full));
     suites.push(Suite::of("oracle", &[Lang::Rust, Lang::Python], |workspace| {
         Ok(vec![Counter::Pytest.of(pytest(workspace, "tests/oracle"))])
     }));
@@ -43,6 +44,7 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         Ok(vec![Counter::Plain.of(conformance)])
     });
     suites.push(conformance.lacking(conformance::lacking));
+    // A row whose tool is missing would be skipped one by one.
     let faults = Suite::of("faults", &Lang::ALL, move |workspace| {
         let mut faults = pytest(workspace, "tests/faults");
         if full {
@@ -50,7 +52,7 @@ pub(super) fn all(full: bool) -> Vec<Suite> {
         }
         Ok(vec![Counter::Pytest.of(faults)])
     });
-    suites.push(faults.lacking(conformance::lacking));
+    suites.push(faults.with(STRACE).lacking(conformance::lacking));
     let soak = Suite::of("soak", &Lang::ALL, move |workspace| {
         let time = if full { "--minutes=5" } else { "--seconds=20" };
         let runs = ["--prove", time].map(|what| Ok(words(xtask(workspace, "soak")?, &["--no-build", what])));
@@ -134,13 +136,16 @@ fn rust(full: bool) -> Vec<Suite> {
         Suite::of("rust-test", &[Lang::Rust], move |workspace| {
             let mut test = words(workspace.command("cargo"), &["test", "--locked", "--no-fail-fast"]);
             if full {
-                test.args(["--", "--include-ignored"]);
+                test.args(["--", "--include-ignored"]).env("HOSTLANE_LONG", "1");
             }
             // What is left out by default.
-            let optional = ["test", "--locked", "--package=hostlane", "--features=tokio,tracing"];
-            let mut optional = words(workspace.command("cargo"), &optional);
+            let core = ["test", "--locked", "--no-fail-fast", "--package=hostlane"];
+            let mut optional = words(workspace.command("cargo"), &core);
+            optional.arg("--features=tokio,tracing");
             optional.args(["--test=aio", "--test=log", "--test=subscribers", "--test=traced"]);
-            Ok(vec![Counter::Cargo.of(test), Counter::Cargo.of(optional)])
+            let mut shown = words(workspace.command("cargo"), &core);
+            shown.args(["--all-features", "--doc"]);
+            Ok([test, optional, shown].map(|command| Counter::Cargo.of(command)).into())
         }),
         Suite::of("models", &[], move |workspace| {
             let runs = if full { 20_000 } else { 200 };
@@ -161,23 +166,27 @@ fn tree() -> Vec<Suite> {
     vec![check("generated", "check-gen"), check("layers", "check-layers"), check("hygiene", "check-hygiene")]
 }
 
+/// Without the libraries of the agents the tests that read the vectors are not built either, so nothing is.
 fn c() -> Vec<Suite> {
     let needs = &[Lang::C, Lang::Cpp];
     vec![
         Suite::of("c-test", needs, |workspace| {
             Ok(vec![Counter::Ctest.of(lang::CBuild::plain(Profile::Dev).test(workspace))])
-        }),
+        })
+        .lacking(conformance::lacking),
         Suite::of("c-sanitizer", needs, |workspace| {
             let build = lang::CBuild::sanitized();
             let commands = build.commands(workspace).into_iter();
             let mut steps: Vec<Step> = commands.map(|command| Counter::Build.of(command)).collect();
             steps.push(Counter::Ctest.of(build.test(workspace)));
             Ok(steps)
-        }),
+        })
+        .lacking(conformance::lacking),
         Suite::of("c-valgrind", needs, |workspace| {
             Ok(vec![Counter::Ctest.of(lang::CBuild::plain(Profile::Dev).valgrind(workspace))])
         })
-        .with(VALGRIND),
+        .with(VALGRIND)
+        .lacking(conformance::lacking),
         Suite::of("c-format", &[Lang::Python], |workspace| Ok(vec![Counter::Exit.of(lang::clang_format(workspace)?)])),
     ]
 }
@@ -239,10 +248,13 @@ fn node() -> Vec<Suite> {
 /// Its `asked.py` serves the asyncio agent too.
 const PYTHON_AGENT: &str = "tests/conformance/agents/python";
 
+/// Has Go collect garbage at every operation.
+const COLLECTING: &str = "-tags=hostlanedebug";
+
 /// The Go modules of the checkout; the first is the one people import.
 const GO_MODULES: [&str; 4] = ["go", "examples/go", "tests/agents/go", "tests/conformance/agents/go"];
 
-fn go() -> Vec<Suite> {
+fn go(full: bool) -> Vec<Suite> {
     vec![
         Suite::of("go-format", &[Lang::Go], |workspace| {
             let mut format = workspace.command("sh");
@@ -251,18 +263,25 @@ fn go() -> Vec<Suite> {
             Ok(vec![Counter::Exit.of(format)])
         }),
         Suite::of("go-vet", &[Lang::Go], |workspace| {
-            let vet = |module: &&str| {
-                Ok(Counter::Exit.of(words(lang::go(workspace, Profile::Dev, module)?, &["vet", "./..."])))
+            let vet = |(module, flags): (&str, &[&str])| {
+                let vet = words(lang::go(workspace, Profile::Dev, module)?, &["vet"]);
+                Ok(Counter::Exit.of(words(words(vet, flags), &["./..."])))
             };
-            GO_MODULES.iter().map(vet).collect()
+            let plain = GO_MODULES.map(|module| (module, &[][..]));
+            plain.into_iter().chain([(GO_MODULES[0], &[COLLECTING][..])]).map(vet).collect()
         }),
-        Suite::of("go-test", &[Lang::Go], |workspace| {
+        Suite::of("go-test", &[Lang::Go], move |workspace| {
             // The module, and what is shown of it.
             let test = |module: &&str| {
                 let arguments = ["test", "-count=1", "-v", "./..."];
                 Ok(Counter::Go.of(words(lang::go(workspace, Profile::Dev, module)?, &arguments)))
             };
-            GO_MODULES[..2].iter().map(test).collect()
+            let mut steps: Vec<Step> = GO_MODULES[..2].iter().map(test).collect::<Result<_>>()?;
+            if full {
+                let collecting = ["test", "-count=1", "-v", COLLECTING, "./..."];
+                steps.push(Counter::Go.of(words(lang::go(workspace, Profile::Dev, GO_MODULES[0])?, &collecting)));
+            }
+            Ok(steps)
         }),
         // The detector of races, and every check of what pointers Go hands to C.
         Suite::of("go-race", &[Lang::Go], |workspace| {
