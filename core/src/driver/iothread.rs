@@ -225,7 +225,7 @@ impl Share {
     }
 
     /// What callers leave unattended at `fd` is `rest`, and the lane has to be looked after at `timeout`.
-    /// Says whether some caller has to see to it.
+    /// Says whether that is the matter of some caller.
     pub(crate) fn attend(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -251,7 +251,7 @@ impl Share {
             Attendant::Caller if !self.attached => seat.set_alarm(Some(now + SEAT_LINGER)),
             Attendant::Caller => {}
         }
-        attendant == Attendant::Caller && !rest.is_empty()
+        attendant == Attendant::Caller
     }
 
     /// The thread was woken for the lane, of which callers leave `rest` unattended: whether it is to move bytes. Otherwise it

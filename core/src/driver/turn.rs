@@ -2,10 +2,11 @@
 //!
 //! Readiness to read and readiness to write are each polled for by one caller at most, often the same.
 //! That caller polls with no lock held, then moves bytes and hands finished operations to their
-//! owners. Every waiting caller, at the descriptor or not, also polls its thread's bell, so anybody
-//! can be woken: because its operation finished, or because the descriptor needs somebody. All of
-//! that is decided under the lock, so there is always somebody at the descriptor as long as somebody
-//! waits.
+//! owners. Most often it also keeps the clock: it wakes when the whole has to be looked after. Nobody is at the
+//! descriptor while there is nothing to poll it for; somebody keeps the clock even then. Every waiting
+//! caller can be woken, by its thread's alarm at the descriptor and by its bell elsewhere: because its operation
+//! finished, or because something is left to nobody. All of that is decided under the lock, so as long as callers wait,
+//! one of them, or the I/O thread in their stead, sees to what has to be seen to.
 
 use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
@@ -49,6 +50,7 @@ pub(crate) struct Turn<T> {
     /// How many of them sleep.
     asleep: usize,
     reader: Option<Reader>,
+    clock: Option<Clock>,
     spinner: Spinner,
     share: Share,
 }
@@ -60,6 +62,12 @@ struct Reader {
     /// What it polls for, in all.
     claimed: Interest,
     since: Instant,
+}
+
+/// Who sees to the time-outs of the whole.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    op: OpId,
     /// When it wakes by itself.
     until: Option<Instant>,
 }
@@ -85,7 +93,8 @@ impl<T> Turn<T> {
     /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
     pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
         let attended = Interest::empty();
-        Turn { last_op: 0, attended, waiting: IdMap::default(), inside: 0, asleep: 0, reader: None, spinner, share }
+        let waiting = IdMap::default();
+        Turn { last_op: 0, attended, waiting, inside: 0, asleep: 0, reader: None, clock: None, spinner, share }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -127,11 +136,11 @@ impl<T> Turn<T> {
         self.waiting.remove(&op);
     }
 
-    /// Sees to it that the descriptor is polled for all of `interest` as long as anybody waits: wakes
-    /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
+    /// Sees to it that the descriptor is polled for all of `interest`, and `timeout` kept, as long as anybody waits:
+    /// wakes one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
     /// descriptor yet.
-    pub(crate) fn attend(&self, interest: Interest) {
-        if self.asleep == 0 || (interest - self.attended).is_empty() {
+    pub(crate) fn attend(&self, interest: Interest, timeout: Option<Instant>) {
+        if self.asleep == 0 || ((interest - self.attended).is_empty() && !self.is_unkept(timeout)) {
             return;
         }
         let able = self.waiting.iter().filter(|(_, waiter)| !waiter.relieved);
@@ -141,14 +150,30 @@ impl<T> Turn<T> {
         }
     }
 
-    /// The whole has to be looked after at `timeout`: who sleeps at the descriptor for longer sets its alarm anew.
+    /// The whole has to be looked after at `timeout`: who keeps the clock and sleeps for longer is woken to set it anew.
     pub(crate) fn hurry(&self, timeout: Option<Instant>) {
-        if let (Some(reader), Some(timeout)) = (self.reader, timeout)
-            && reader.until.is_none_or(|until| timeout < until)
-            && let Some(waiter) = self.waiting.get(&reader.op)
+        if let (Some(clock), Some(timeout)) = (self.clock, timeout)
+            && clock.until.is_none_or(|until| timeout < until)
+            && let Some(waiter) = self.waiting.get(&clock.op)
         {
             waiter.asleep.iter().for_each(Sleep::wake);
         }
+    }
+
+    fn is_unkept(&self, timeout: Option<Instant>) -> bool {
+        timeout.is_some() && self.clock.is_none()
+    }
+
+    /// Who waits for `op` polls for `interest` next, and keeps the clock if nobody does: says whether it does.
+    fn claim(&mut self, op: OpId, interest: Interest) -> bool {
+        self.attended |= interest;
+        self.clock.get_or_insert(Clock { op, until: None }).op == op
+    }
+
+    /// Who waits for `op` does neither any more.
+    fn unclaim(&mut self, op: OpId, interest: Interest) {
+        self.attended.remove(interest);
+        self.clock.take_if(|clock| clock.op == op);
     }
 
     /// What of `interest` no caller polls the descriptor for.
@@ -170,7 +195,7 @@ impl<T> Turn<T> {
         let (share, led, waiting) = self.share();
         share.leave_behind(nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
-            self.attend(interest);
+            self.attend(interest, timeout);
         }
     }
 
@@ -194,7 +219,7 @@ impl<T> Turn<T> {
 
     /// A caller is about to wait: who has slept long at the descriptor is relieved.
     fn relieve(&mut self, now: Instant) {
-        let Some(Reader { op, claimed, since, .. }) = self.reader else { return };
+        let Some(Reader { op, claimed, since }) = self.reader else { return };
         let Some(waiter) = self.waiting.get_mut(&op) else { return };
         let slept_long = now.saturating_duration_since(since) >= RELIEVED_AFTER;
         if !(slept_long || waiter.in_vain >= RELIEVED_AFTER_WAKES) || !self.share.relieve() {
@@ -203,7 +228,7 @@ impl<T> Turn<T> {
         waiter.relieved = true;
         waiter.asleep.iter().for_each(Sleep::wake);
         self.reader = None;
-        self.attended.remove(claimed);
+        self.unclaim(op, claimed);
     }
 
     /// `op` is not waited for at the moment.
@@ -232,8 +257,9 @@ impl<T> Turn<T> {
     fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant, until: Option<Instant>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             if claimed.contains(READ) && sleep.is_some() {
-                self.reader = Some(Reader { op, claimed, since: now, until });
+                self.reader = Some(Reader { op, claimed, since: now });
             }
+            self.clock.iter_mut().filter(|clock| clock.op == op).for_each(|clock| clock.until = until);
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
         }
@@ -289,7 +315,8 @@ pub(crate) trait Shared {
             return;
         }
         let interest = self.descriptor().map_or(Interest::empty(), |(_, interest)| interest);
-        self.turn().attend(interest);
+        let timeout = self.next_timeout();
+        self.turn().attend(interest, timeout);
     }
 }
 
@@ -383,7 +410,7 @@ impl<S: Shared> Drop for Expected<'_, S> {
     fn drop(&mut self) {
         if !self.ended {
             let mut state = lock(self.shared);
-            state.turn().attended.remove(self.claimed);
+            state.turn().unclaim(self.op, self.claimed);
             state.give_up(self.op, Code::Cancelled);
             state.turn().forget(self.op);
             self.leave(&mut *state);
@@ -440,7 +467,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             _ => (None, Interest::empty()),
         };
         expected.claimed = interest;
-        state.turn().attended |= interest;
+        let keeps = !crowded && state.turn().claim(op, interest);
         if state.turn().share.relieves() && !interest.is_empty() {
             // The I/O thread is not to be woken for what this caller reads.
             state.attend();
@@ -455,15 +482,14 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             (state, spun, ended) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
             drop(permit);
             state.turn().spinner.spun(ended.saturating_duration_since(now), !spun);
-            state.turn().attended.remove(interest);
+            state.turn().unclaim(op, interest);
             state.turn().share.left(ended);
             expected.claimed = Interest::empty();
             continue;
         }
         spun = false;
         let fd = fd.filter(|_| !interest.is_empty());
-        // Time-outs of the whole are seen to by whoever is at the descriptor.
-        let timeout = if interest.is_empty() { None } else { state.next_timeout() };
+        let timeout = if keeps { state.next_timeout() } else { None };
         let until = wait.deadline.into_iter().chain(timeout).min();
         let asleep = place.prepare(fd.is_some(), now, until);
         state.turn().fall_asleep(op, asleep, interest, now, until);
@@ -480,18 +506,21 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         state = lock(shared);
         state.turn().wake_up(op);
         place.woke();
-        let interest = if state.turn().is_relieved(op) { Interest::empty() } else { interest };
+        let relieved = state.turn().is_relieved(op);
+        let (interest, keeps) = if relieved { (Interest::empty(), false) } else { (interest, keeps) };
         expected.claimed = interest;
-        if !interest.is_empty() {
-            // Still at the descriptor: nobody else has to be woken for what this finds.
+        if keeps || !interest.is_empty() {
+            // Still counted on: nobody else has to be woken for what this finds.
             let woken = Instant::now();
             state.pump(woken);
             looked = true;
             if interest == READ {
                 state.turn().woken(op, woken.saturating_duration_since(now));
             }
-            state.turn().attended.remove(interest);
-            state.turn().share.left(woken);
+            state.turn().unclaim(op, interest);
+            if !interest.is_empty() {
+                state.turn().share.left(woken);
+            }
             expected.claimed = Interest::empty();
         }
         if slept == Err(Errno::INTR) {
