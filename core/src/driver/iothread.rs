@@ -20,6 +20,7 @@ use crate::driver::lock;
 use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::Elsewhere;
 #[cfg(not(shuttle))]
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
@@ -73,6 +74,7 @@ fn seat(lane: &Arc<Lane>) -> Result<Seat> {
 }
 
 fn run(hub: &Arc<Hub>) {
+    let _elsewhere = Elsewhere::enter();
     let mut completions = Vec::new();
     loop {
         let deadline = hub.is_empty().then(|| Instant::now() + IDLE);
