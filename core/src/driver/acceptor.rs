@@ -200,7 +200,7 @@ impl Acceptor {
         let mut state = lock_telling(&self.state);
         state.check_open()?;
         if let (None, Some(epoll)) = (&state.driver, &state.epoll) {
-            let mut seat = hub.seat_acceptor(self);
+            let mut seat = hub.seat_acceptor(self)?;
             seat.watch(epoll.as_fd(), READ);
             state.driver = Some(Driver::Seated(seat));
         }

@@ -70,7 +70,7 @@ fn seat(lane: &Arc<Lane>) -> Result<Seat> {
             hub
         }
     };
-    Ok(hub.seat_direct(lane))
+    hub.seat_direct(lane)
 }
 
 fn run(hub: &Arc<Hub>) {
