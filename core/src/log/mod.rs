@@ -99,7 +99,7 @@ pub enum Event {
     Dropping,
     /// A queue is three quarters full. Told again once it was half empty in between.
     QueueHigh,
-    /// A listener pauses: the process has no descriptors or memory left.
+    /// A listener pauses: the process has no descriptors or memory left, or its socket gives no clients any more.
     AcceptPaused,
     /// The other side of a link is there.
     LinkUp,

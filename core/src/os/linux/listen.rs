@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, sockopt};
 
@@ -76,7 +77,7 @@ impl ListenSocket {
         &self.address
     }
 
-    /// The next connection, or `AGAIN`. `None` when there will be no other.
+    /// The next connection, or `AGAIN`; `INVAL` when somebody else who has the socket shut it. `None` when there will be no other.
     pub(crate) fn accept(&self) -> Result<Option<Carrier>, Errno> {
         let (sock, kind) = match &self.source {
             Source::Socket { sock, kind, .. } => (sock.as_fd(), *kind),
@@ -84,8 +85,12 @@ impl ListenSocket {
             Source::Inproc(inproc) => return inproc.accept().map(Some),
             Source::Only(only) => return only.accept(),
         };
-        let sock = rustix::net::accept_with(sock, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        Ok(Some(Carrier::socket(kind, sock)))
+        match rustix::net::accept_with(sock, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(sock) => Ok(Some(Carrier::socket(kind, sock))),
+            // A Unix-domain socket says no other, and stays readable.
+            Err(Errno::AGAIN) if is_shut(sock) => Err(Errno::INVAL),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether who is not accepted here can be accepted by somebody else: then nobody is to be taken from
@@ -119,6 +124,29 @@ impl AsFd for ListenSocket {
             Source::Only(only) => only.as_fd(),
         }
     }
+}
+
+fn is_shut(sock: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(sock, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
+}
+
+/// Whether an error of accepting is of one client, or over at once (accept(2)).
+pub(crate) fn passes(error: Errno) -> bool {
+    const OF_A_CLIENT: [Errno; 10] = [
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+    ];
+    OF_A_CLIENT.contains(&error)
 }
 
 fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> {

@@ -70,6 +70,11 @@ impl ListenSocket {
     }
 }
 
+/// Whether an error of accepting is of one client, or over at once: what is not listed apart is.
+pub(crate) fn passes(error: Errno) -> bool {
+    !matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}
+
 impl AsFd for ListenSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.source {
