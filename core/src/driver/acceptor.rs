@@ -234,7 +234,7 @@ impl Acceptor {
         let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
         let epoll = state.epoll.take();
-        if let (Some(socket), Some(epoll)) = (state.socket.take(), &epoll) {
+        if let (Some(mut socket), Some(epoll)) = (state.socket.take(), &epoll) {
             // Closing would take it out too, unless the descriptor is not the only one.
             let _ = epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
             socket.shut();

@@ -29,8 +29,8 @@ pub(crate) struct ListenSocket {
 #[derive(Debug)]
 enum Source {
     Socket {
-        // Declared first: the file has to go before the descriptor, or a client could find a dead path.
-        _file: Option<SocketFile>,
+        /// Declared first: the file has to go before the socket stops listening, or a client could find a dead path.
+        file: Option<SocketFile>,
         sock: OwnedFd,
         kind: Kind,
     },
@@ -46,21 +46,21 @@ impl ListenSocket {
         let source = match Target::resolve(address, options, true)? {
             Some(Target::Path(path)) => {
                 let (sock, file) = socket_file::bind(&path, backlog)?;
-                Source::Socket { _file: Some(file), sock, kind: Kind::Unix }
+                Source::Socket { file: Some(file), sock, kind: Kind::Unix }
             }
             Some(target @ Target::Abstract(_)) => {
                 let sock = domain::new_stream()?;
                 rustix::net::bind(&sock, &target.sockaddr()?)
                     .and_then(|()| rustix::net::listen(&sock, backlog))
                     .map_err(|e| Error::os(format_args!("listening at {address}"), e))?;
-                Source::Socket { _file: None, sock, kind: Kind::Unix }
+                Source::Socket { file: None, sock, kind: Kind::Unix }
             }
             None => match address {
                 Address::Tcp(wanted) => {
                     proof::tcp(wanted, options)?;
                     let (sock, bound) = bind_tcp(wanted, backlog)?;
                     actual = Address::Tcp(bound);
-                    Source::Socket { _file: None, sock, kind: Kind::Tcp }
+                    Source::Socket { file: None, sock, kind: Kind::Tcp }
                 }
                 Address::Inproc(name) => Source::Inproc(Inproc::bind(name, backlog)?),
                 Address::Fd(number) => Source::Only(Only::new(inherited::take(*number, options)?)?),
@@ -101,9 +101,10 @@ impl ListenSocket {
 
     /// Turns clients away from now on, those in the backlog too, even if a forked child shares the socket.
     /// Not where the backlog is somebody else's as well.
-    pub(crate) fn shut(&self) {
-        match &self.source {
-            Source::Socket { sock, .. } => {
+    pub(crate) fn shut(&mut self) {
+        match &mut self.source {
+            Source::Socket { file, sock, .. } => {
+                drop(file.take());
                 // Already ended is as good.
                 let _ = rustix::net::shutdown(sock, Shutdown::Both);
                 while self.accept().is_ok() {}
@@ -158,4 +159,22 @@ fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> 
     rustix::net::bind(&sock, wanted).and_then(|()| rustix::net::listen(&sock, backlog)).map_err(failed)?;
     let bound = rustix::net::getsockname(&sock).and_then(SocketAddr::try_from).map_err(failed)?;
     Ok((sock, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_finds_the_file_of_a_socket_that_does_not_listen() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a.sock");
+        let address = Address::Path(path.clone());
+        let mut socket = ListenSocket::bind(&address, &Common::default(), 1).unwrap();
+        assert!(path.exists());
+        socket.shut();
+        assert!(!path.exists());
+        // Nor is it in the way of the next one.
+        ListenSocket::bind(&address, &Common::default(), 1).unwrap();
+    }
 }

@@ -62,7 +62,7 @@ impl ListenSocket {
     }
 
     /// Turns clients away from now on.
-    pub(crate) fn shut(&self) {
+    pub(crate) fn shut(&mut self) {
         match &self.source {
             Source::Pipe(pipe) => pipe.shut(),
             Source::Inproc(inproc) => inproc.shut(),
