@@ -9,7 +9,9 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// What is to hold a thread of the library's up: an address, whom to tell, what to wait for.
-static HELD_UP: Mutex<Vec<(String, mpsc::Sender<()>, mpsc::Receiver<()>)>> = Mutex::new(Vec::new());
+type HeldUp = (String, mpsc::Sender<()>, mpsc::Receiver<()>);
+
+static HELD_UP: Mutex<Vec<HeldUp>> = Mutex::new(Vec::new());
 
 struct Slow;
 
