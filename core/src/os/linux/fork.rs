@@ -90,7 +90,7 @@ pub(crate) mod tests {
             match fork() {
                 0 => {
                     // One that waits for ever is killed.
-                    alarm(30);
+                    alarm(20);
                     _exit(i32::from(body()))
                 }
                 pid => {
@@ -138,7 +138,8 @@ pub(crate) mod tests {
         let (request, message) = (server.recv(SOON).unwrap(), client.recv(SOON).unwrap());
         let stream = client.open_stream(b"stream", CallOptions::new()).unwrap();
         let mut status = 0;
-        // Both connections are locked while their payloads are asked for.
+        // Both connections are locked while they ask for the second of their payloads.
+        let first = || std::iter::once(b"first".as_slice());
         let forks = std::iter::once_with(|| {
             status = in_fork(|| {
                 let states = [client.is_open(), !call.is_finished(), !call.is_done(), !request.is_cancelled()];
@@ -161,10 +162,10 @@ pub(crate) mod tests {
         });
         let mut forks = Some(forks);
         let outer = std::iter::once_with(|| {
-            server.send_batch(Channel::DATA, forks.take().into_iter().flatten(), SOON).unwrap();
+            server.send_batch(Channel::DATA, first().chain(forks.take().into_iter().flatten()), SOON).unwrap();
             b"last".as_slice()
         });
-        client.send_batch(Channel::DATA, outer, SOON).unwrap();
+        client.send_batch(Channel::DATA, first().chain(outer), SOON).unwrap();
         assert_eq!(status, 1);
         request.reply(b"reply", SOON).unwrap();
         assert_eq!(call.try_wait(SOON).unwrap().payload(), "reply");
