@@ -74,7 +74,9 @@ impl FromStr for Address {
         match scheme {
             "unix" => match rest.strip_prefix('@') {
                 Some("") => Err(invalid(text, "the abstract name is empty")),
-                Some(abstract_name) if abstract_name.len() > limits::MAX_SOCKET_PATH => Err(too_long(abstract_name)),
+                Some(abstract_name) if abstract_name.len() > limits::MAX_SOCKET_PATH => {
+                    Err(too_long(abstract_name, limits::MAX_SOCKET_PATH))
+                }
                 Some(abstract_name) => Ok(Address::Abstract(abstract_name.to_owned())),
                 None => path(text, rest),
             },
@@ -142,7 +144,7 @@ impl fmt::Display for Address {
 
 fn path(text: &str, path: &str) -> Result<Address> {
     if path.len() > limits::MAX_SOCKET_PATH {
-        return Err(too_long(path));
+        return Err(too_long(path, limits::MAX_SOCKET_PATH));
     }
     if path.is_empty() || path.ends_with('/') {
         return Err(invalid(text, "the path names no file"));
@@ -154,7 +156,7 @@ fn path(text: &str, path: &str) -> Result<Address> {
 /// pipe names, and cannot leave its directory.
 fn name(text: &str, name: &str) -> Result<String> {
     if name.len() > limits::MAX_NAME {
-        return Err(too_long(name));
+        return Err(too_long(name, limits::MAX_NAME));
     }
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if name.is_empty() || name.starts_with(['.', '-']) || !name.bytes().all(good) {
@@ -195,8 +197,7 @@ fn invalid(text: &str, why: &str) -> Error {
     Error::new(Code::InvalidAddress, format!("{shown:?} is no address: {why}"))
 }
 
-fn too_long(part: &str) -> Error {
-    let limit = if part.contains('/') { limits::MAX_SOCKET_PATH } else { limits::MAX_NAME };
+fn too_long(part: &str, limit: usize) -> Error {
     Error::new(Code::AddressTooLong, format!("{} bytes are more than the limit of {limit}", part.len()))
 }
 
@@ -284,5 +285,14 @@ mod tests {
         assert!(name(64).is_ok());
         assert_eq!(name(65).unwrap_err().code(), Code::AddressTooLong);
         assert_eq!(format!("unix:@{}", "a".repeat(101)).parse::<Address>().unwrap_err().code(), Code::AddressTooLong);
+    }
+
+    #[test]
+    fn the_limit_that_is_told_is_the_one_that_holds() {
+        for (before, limit) in [("unix:@", 100), ("unix:", 100), ("unix:@a/", 100), ("", 64), ("inproc:", 64)] {
+            let error = format!("{before}{}", "a".repeat(101)).parse::<Address>().unwrap_err();
+            assert_eq!(error.code(), Code::AddressTooLong);
+            assert!(error.message().ends_with(&format!(" the limit of {limit}")), "{before}: {error}");
+        }
     }
 }

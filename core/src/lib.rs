@@ -37,6 +37,10 @@ pub use proto::channel::Channel;
 pub use proto::level1::Policy;
 pub use proto::offer::Level;
 
+/// What the bindings share with the core; no part of the API.
+#[doc(hidden)]
+pub use os::per_process::PerProcess;
+
 /// What fuzz targets are made of.
 #[cfg(fuzzing)]
 #[doc(hidden)]

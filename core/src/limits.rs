@@ -147,6 +147,8 @@ pub const MIN_KEEPALIVE: Duration = Duration::from_millis(50);
 pub const LINK_DELAY: Duration = Duration::from_millis(10);
 /// See [`LINK_DELAY`].
 pub const LINK_MAX_DELAY: Duration = Duration::from_secs(2);
+/// Longest pause a link may be told to make.
+pub const MAX_LINK_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Events that a link keeps for the program; further messages wait with the connection, against its credit.
 pub const LINK_EVENTS: usize = 64;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{Place, SOON, pair, pair_on_level_0, until};
 use hostlane::{
-    Address, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret, Sent,
-    Wait, limits,
+    Address, Batch, Bytes, CallOptions, Channel, Code, ConnectOptions, Level, ListenOptions, Listener, Peer, Secret,
+    Sent, Wait, limits,
 };
 
 #[test]
@@ -90,7 +90,29 @@ fn a_batch_goes_into_the_memory_of_the_caller() {
     assert_eq!(call.wait(SOON).unwrap().payload(), "answer");
     assert_eq!(server.recv_into(&mut buffer, 9, SOON).unwrap().len(), 1);
     assert!(server.try_recv_into(&mut buffer, 9).unwrap().is_empty());
-    assert!(server.try_recv_into(&mut buffer, 0).unwrap().is_empty());
+}
+
+#[test]
+fn to_receive_no_message_is_refused_and_not_waited_for() {
+    let (client, server) = pair(&Place::new());
+    client.send(Channel::DATA, b"kept", SOON).unwrap();
+    until("it has arrived", || {
+        server.ping(Wait::none()).unwrap_or_default();
+        server.stats().unwrap().receive_queue.messages == 1
+    });
+    let (mut batch, mut messages, mut buffer) = (Batch::new(), Vec::new(), [0; 10]);
+    let refused = [
+        server.recv_batch(&mut batch, 0, SOON),
+        server.try_recv_batch(&mut batch, 0),
+        server.try_recv_bytes(&mut batch, 0, 10),
+        server.recv_all(&mut messages, 0, SOON),
+        server.try_recv_all(&mut messages, 0),
+        server.recv_into(&mut buffer, 0, SOON).map(drop),
+        server.try_recv_into(&mut buffer, 0).map(drop),
+    ];
+    assert!(refused.iter().all(|r| r.as_ref().is_err_and(|e| e.code() == Code::InvalidArgument)), "{refused:?}");
+    assert!(batch.is_empty() && messages.is_empty());
+    assert_eq!(server.recv(SOON).unwrap().payload(), "kept");
 }
 
 #[test]

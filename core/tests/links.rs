@@ -380,7 +380,9 @@ fn what_another_attempt_would_not_change_is_told_at_once() {
     let zero = LinkOptions::new().connection(ConnectOptions::new().level(Level::Zero), ListenOptions::new());
     assert_eq!(Link::open(address(&place), zero).unwrap_err().code(), Code::InvalidArgument);
     let backwards = LinkOptions::new().delay(Duration::from_millis(2), Duration::from_millis(1));
+    let endless = LinkOptions::new().delay(Duration::MAX, Duration::MAX);
     assert_eq!(Link::open(address(&place), backwards).unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(Link::open(address(&place), endless).unwrap_err().code(), Code::InvalidArgument);
     for fixed in ["fd:3", "stdio:", "spawn:true", "systemd:"] {
         let error = Link::open(fixed, LinkOptions::new()).unwrap_err();
         assert_eq!(error.code(), Code::Unsupported, "{fixed}");

@@ -2,6 +2,8 @@
 
 #include "lane.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,6 +102,55 @@ TEST(a_dying_child_leaves_the_socket) {
     CHECK_OK(hostlane_send(lane.client, 2, "alive", 5, LONG, NULL));
     CHECK_OK(hostlane_recv(lane.server, LONG, &message, NULL));
     hostlane_message_free(&message);
+    lane_close(&lane);
+}
+
+static atomic_bool enough;
+
+/* Looks objects up, and makes and closes others. */
+static void *use_handles(void *argument) {
+    const hostlane_peer_t peer = *(hostlane_peer_t *)argument;
+    while (!atomic_load(&enough)) {
+        hostlane_stats_t stats;
+        hostlane_context_t context;
+        for (int i = 0; i < 100; i++) {
+            CHECK_OK(hostlane_stats(peer, &stats, NULL));
+        }
+        CHECK_OK(hostlane_context_new(&context, NULL));
+        CHECK_OK(hostlane_context_close(context, NULL));
+    }
+    return NULL;
+}
+
+static void use_beside_others(void *argument) {
+    const hostlane_peer_t peer = *(hostlane_peer_t *)argument;
+    hostlane_context_t context;
+    hostlane_context_t forged = {0};
+    hostlane_event_t event;
+    hostlane_stats_t stats;
+    alarm(5);
+    CHECK_STATUS(hostlane_stats(peer, &stats, NULL), HOSTLANE_E_FORKED);
+    CHECK_OK(hostlane_context_new(&context, NULL));
+    CHECK_STATUS(hostlane_context_next(context, 0, &event, NULL), HOSTLANE_E_TIMEOUT);
+    CHECK_STATUS(hostlane_context_next(forged, 0, &event, NULL), HOSTLANE_E_INVALID_HANDLE);
+    CHECK_OK(hostlane_context_close(context, NULL));
+    CHECK_STATUS(hostlane_context_close(context, NULL), HOSTLANE_E_CLOSED);
+}
+
+TEST(a_child_does_not_wait_for_what_other_threads_did_at_the_fork) {
+    lane lane = lane_open();
+    pthread_t threads[4];
+    atomic_store(&enough, false);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, use_handles, &lane.client), 0);
+    }
+    for (int round = 0; round < 300; round++) {
+        CHECK_EQ(in_child(use_beside_others, &lane.client), 0);
+    }
+    atomic_store(&enough, true);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    }
     lane_close(&lane);
 }
 

@@ -15,6 +15,7 @@ use crate::driver::context::{Completion, Context, Outcome, Progress, Started};
 use crate::driver::lock;
 use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
+use crate::log::{Elsewhere, Scope};
 use crate::os::per_process::PerProcess;
 use crate::os::reactor;
 
@@ -88,6 +89,8 @@ impl Driver {
 
     /// Does what is to be done, unless somebody does already. `own` is the operation of the caller.
     fn drive(&self, own: Option<u64>) {
+        // What this tells is told when this thread drives no more.
+        let _scope = Scope::enter();
         let Some(mut drive) = self.board.drive() else { return };
         let mut completions = lock(&self.completions);
         let mut cx = task::Context::from_waker(&self.waker);
@@ -144,6 +147,8 @@ impl Future for Task {
             return Poll::Ready(());
         }
         let Some(driver) = self.driver.upgrade() else { return Poll::Ready(()) };
+        // Whoever is not polled counts on this task.
+        let _elsewhere = Elsewhere::enter();
         driver.drive(None);
         Poll::Pending
     }

@@ -46,6 +46,7 @@ impl Call {
     /// Waits for the reply, and keeps the call when that takes too long: after `timeout` and `interrupted` it may be
     /// waited for again. Errors as of [`wait`](Call::wait); `invalid_argument` once it has ended.
     pub fn try_wait<'a>(&mut self, wait: impl Into<Wait<'a>>) -> Result<Message> {
+        self.lane.check()?;
         let Some(op) = self.op else {
             return Err(Error::new(Code::InvalidArgument, "the reply to this call was taken already"));
         };

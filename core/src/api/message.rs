@@ -139,13 +139,19 @@ impl Message {
     }
 
     /// The descriptors that came with it; whoever takes them owns them. The rest is closed with the last clone.
+    /// None in a forked child.
     pub fn take_fds(&self) -> Vec<Descriptor> {
-        self.fds.as_ref().map(|fds| std::mem::take(&mut *lock(fds))).unwrap_or_default()
+        self.own_fds().map(|fds| std::mem::take(&mut *lock(fds))).unwrap_or_default()
     }
 
     /// Whether descriptors came with it that nobody has taken.
     pub fn has_fds(&self) -> bool {
-        self.fds.as_ref().is_some_and(|fds| !lock(fds).is_empty())
+        self.own_fds().is_some_and(|fds| !lock(fds).is_empty())
+    }
+
+    /// A forked child could find them locked by another thread of its parent.
+    fn own_fds(&self) -> Option<&Arc<Mutex<Vec<Descriptor>>>> {
+        self.fds.as_ref().filter(|_| self.lane.check().is_ok())
     }
 
     /// Whether this request opened a [`stream`](Message::stream).
@@ -207,7 +213,11 @@ impl Message {
     }
 
     pub(crate) fn ticket(&self) -> Result<&Arc<Ticket>> {
-        self.ticket.as_ref().ok_or_else(|| match self.lane.level() {
+        if let Some(ticket) = &self.ticket {
+            return Ok(ticket);
+        }
+        self.lane.check()?;
+        Err(match self.lane.level() {
             0 => {
                 Error::new(Code::Unsupported, "the connection is on wire level 0, which has no form for failing a call")
             }

@@ -149,8 +149,10 @@ impl Peer {
         self.receive(None, wait.into())
     }
 
-    /// Receives all that is there, at most `most` messages, waiting for the first. The same errors as [`recv`](Peer::recv).
+    /// Receives all that is there, at most `most` messages, waiting for the first. The same errors as [`recv`](Peer::recv);
+    /// `invalid_argument`, here and in all that follow, for a `most` of 0.
     pub fn recv_batch<'a>(&self, batch: &mut Batch, most: usize, wait: impl Into<Wait<'a>>) -> Result<()> {
+        some(most)?;
         let mut wait = wait.into();
         batch.reset(&self.lane);
         loop {
@@ -176,6 +178,7 @@ impl Peer {
 
     /// The same, and stops once `bytes` bytes of payloads are exceeded.
     pub fn try_recv_bytes(&self, batch: &mut Batch, most: usize, bytes: usize) -> Result<()> {
+        some(most)?;
         batch.reset(&self.lane);
         self.lane.with_checked(|conn| {
             conn.recv_many(None, |channel, body, extra| {
@@ -202,11 +205,9 @@ impl Peer {
     /// The same without waiting, whatever drives the peer; empty when nothing is there, as of
     /// [`try_recv_batch`](Peer::try_recv_batch).
     pub fn try_recv_into(&self, buffer: &mut [u8], most: usize) -> Result<Vec<Placed>> {
+        some(most)?;
         let mut room = Room::new(buffer, &self.lane, most);
-        if most > 0 {
-            self.lane
-                .with_checked(|conn| conn.recv_many(None, |channel, body, extra| room.place(channel, body, extra)))?;
-        }
+        self.lane.with_checked(|conn| conn.recv_many(None, |channel, body, extra| room.place(channel, body, extra)))?;
         Ok(room.into_placed())
     }
 
@@ -227,6 +228,7 @@ impl Peer {
     /// The same without waiting, whatever drives the peer. The end of the connection is no error here:
     /// [`Context::readable`](crate::Context::readable) tells it.
     pub fn try_recv_all(&self, out: &mut Vec<Message>, most: usize) -> Result<()> {
+        some(most)?;
         self.lane.with_checked(|conn| {
             let messages = std::iter::from_fn(|| conn.take_oldest()).take(most);
             out.extend(messages.map(|delivery| Message::new(delivery, self.lane.clone())));
@@ -361,6 +363,14 @@ impl Drop for Cork<'_> {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.lane.close();
+    }
+}
+
+/// Who asks for no message would wait for ever and not see the end.
+fn some(most: usize) -> Result<()> {
+    match most {
+        0 => Err(Error::new(Code::InvalidArgument, "at most no message: there would be nothing to wait for")),
+        _ => Ok(()),
     }
 }
 

@@ -79,8 +79,9 @@ impl Stream {
     }
 
     /// The reply that ended the call, for its caller, after [`recv`](Stream::recv) gave `None`.
+    /// `None` in a forked child.
     pub fn reply(&self) -> Option<Bytes> {
-        lock(&self.reply).clone()
+        self.lane.check().ok().and_then(|()| lock(&self.reply).clone())
     }
 
     /// What dropping it does, now: for its caller the call is given up unless it has ended, and whoever waits in it gets

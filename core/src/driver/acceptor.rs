@@ -1,6 +1,9 @@
 //! Accepting connections without ever waiting for one client: handshakes run side by side, each
 //! under its own total deadline, and only finished ones reach the application.
 
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::Scope;
 use crate::os::carrier::Carrier;
-use crate::os::listen::ListenSocket;
+use crate::os::listen::{self, ListenSocket};
 use crate::os::poller::{Epoll, Interest, READ, WRITE};
 use crate::os::{AsFd, Errno};
 use crate::os::{fork, trust};
@@ -200,7 +203,7 @@ impl Acceptor {
         let mut state = lock_telling(&self.state);
         state.check_open()?;
         if let (None, Some(epoll)) = (&state.driver, &state.epoll) {
-            let mut seat = hub.seat_acceptor(self);
+            let mut seat = hub.seat_acceptor(self)?;
             seat.watch(epoll.as_fd(), READ);
             state.driver = Some(Driver::Seated(seat));
         }
@@ -231,7 +234,7 @@ impl Acceptor {
         let mut state = lock_telling(&self.state);
         // Frees the path and the lock at once.
         let epoll = state.epoll.take();
-        if let (Some(socket), Some(epoll)) = (state.socket.take(), &epoll) {
+        if let (Some(mut socket), Some(epoll)) = (state.socket.take(), &epoll) {
             // Closing would take it out too, unless the descriptor is not the only one.
             let _ = epoll.set(socket.as_fd(), LISTEN, state.watched, Interest::empty());
             socket.shut();
@@ -330,15 +333,23 @@ impl State {
                     return false;
                 }
                 Err(Errno::AGAIN) => return false,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    // The client stays in the backlog and is served once something was freed.
+                // A client that left again, or a passing condition: the next one may be fine.
+                Err(error) if listen::passes(error) => {}
+                Err(error) => {
+                    let error = match error {
+                        // The client stays in the backlog and is served once something was freed.
+                        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Error::new(
+                            Code::TooManyFiles,
+                            "no descriptors or memory are left: clients wait in the backlog",
+                        ),
+                        // Shut by somebody else who has it, say: it would fail the same way at once.
+                        _ => Error::os("accepting", error),
+                    };
                     self.stats.pauses += 1;
-                    report::paused(&self.address);
+                    report::paused(&self.address, &error);
                     self.resume_at = Some(now + limits::ACCEPT_BACKOFF);
                     return false;
                 }
-                // A client that left again, or a passing condition: the next one may be fine.
-                Err(_) => {}
             }
         }
         true

@@ -197,7 +197,7 @@ impl Context {
     pub fn poll_accept(&self, listener: &Listener, deadline: Option<Instant>) -> Result<Started> {
         self.hub().check()?;
         Ok(match listener.acceptor().poll_accept(self.hub(), deadline)? {
-            Ok(made) => Started::Done(Outcome::Accepted(self.hub().admit(made))),
+            Ok(made) => Started::Done(Outcome::Accepted(self.hub().admit(made)?)),
             Err(op) => Started::Pending(op),
         })
     }
@@ -332,7 +332,7 @@ impl Context {
     /// Completes at `at`, or a moment later.
     pub fn timer(&self, at: Instant) -> Result<Started> {
         self.hub().check()?;
-        Ok(Started::Pending(self.hub().timer(at)))
+        self.hub().timer(at).map(Started::Pending)
     }
 
     /// Gives a pending operation up: it completes with `cancelled`, unless it ended before. A call

@@ -70,7 +70,7 @@ enum Member {
     Acceptor(Arc<Acceptor>),
     Dial(Arc<Dialling>),
     /// An operation that ends at its time.
-    Timer(OpId),
+    Timer(OpId, Instant),
 }
 
 /// A connect that found the server's backlog full.
@@ -133,7 +133,7 @@ impl Hub {
     pub(crate) fn check(&self) -> Result<()> {
         self.stamp.check()?;
         match lock(&self.state).closing {
-            true => Err(Error::new(Code::Closed, "the context was closed")),
+            true => Err(closed()),
             false => Ok(()),
         }
     }
@@ -186,7 +186,7 @@ impl Hub {
                 // Stays readable, so that everybody who waits on the descriptor finds out.
                 self.bell.ring();
                 if n == 0 {
-                    return Err(Error::new(Code::Closed, "the context was closed"));
+                    return Err(closed());
                 }
             }
             return Ok(Progress::Wait);
@@ -228,8 +228,8 @@ impl Hub {
                 self.dial_again(token, &dialling);
                 false
             }
-            Some(Member::Timer(op)) => {
-                self.end_timer(token, op, Ok(Outcome::Elapsed));
+            Some(Member::Timer(op, at)) => {
+                self.end_timer(token, op, at, Ok(Outcome::Elapsed));
                 false
             }
             None => false,
@@ -268,43 +268,50 @@ impl Hub {
         }
     }
 
-    fn join(&self, member: impl FnOnce(u64) -> Member) -> u64 {
+    /// Takes a member in. `closed` where that would come too late to be ended with the others.
+    fn join(&self, member: impl FnOnce(u64) -> Member) -> Result<u64> {
         let mut state = lock(&self.state);
+        if state.closing {
+            return Err(closed());
+        }
         state.last_token += 1;
         let token = state.last_token;
         let member = member(token);
         state.members.insert(token, member);
-        token
+        Ok(token)
+    }
+
+    /// The same for an operation of the context's own.
+    fn join_op(&self, op: OpId, member: Member) -> Result<u64> {
+        let token = self.join(|_| member)?;
+        lock(&self.queue).owners.insert(op, token);
+        Ok(token)
     }
 
     /// Makes `made` a connection driven by this context.
-    pub(crate) fn seat(self: &Arc<Hub>, made: Made) -> Arc<Lane> {
+    pub(crate) fn seat(self: &Arc<Hub>, made: Made) -> Result<Arc<Lane>> {
         let mut seated = None;
         self.join(|token| {
             let lane = Lane::new(made, |lane| Driver::Seated(Seat::new(self, token, Some(lane.clone()))));
             seated = Some(lane.clone());
             Member::Lane(lane)
-        });
-        // `join` always calls its argument.
-        let lane = seated.expect("a member was just made");
-        if lock(&self.state).closing {
-            lane.close();
-        }
-        lane
+        })?;
+        // `join` calls its argument where it succeeds.
+        Ok(seated.expect("a member was just made"))
     }
 
     /// Takes an accepted client in.
-    pub(crate) fn admit(self: &Arc<Hub>, made: Made) -> Peer {
-        let lane = self.seat(made);
+    pub(crate) fn admit(self: &Arc<Hub>, made: Made) -> Result<Peer> {
+        let lane = self.seat(made)?;
         // Frames may have arrived behind the handshake, before anybody watched.
         lane.pump(false);
-        Peer::of(lane)
+        Ok(Peer::of(lane))
     }
 
     /// Gives a lane of blocking callers its place beside them.
-    pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Seat {
-        let token = self.join(|_| Member::Lane(lane.clone()));
-        Seat::new(self, token, None)
+    pub(crate) fn seat_direct(self: &Arc<Hub>, lane: &Arc<Lane>) -> Result<Seat> {
+        let token = self.join(|_| Member::Lane(lane.clone()))?;
+        Ok(Seat::new(self, token, None))
     }
 
     /// Has whoever sleeps on the descriptor look again.
@@ -318,9 +325,9 @@ impl Hub {
     }
 
     /// Gives a listener its place.
-    pub(crate) fn seat_acceptor(self: &Arc<Hub>, acceptor: &Arc<Acceptor>) -> Seat {
-        let token = self.join(|_| Member::Acceptor(acceptor.clone()));
-        Seat::new(self, token, None)
+    pub(crate) fn seat_acceptor(self: &Arc<Hub>, acceptor: &Arc<Acceptor>) -> Result<Seat> {
+        let token = self.join(|_| Member::Acceptor(acceptor.clone()))?;
+        Ok(Seat::new(self, token, None))
     }
 
     // --- connecting ------------------------------------------------------------------------------
@@ -333,8 +340,7 @@ impl Hub {
         }
         let attempt = Mutex::new(Some(Attempt { dial, request, watched: false }));
         let dialling = Arc::new(Dialling { op, deadline, attempt });
-        let token = self.join(|_| Member::Dial(dialling.clone()));
-        lock(&self.queue).owners.insert(op, token);
+        let token = self.join_op(op, Member::Dial(dialling.clone()))?;
         // Unless the context was closed meanwhile, and ended it.
         if let Some(attempt) = &mut *lock(&dialling.attempt) {
             let fd = attempt.dial.progress();
@@ -353,7 +359,7 @@ impl Hub {
 
     fn open(self: &Arc<Hub>, op: OpId, dial: Dial, request: Request, deadline: Option<Instant>) -> Result<()> {
         let made = lane::connected(dial.into_carrier(), request.address, &request.options, request.allowed.as_deref())?;
-        let lane = self.seat(made);
+        let lane = self.seat(made)?;
         match lane.submit(self, op, |conn| conn.open(op, deadline))? {
             None => Ok(()),
             Some(done) => done.map(drop),
@@ -406,16 +412,25 @@ impl Hub {
     // --- time --------------------------------------------------------------------------------------
 
     /// An operation that completes at `at`.
-    pub(crate) fn timer(self: &Arc<Hub>, at: Instant) -> OpId {
+    pub(crate) fn timer(self: &Arc<Hub>, at: Instant) -> Result<OpId> {
         let op = self.new_op();
-        let token = self.join(|_| Member::Timer(op));
-        lock(&self.queue).owners.insert(op, token);
-        self.schedule(token, at);
-        op
+        let token = self.join_op(op, Member::Timer(op, at))?;
+        let mut state = lock(&self.state);
+        // Unless the context was closed meanwhile, and ended it.
+        if state.members.contains_key(&token) {
+            state.timers.insert((at, token));
+            state.arm(&self.alarm, at);
+        }
+        Ok(op)
     }
 
-    fn end_timer(&self, token: u64, op: OpId, result: Result<Outcome>) {
-        if lock(&self.state).members.remove(&token).is_some() {
+    fn end_timer(&self, token: u64, op: OpId, at: Instant, result: Result<Outcome>) {
+        let member = {
+            let mut state = lock(&self.state);
+            state.timers.remove(&(at, token));
+            state.members.remove(&token)
+        };
+        if member.is_some() {
             self.complete(std::iter::once(Completion { op, result }));
         }
     }
@@ -438,7 +453,7 @@ impl Hub {
             }
             Some((_, Member::Lane(lane))) => lane.cancel(op),
             Some((_, Member::Acceptor(acceptor))) => acceptor.cancel(op),
-            Some((token, Member::Timer(op))) => self.end_timer(token, op, Err(turn::given_up(Code::Cancelled))),
+            Some((token, Member::Timer(op, at))) => self.end_timer(token, op, at, Err(turn::given_up(Code::Cancelled))),
             None => {}
         }
     }
@@ -466,7 +481,7 @@ impl Hub {
                 Member::Dial(dialling) => {
                     self.end_dial(token, &dialling, Code::Closed);
                 }
-                Member::Timer(op) => self.end_timer(token, op, Err(turn::given_up(Code::Closed))),
+                Member::Timer(op, at) => self.end_timer(token, op, at, Err(turn::given_up(Code::Closed))),
             }
         }
         lock(&self.state).closed = true;
@@ -512,6 +527,10 @@ impl State {
             alarm.set(at);
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(Code::Closed, "the context was closed")
 }
 
 /// What a finished operation means to the application.

@@ -20,6 +20,7 @@ use crate::driver::lock;
 use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::limits;
+use crate::log::Elsewhere;
 #[cfg(not(shuttle))]
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
@@ -69,10 +70,11 @@ fn seat(lane: &Arc<Lane>) -> Result<Seat> {
             hub
         }
     };
-    Ok(hub.seat_direct(lane))
+    hub.seat_direct(lane)
 }
 
 fn run(hub: &Arc<Hub>) {
+    let _elsewhere = Elsewhere::enter();
     let mut completions = Vec::new();
     loop {
         let deadline = hub.is_empty().then(|| Instant::now() + IDLE);
@@ -225,7 +227,7 @@ impl Share {
     }
 
     /// What callers leave unattended at `fd` is `rest`, and the lane has to be looked after at `timeout`.
-    /// Says whether some caller has to see to it.
+    /// Says whether that is the matter of some caller.
     pub(crate) fn attend(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -251,7 +253,7 @@ impl Share {
             Attendant::Caller if !self.attached => seat.set_alarm(Some(now + SEAT_LINGER)),
             Attendant::Caller => {}
         }
-        attendant == Attendant::Caller && !rest.is_empty()
+        attendant == Attendant::Caller
     }
 
     /// The thread was woken for the lane, of which callers leave `rest` unattended: whether it is to move bytes. Otherwise it

@@ -191,8 +191,11 @@ impl Lane {
         result
     }
 
-    /// Looks at the connection.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Conn) -> T) -> T {
+    /// Looks at the connection. In a forked child there is nothing to see.
+    pub(crate) fn peek<T: Default>(&self, look: impl FnOnce(&Conn) -> T) -> T {
+        if !self.stamp.current() {
+            return T::default();
+        }
         look(&lock(&self.state).conn)
     }
 
@@ -326,14 +329,14 @@ impl Lane {
         turn::wait(&self.state, op, &mut wait, false)
     }
 
-    /// Whether `op`, which was started before, has ended.
+    /// Whether `op`, which was started before, has ended; for a forked child it has.
     pub(crate) fn is_finished(&self, op: OpId) -> bool {
-        lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
+        !self.stamp.current() || lock(&self.state).direct().is_ok_and(|turn| turn.is_finished(op))
     }
 
-    /// Whether `op` is pending, or its end is still to be handed out.
+    /// Whether `op` is pending, or its end is still to be handed out; never to a forked child.
     pub(crate) fn expects(&self, op: OpId) -> bool {
-        lock(&self.state).direct().is_ok_and(|turn| turn.expects(op))
+        self.stamp.current() && lock(&self.state).direct().is_ok_and(|turn| turn.expects(op))
     }
 
     /// The same as [`is_finished`](Lane::is_finished), after a look at the carrier.

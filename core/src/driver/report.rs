@@ -51,8 +51,7 @@ pub(crate) fn refused(address: &str, error: &Error) {
     log::tell(Level::Warn, Event::Refused, "", address, Some(error), || error.message().to_owned());
 }
 
-/// Tells that a listener takes no more clients for a moment.
-pub(crate) fn paused(address: &str) {
-    let code = Error::new(Code::TooManyFiles, "no descriptors or memory are left: clients wait in the backlog");
-    log::tell(Level::Error, Event::AcceptPaused, "", address, Some(&code), || code.message().to_owned());
+/// Tells that a listener takes no more clients for a moment, and why.
+pub(crate) fn paused(address: &str, error: &Error) {
+    log::tell(Level::Error, Event::AcceptPaused, "", address, Some(error), || error.message().to_owned());
 }

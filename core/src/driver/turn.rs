@@ -2,27 +2,26 @@
 //!
 //! Readiness to read and readiness to write are each polled for by one caller at most, often the same.
 //! That caller polls with no lock held, then moves bytes and hands finished operations to their
-//! owners. Every waiting caller, at the descriptor or not, also polls its thread's bell, so anybody
-//! can be woken: because its operation finished, or because the descriptor needs somebody. All of
-//! that is decided under the lock, so there is always somebody at the descriptor as long as somebody
-//! waits.
+//! owners. Most often it also keeps the clock: it wakes when the whole has to be looked after. Nobody is at the
+//! descriptor while there is nothing to poll it for; somebody keeps the clock even then. Every waiting
+//! caller can be woken, by its thread's alarm at the descriptor and by its bell elsewhere: because its operation
+//! finished, or because something is left to nobody. All of that is decided under the lock, so as long as callers wait,
+//! one of them, or the I/O thread in their stead, sees to what has to be seen to.
+
+mod waits;
 
 use std::collections::hash_map::Entry;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::api::options::Spin;
-use crate::api::wait::Wait;
 use crate::driver::iothread::Share;
-use crate::driver::lock;
-use crate::driver::place::{Place, Sleep};
+use crate::driver::place::Sleep;
 use crate::driver::spin::Spinner;
-use crate::driver::sync::{Mutex, MutexGuard};
+pub(crate) use crate::driver::turn::waits::wait;
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::log;
 use crate::os::poller::{Interest, READ, WRITE};
-use crate::os::{AsFd, BorrowedFd, Errno};
+use crate::os::{AsFd, BorrowedFd};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
@@ -33,9 +32,6 @@ const RELIEVED_AFTER: Duration = Duration::from_micros(if cfg!(shuttle) { 0 } el
 /// So does who was woken so often for others alone: a sender that waits for credit, beside another's quick calls. More
 /// than callers who lead, each of whom may be answered first.
 const RELIEVED_AFTER_WAKES: u32 = 2 * limits::MAX_LEADING_CALLERS as u32;
-
-/// Between two looks of a spin, so that others find the lock free: about as long as a look.
-const PAUSES: u32 = 8;
 
 /// The waiting callers of one object.
 #[derive(Debug)]
@@ -49,6 +45,7 @@ pub(crate) struct Turn<T> {
     /// How many of them sleep.
     asleep: usize,
     reader: Option<Reader>,
+    clock: Option<Clock>,
     spinner: Spinner,
     share: Share,
 }
@@ -60,6 +57,12 @@ struct Reader {
     /// What it polls for, in all.
     claimed: Interest,
     since: Instant,
+}
+
+/// Who sees to the time-outs of the whole.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    op: OpId,
     /// When it wakes by itself.
     until: Option<Instant>,
 }
@@ -85,7 +88,8 @@ impl<T> Turn<T> {
     /// Whose callers spin as `spinner` sees fit, and share with the I/O thread.
     pub(crate) fn new(spinner: Spinner, share: Share) -> Turn<T> {
         let attended = Interest::empty();
-        Turn { last_op: 0, attended, waiting: IdMap::default(), inside: 0, asleep: 0, reader: None, spinner, share }
+        let waiting = IdMap::default();
+        Turn { last_op: 0, attended, waiting, inside: 0, asleep: 0, reader: None, clock: None, spinner, share }
     }
 
     pub(crate) fn new_op(&mut self) -> OpId {
@@ -127,11 +131,11 @@ impl<T> Turn<T> {
         self.waiting.remove(&op);
     }
 
-    /// Sees to it that the descriptor is polled for all of `interest` as long as anybody waits: wakes
-    /// one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
+    /// Sees to it that the descriptor is polled for all of `interest`, and `timeout` kept, as long as anybody waits:
+    /// wakes one caller who can step in, the newest, whose processor is warmest, and rather one who is not at the
     /// descriptor yet.
-    pub(crate) fn attend(&self, interest: Interest) {
-        if self.asleep == 0 || (interest - self.attended).is_empty() {
+    pub(crate) fn attend(&self, interest: Interest, timeout: Option<Instant>) {
+        if self.asleep == 0 || ((interest - self.attended).is_empty() && !self.is_unkept(timeout)) {
             return;
         }
         let able = self.waiting.iter().filter(|(_, waiter)| !waiter.relieved);
@@ -141,14 +145,30 @@ impl<T> Turn<T> {
         }
     }
 
-    /// The whole has to be looked after at `timeout`: who sleeps at the descriptor for longer sets its alarm anew.
+    /// The whole has to be looked after at `timeout`: who keeps the clock and sleeps for longer is woken to set it anew.
     pub(crate) fn hurry(&self, timeout: Option<Instant>) {
-        if let (Some(reader), Some(timeout)) = (self.reader, timeout)
-            && reader.until.is_none_or(|until| timeout < until)
-            && let Some(waiter) = self.waiting.get(&reader.op)
+        if let (Some(clock), Some(timeout)) = (self.clock, timeout)
+            && clock.until.is_none_or(|until| timeout < until)
+            && let Some(waiter) = self.waiting.get(&clock.op)
         {
             waiter.asleep.iter().for_each(Sleep::wake);
         }
+    }
+
+    fn is_unkept(&self, timeout: Option<Instant>) -> bool {
+        timeout.is_some() && self.clock.is_none()
+    }
+
+    /// Who waits for `op` polls for `interest` next, and keeps the clock if nobody does: says whether it does.
+    fn claim(&mut self, op: OpId, interest: Interest) -> bool {
+        self.attended |= interest;
+        self.clock.get_or_insert(Clock { op, until: None }).op == op
+    }
+
+    /// Who waits for `op` does neither any more.
+    fn unclaim(&mut self, op: OpId, interest: Interest) {
+        self.attended.remove(interest);
+        self.clock.take_if(|clock| clock.op == op);
     }
 
     /// What of `interest` no caller polls the descriptor for.
@@ -170,7 +190,7 @@ impl<T> Turn<T> {
         let (share, led, waiting) = self.share();
         share.leave_behind(nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
-            self.attend(interest);
+            self.attend(interest, timeout);
         }
     }
 
@@ -194,7 +214,7 @@ impl<T> Turn<T> {
 
     /// A caller is about to wait: who has slept long at the descriptor is relieved.
     fn relieve(&mut self, now: Instant) {
-        let Some(Reader { op, claimed, since, .. }) = self.reader else { return };
+        let Some(Reader { op, claimed, since }) = self.reader else { return };
         let Some(waiter) = self.waiting.get_mut(&op) else { return };
         let slept_long = now.saturating_duration_since(since) >= RELIEVED_AFTER;
         if !(slept_long || waiter.in_vain >= RELIEVED_AFTER_WAKES) || !self.share.relieve() {
@@ -203,7 +223,7 @@ impl<T> Turn<T> {
         waiter.relieved = true;
         waiter.asleep.iter().for_each(Sleep::wake);
         self.reader = None;
-        self.attended.remove(claimed);
+        self.unclaim(op, claimed);
     }
 
     /// `op` is not waited for at the moment.
@@ -232,8 +252,9 @@ impl<T> Turn<T> {
     fn fall_asleep(&mut self, op: OpId, sleep: Option<Sleep>, claimed: Interest, now: Instant, until: Option<Instant>) {
         if let Some(waiter) = self.waiting.get_mut(&op) {
             if claimed.contains(READ) && sleep.is_some() {
-                self.reader = Some(Reader { op, claimed, since: now, until });
+                self.reader = Some(Reader { op, claimed, since: now });
             }
+            self.clock.iter_mut().filter(|clock| clock.op == op).for_each(|clock| clock.until = until);
             self.asleep += usize::from(sleep.is_some());
             waiter.asleep = sleep;
         }
@@ -289,250 +310,8 @@ pub(crate) trait Shared {
             return;
         }
         let interest = self.descriptor().map_or(Interest::empty(), |(_, interest)| interest);
-        self.turn().attend(interest);
-    }
-}
-
-/// Waits for `op`, which is expected in `shared`'s turn; `inside`: this thread has [entered](Turn::enter) already.
-pub(crate) fn wait<S: Shared>(shared: &Mutex<S>, op: OpId, wait: &mut Wait<'_>, inside: bool) -> Result<S::Out> {
-    let _scope = log::Scope::enter();
-    let mut expected = Expected { shared, op, inside, claimed: Interest::empty(), ended: false };
-    let Some(apart) = wait.apart.take() else {
-        let result = wait_for(&mut expected, wait);
-        expected.ended = true;
-        return result;
-    };
-    let mut result = look(&mut expected, wait, apart.look);
-    if result.is_none() {
-        (apart.hook)(&mut || result = Some(wait_for(&mut expected, wait)));
-    }
-    wait.apart = Some(apart);
-    expected.ended = result.is_some();
-    result.unwrap_or_else(|| Err(Error::new(Code::Internal, "a wait was not run by its hook")))
-}
-
-/// Looks at the descriptor again and again for as long as `limit`, once at least: the result of the operation, if
-/// it ended or ran out of time.
-fn look<S: Shared>(expected: &mut Expected<'_, S>, wait: &Wait<'_>, limit: Duration) -> Option<Result<S::Out>> {
-    let (shared, op) = (expected.shared, expected.op);
-    let mut state = lock(shared);
-    expected.enter(&mut *state);
-    let mut until = None;
-    loop {
-        if let Some(result) = state.turn().take(op) {
-            expected.leave(&mut *state);
-            return Some(result);
-        }
-        // What a cork holds back may be what this waits for.
-        state.release();
-        let now = Instant::now();
-        state.pump(now);
-        if let Some(result) = state.turn().take(op) {
-            expected.leave(&mut *state);
-            return Some(result);
-        }
-        if wait.deadline.is_some_and(|d| d <= now) {
-            return Some(expected.out_of_time(&mut *state, wait, Code::Timeout));
-        }
-        if now >= *until.get_or_insert(now + limit) {
-            expected.leave(&mut *state);
-            return None;
-        }
-        drop(state);
-        std::hint::spin_loop();
-        state = lock(shared);
-    }
-}
-
-/// An operation somebody waits for. If the wait unwinds, for a panic in the caller's interrupt hook say,
-/// the operation is given up and the others go on.
-struct Expected<'a, S: Shared> {
-    shared: &'a Mutex<S>,
-    op: OpId,
-    /// Counted as inside its wait: not while its hook runs.
-    inside: bool,
-    /// What it polls the descriptor for, or was polling for until a moment ago.
-    claimed: Interest,
-    ended: bool,
-}
-
-impl<S: Shared> Expected<'_, S> {
-    fn enter(&mut self, state: &mut S) {
-        state.turn().inside += usize::from(!std::mem::replace(&mut self.inside, true));
-    }
-
-    /// Somebody else sees to the descriptor, as far as anybody has to.
-    fn leave(&mut self, state: &mut S) {
-        state.turn().inside -= usize::from(std::mem::take(&mut self.inside));
-        state.attend();
-    }
-
-    /// Ends a wait before its operation: that is given up, or kept for another wait.
-    fn out_of_time(&mut self, state: &mut S, wait: &Wait<'_>, code: Code) -> Result<S::Out> {
-        match wait.keep {
-            true => state.turn().unrelieve(self.op),
-            false => state.give_up(self.op, code),
-        }
-        let result = state.turn().take(self.op);
-        self.leave(state);
-        result.unwrap_or_else(|| Err(given_up(code)))
-    }
-}
-
-impl<S: Shared> Drop for Expected<'_, S> {
-    fn drop(&mut self) {
-        if !self.ended {
-            let mut state = lock(self.shared);
-            state.turn().attended.remove(self.claimed);
-            state.give_up(self.op, Code::Cancelled);
-            state.turn().forget(self.op);
-            self.leave(&mut *state);
-        }
-    }
-}
-
-fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> Result<S::Out> {
-    let (shared, op) = (expected.shared, expected.op);
-    let mut place = Place::default();
-    let mut state = lock(shared);
-    expected.enter(&mut *state);
-    // Even a deadline that has passed gets one look at the descriptor.
-    let mut looked = false;
-    // The last spin found nothing, and no sleep followed yet.
-    let mut spun = false;
-    let mut new = true;
-    loop {
-        if let Some(result) = state.turn().take(op) {
-            expected.leave(&mut *state);
-            return result;
-        }
-        // What a cork holds back may be what this waits for.
-        state.release();
-        let now = Instant::now();
-        if wait.deadline.is_some_and(|d| d <= now) {
-            if looked {
-                return expected.out_of_time(&mut *state, wait, Code::Timeout);
-            }
-            state.pump(now);
-            looked = true;
-            continue;
-        }
-        if log::is_held() {
-            // A subscriber is foreign code: it may take long, use this very object, or panic. So it runs while this
-            // caller is nobody whom others count on.
-            expected.leave(&mut *state);
-            drop(state);
-            log::flush();
-            state = lock(shared);
-            expected.enter(&mut *state);
-            continue;
-        }
-        let others = state.turn().asleep;
-        let crowded = (others >= limits::MAX_LEADING_CALLERS || state.turn().share.concerned())
-            && state.turn().share.crowded(others, now);
-        if !crowded && std::mem::take(&mut new) {
-            state.turn().relieve(now);
-        }
-        // Somebody else attends to the descriptor.
-        let crowded = crowded || state.turn().is_relieved(op);
-        let (fd, interest) = match state.descriptor() {
-            Some((fd, interest)) if !crowded => (Some(fd), interest - state.turn().attended),
-            _ => (None, Interest::empty()),
-        };
-        expected.claimed = interest;
-        state.turn().attended |= interest;
-        if state.turn().share.relieves() && !interest.is_empty() {
-            // The I/O thread is not to be woken for what this caller reads.
-            state.attend();
-        }
-        if interest == READ
-            && !spun
-            && let messages = state.messages()
-            && let Some(permit) = state.turn().spinner.start(messages)
-        {
-            let until = now + permit.budget();
-            let ended;
-            (state, spun, ended) = spin(shared, state, op, wait.deadline.map_or(until, |d| d.min(until)));
-            drop(permit);
-            state.turn().spinner.spun(ended.saturating_duration_since(now), !spun);
-            state.turn().attended.remove(interest);
-            state.turn().share.left(ended);
-            expected.claimed = Interest::empty();
-            continue;
-        }
-        spun = false;
-        let fd = fd.filter(|_| !interest.is_empty());
-        // Time-outs of the whole are seen to by whoever is at the descriptor.
-        let timeout = if interest.is_empty() { None } else { state.next_timeout() };
-        let until = wait.deadline.into_iter().chain(timeout).min();
-        let asleep = place.prepare(fd.is_some(), now, until);
-        state.turn().fall_asleep(op, asleep, interest, now, until);
-        if crowded {
-            state.attend();
-        }
-        drop(state);
-        let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
-        drop(fd);
-        if interest.contains(WRITE) {
-            // This thread has the lock again and again, and for long.
-            shared.give_way();
-        }
-        state = lock(shared);
-        state.turn().wake_up(op);
-        place.woke();
-        let interest = if state.turn().is_relieved(op) { Interest::empty() } else { interest };
-        expected.claimed = interest;
-        if !interest.is_empty() {
-            // Still at the descriptor: nobody else has to be woken for what this finds.
-            let woken = Instant::now();
-            state.pump(woken);
-            looked = true;
-            if interest == READ {
-                state.turn().woken(op, woken.saturating_duration_since(now));
-            }
-            state.turn().attended.remove(interest);
-            state.turn().share.left(woken);
-            expected.claimed = Interest::empty();
-        }
-        if slept == Err(Errno::INTR) {
-            // The hook may take long, or use this very object, so somebody else steps in meanwhile.
-            expected.leave(&mut *state);
-            drop(state);
-            let decision = wait.interrupted();
-            state = lock(shared);
-            expected.enter(&mut *state);
-            if decision == ControlFlow::Break(()) && state.turn().waiting.get(&op).is_some_and(|w| w.result.is_none()) {
-                return expected.out_of_time(&mut *state, wait, Code::Interrupted);
-            }
-        }
-    }
-}
-
-/// Looks at the descriptor again and again until `op` ended, anything else came, or the time has come.
-/// Says whether it was in vain, and when it ended. Between two looks the lock is free for others, who go first.
-fn spin<'a, S: Shared>(
-    shared: &'a Mutex<S>,
-    mut state: MutexGuard<'a, S>,
-    op: OpId,
-    until: Instant,
-) -> (MutexGuard<'a, S>, bool, Instant) {
-    loop {
-        let now = Instant::now();
-        if state.turn().is_done(op) || state.glance(now) {
-            return (state, false, now);
-        }
-        if now >= until {
-            return (state, true, now);
-        }
-        drop(state);
-        state = loop {
-            (0..PAUSES).for_each(|_| std::hint::spin_loop());
-            match shared.try_lock() {
-                Some(state) => break state,
-                None if Instant::now() >= until => break lock(shared),
-                None => {}
-            }
-        };
+        let timeout = self.next_timeout();
+        self.turn().attend(interest, timeout);
     }
 }
 

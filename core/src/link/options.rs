@@ -59,7 +59,8 @@ impl LinkOptions {
     }
 
     /// The pause before the second attempt, doubled for each further one up to `most`, each shortened at random by up to half;
-    /// defaults [`LINK_DELAY`](limits::LINK_DELAY) and [`LINK_MAX_DELAY`](limits::LINK_MAX_DELAY).
+    /// defaults [`LINK_DELAY`](limits::LINK_DELAY) and [`LINK_MAX_DELAY`](limits::LINK_MAX_DELAY). Neither may be above
+    /// [`MAX_LINK_DELAY`](limits::MAX_LINK_DELAY).
     pub fn delay(mut self, first: Duration, most: Duration) -> Self {
         self.delay = first;
         self.max_delay = most;
@@ -77,6 +78,10 @@ impl LinkOptions {
         self.listen.only_awaited = true;
         if self.delay.is_zero() || self.max_delay < self.delay {
             return Err(Error::new(Code::InvalidArgument, "the delay must not be zero, nor above the largest"));
+        }
+        if self.max_delay > limits::MAX_LINK_DELAY {
+            let most = limits::MAX_LINK_DELAY;
+            return Err(Error::new(Code::InvalidArgument, format!("a delay may be {most:?} at most")));
         }
         match address {
             Address::Name(_) | Address::Path(_) | Address::Abstract(_) | Address::Pipe(_) => Ok(self),

@@ -17,8 +17,9 @@
 //! ```
 //!
 //! With the cargo feature `tracing` each is a `tracing` event too, under the target `hostlane`, whatever is
-//! enabled here, for the subscriber to filter. It is emitted on the thread on which it happens, the I/O thread among
-//! them, and never while the library holds a lock, so a subscriber may use hostlane itself.
+//! enabled here, for the subscriber to filter. It is emitted on the thread on which it happens, and never while the
+//! library holds a lock, so a subscriber may use hostlane itself. What happens on the I/O thread or in the task of
+//! a tokio runtime, on which others count, is emitted a moment later on a thread of its own, `hostlane-log`.
 
 #[cfg(feature = "tracing")]
 mod emitted;
@@ -34,7 +35,7 @@ use crate::limits;
 use crate::os::per_process::PerProcess;
 
 #[cfg(feature = "tracing")]
-pub(crate) use emitted::{Scope, flush, is_held};
+pub(crate) use emitted::{Elsewhere, Scope, flush, is_held};
 
 /// How much an event matters, and from where on events are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +99,7 @@ pub enum Event {
     Dropping,
     /// A queue is three quarters full. Told again once it was half empty in between.
     QueueHigh,
-    /// A listener pauses: the process has no descriptors or memory left.
+    /// A listener pauses: the process has no descriptors or memory left, or its socket gives no clients any more.
     AcceptPaused,
     /// The other side of a link is there.
     LinkUp,
@@ -244,6 +245,17 @@ pub(crate) struct Scope;
 impl Scope {
     pub(crate) fn enter() -> Scope {
         Scope
+    }
+}
+
+/// As long as it lives, others count on this thread: no subscriber runs on it.
+#[cfg(not(feature = "tracing"))]
+pub(crate) struct Elsewhere;
+
+#[cfg(not(feature = "tracing"))]
+impl Elsewhere {
+    pub(crate) fn enter() -> Elsewhere {
+        Elsewhere
     }
 }
 

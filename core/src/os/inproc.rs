@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Carrier, Kind};
+use crate::os::per_process::PerProcess;
 use crate::os::poller::Bell;
 use crate::os::{AsFd, BorrowedFd, Errno, fork};
 
-/// Taken before a backlog's lock.
-static NAMES: Mutex<BTreeMap<String, Arc<Backlog>>> = Mutex::new(BTreeMap::new());
+/// A forked child has none of its parent's listeners.
+static NAMES: PerProcess<Mutex<BTreeMap<String, Arc<Backlog>>>> = PerProcess::new();
 
 #[derive(Debug)]
 struct Backlog {
@@ -17,7 +18,6 @@ struct Backlog {
     limit: usize,
     /// Readable while somebody waits.
     bell: Bell,
-    stamp: fork::Stamp,
 }
 
 /// A listener; its name is free again once it is dropped or shut.
@@ -25,6 +25,12 @@ struct Backlog {
 pub(crate) struct Inproc {
     name: String,
     backlog: Arc<Backlog>,
+    stamp: fork::Stamp,
+}
+
+/// Taken before a backlog's lock.
+fn names() -> MutexGuard<'static, BTreeMap<String, Arc<Backlog>>> {
+    locked(NAMES.get())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,15 +44,13 @@ impl Inproc {
             // As the kernel counts: a backlog of none still has one place.
             limit: usize::try_from(limit).unwrap_or_default() + 1,
             bell: Bell::new()?,
-            stamp: fork::Stamp::now(),
         });
-        let mut names = locked(&NAMES);
-        // What a forked child inherited are its parent's listeners.
-        if names.get(name).is_some_and(|there| there.stamp.current()) {
+        let mut names = names();
+        if names.contains_key(name) {
             return Err(Error::new(Code::AddressInUse, format!("inproc:{name} has a listener in this process")));
         }
         names.insert(name.to_owned(), backlog.clone());
-        Ok(Inproc { name: name.to_owned(), backlog })
+        Ok(Inproc { name: name.to_owned(), backlog, stamp: fork::Stamp::now() })
     }
 
     /// The next connection, or `AGAIN`.
@@ -61,7 +65,7 @@ impl Inproc {
 
     /// Frees the name and turns away who waits.
     pub(crate) fn shut(&self) {
-        let mut names = locked(&NAMES);
+        let mut names = names();
         if names.get(&self.name).is_some_and(|there| Arc::ptr_eq(there, &self.backlog)) {
             names.remove(&self.name);
         }
@@ -73,7 +77,7 @@ impl Inproc {
 
 impl Drop for Inproc {
     fn drop(&mut self) {
-        if self.backlog.stamp.current() {
+        if self.stamp.current() {
             self.shut();
         }
     }
@@ -87,8 +91,8 @@ impl AsFd for Inproc {
 
 /// Connects to a listener of this process. `not_found` without one, `queue_full` when its backlog is.
 pub(crate) fn connect(name: &str) -> Result<Carrier> {
-    let names = locked(&NAMES);
-    let Some(backlog) = names.get(name).filter(|there| there.stamp.current()) else {
+    let names = names();
+    let Some(backlog) = names.get(name) else {
         return Err(Error::new(Code::NotFound, format!("inproc:{name} has no listener in this process")));
     };
     let mut waiting = locked(&backlog.waiting);
@@ -99,4 +103,27 @@ pub(crate) fn connect(name: &str) -> Result<Carrier> {
     waiting.push_back(theirs);
     backlog.bell.ring();
     Ok(mine)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::os::fork::tests::in_fork;
+
+    #[test]
+    fn a_child_has_its_own_names_whoever_was_at_the_parents_at_the_fork() {
+        let listener = Inproc::bind("of-the-parent", 1).unwrap();
+        let (others, waiting) = (names(), locked(&listener.backlog.waiting));
+        let status = in_fork(|| {
+            let parents = connect("of-the-parent").err().map(|e| e.code());
+            let own = Inproc::bind("of-the-parent", 1).unwrap();
+            // The parent's listener, which the child has too: this frees nothing and takes no lock.
+            drop(Inproc { name: listener.name.clone(), backlog: listener.backlog.clone(), stamp: listener.stamp });
+            let reached = connect("of-the-parent").is_ok() && own.accept().is_ok();
+            (parents == Some(Code::NotFound) && reached).into()
+        });
+        assert_eq!(status, 1);
+        drop((others, waiting));
+        connect("of-the-parent").unwrap();
+    }
 }

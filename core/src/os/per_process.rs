@@ -7,7 +7,7 @@ use crate::os::fork::Stamp;
 /// One value per process: a forked child starts with a fresh one, so it never meets a lock or a flag
 /// that a thread of its parent held at the fork.
 #[derive(Debug)]
-pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Slot<T>>);
+pub struct PerProcess<T: 'static>(AtomicPtr<Slot<T>>);
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -16,24 +16,33 @@ struct Slot<T> {
 }
 
 impl<T: Default + Send + Sync> PerProcess<T> {
-    pub(crate) const fn new() -> PerProcess<T> {
+    /// This process's value. The parent's, in a child, is left as it is: one small leak per fork.
+    pub(crate) fn get(&self) -> &'static T {
+        self.get_or_make(|_| T::default())
+    }
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    /// No value yet.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> PerProcess<T> {
         PerProcess(AtomicPtr::new(std::ptr::null_mut()))
     }
 
-    /// This process's value. The parent's, in a child, is left as it is: one small leak per fork.
+    /// This process's value. The first use makes it, in a forked child from its parent's, whose locks may be held for
+    /// ever; where several threads come first, one of what they make is kept.
     #[allow(unsafe_code)]
-    pub(crate) fn get(&self) -> &'static T {
+    pub fn get_or_make(&self, make: impl Fn(Option<&'static T>) -> T) -> &'static T {
         let stamp = Stamp::now();
         let mut found = self.0.load(Ordering::Acquire);
         loop {
             // SAFETY: a pointer in here is null or came from `Box::into_raw` below, and what was once
             // published is never freed or changed, but shared by reference only.
-            if let Some(slot) = unsafe { found.as_ref() }
-                && slot.stamp == stamp
-            {
+            let slot: Option<&'static Slot<T>> = unsafe { found.as_ref() };
+            if let Some(slot) = slot.filter(|slot| slot.stamp == stamp) {
                 return &slot.value;
             }
-            let fresh = Box::into_raw(Box::new(Slot { stamp, value: T::default() }));
+            let fresh = Box::into_raw(Box::new(Slot { stamp, value: make(slot.map(|slot| &slot.value)) }));
             match self.0.compare_exchange(found, fresh, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => found = fresh,
                 Err(other) => {

@@ -1,23 +1,24 @@
 //! The random id of this process's endpoints.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::os::{fork, system};
+use crate::os::per_process::PerProcess;
+use crate::os::system;
 
-static INSTANCE: Mutex<Option<(fork::Stamp, String)>> = Mutex::new(None);
+static INSTANCE: PerProcess<Mutex<Option<String>>> = PerProcess::new();
+
+fn locked() -> MutexGuard<'static, Option<String>> {
+    INSTANCE.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// 32 hex digits, the same for the whole life of the process, another one in a forked child.
 pub(crate) fn instance() -> Result<String> {
-    let mut cached = INSTANCE.lock().unwrap_or_else(|e| e.into_inner());
-    if let Some((stamp, instance)) = &*cached
-        && stamp.current()
-    {
+    let mut cached = locked();
+    if let Some(instance) = &*cached {
         return Ok(instance.clone());
     }
-    let instance = hex_id()?;
-    *cached = Some((fork::Stamp::now(), instance.clone()));
-    Ok(instance)
+    Ok(cached.insert(hex_id()?).clone())
 }
 
 /// 32 random hex digits.
@@ -32,4 +33,19 @@ pub(crate) fn byte() -> u8 {
     let mut byte = [0u8];
     let _ = system::fill_random(&mut byte);
     byte[0]
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::os::fork::tests::in_fork;
+
+    #[test]
+    fn a_child_has_an_id_of_its_own_whoever_asked_for_the_parents_at_the_fork() {
+        let mine = instance().unwrap();
+        let asking = locked();
+        assert_eq!(in_fork(|| instance().is_ok_and(|own| own != mine).into()), 1);
+        drop(asking);
+        assert_eq!(instance().unwrap(), mine);
+    }
 }

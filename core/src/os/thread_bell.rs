@@ -126,7 +126,9 @@ impl<T: Own> Mine<T> {
     /// For a wait of this thread; none when the process has no descriptor left. A forked child does not
     /// share its parent's.
     pub(crate) fn take() -> Option<Mine<T>> {
-        let spare = T::spare().with_borrow_mut(Option::take).filter(|(own, _)| own.stamp().current());
+        // Gone only while the thread ends.
+        let spare = T::spare().try_with(|place| place.borrow_mut().take()).ok().flatten();
+        let spare = spare.filter(|(own, _)| own.stamp().current());
         let (own, state) = match spare {
             Some(spare) => spare,
             None => (Arc::new(T::make()?), T::State::default()),

@@ -37,7 +37,7 @@ pub(crate) trait Handle: Copy {
 }
 
 /// An object that lives in a table.
-pub(crate) trait Object: Sized + 'static {
+pub(crate) trait Object: Sized + Send + Sync + 'static {
     type Handle: Handle<Object = Self>;
 
     fn handle(id: u64) -> Self::Handle;

@@ -61,7 +61,10 @@ impl Seat {
         let Some(hub) = self.hub.upgrade() else { return };
         let completions: Vec<Completion> = finished
             .into_iter()
-            .map(|(op, result)| Completion { op, result: result.map(|made| Outcome::Accepted(hub.admit(made))) })
+            .map(|(op, result)| Completion {
+                op,
+                result: result.and_then(|made| hub.admit(made)).map(Outcome::Accepted),
+            })
             .collect();
         hub.complete(completions.into_iter());
     }
@@ -125,6 +128,31 @@ mod tests {
 
     use super::*;
     use crate::os::poller::{self, READ};
+
+    #[test]
+    fn a_timer_that_was_given_up_leaves_nothing() {
+        let hub = Hub::new().unwrap();
+        let later = Instant::now() + Duration::from_secs(3600);
+        for _ in 0..100 {
+            let op = hub.timer(later).unwrap();
+            hub.cancel(op);
+        }
+        assert!(lock(&hub.state).timers.is_empty() && hub.is_empty());
+        let mut completions = Vec::new();
+        hub.process(usize::MAX, &mut completions).unwrap();
+        let cancelled = |c: &Completion| c.result.as_ref().is_err_and(|e| e.code() == Code::Cancelled);
+        assert_eq!(completions.iter().filter(|c| cancelled(c)).count(), 100);
+    }
+
+    #[test]
+    fn nothing_joins_a_context_that_is_being_closed() {
+        let hub = Hub::new().unwrap();
+        // Behind the look of who calls.
+        hub.check().unwrap();
+        hub.close();
+        assert_eq!(hub.timer(Instant::now()).unwrap_err().code(), Code::Closed);
+        assert!(hub.is_empty() && lock(&hub.queue).owners.is_empty());
+    }
 
     #[test]
     fn what_cannot_be_watched_is_looked_at_by_the_clock() {

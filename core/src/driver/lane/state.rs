@@ -268,7 +268,7 @@ impl Shared for State {
             Some(carrier) if turn.share().0.concerned() => {
                 turn.attend_shared(carrier.as_fd(), interest, timeout);
             }
-            _ => turn.attend(interest),
+            _ => turn.attend(interest, timeout),
         }
     }
 

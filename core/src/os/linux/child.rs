@@ -11,12 +11,13 @@ use crate::api::info::Credentials;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::{Attached, Carrier, Kind};
 use crate::os::fork;
+use crate::os::per_process::PerProcess;
 
 /// Waiting for a child's end needs little stack.
 const REAPER_STACK: usize = 64 * 1024;
 
 /// Children whose end nobody waits for, since no thread could be started. Looked at with every start.
-static LEFT: Mutex<Vec<std::process::Child>> = Mutex::new(Vec::new());
+static LEFT: PerProcess<Mutex<Vec<std::process::Child>>> = PerProcess::new();
 
 /// A started process. Dropping it leaves the process alone, and sees to it that no zombie stays.
 #[derive(Debug)]
@@ -107,12 +108,20 @@ impl Drop for Child {
 }
 
 fn locked() -> std::sync::MutexGuard<'static, Vec<std::process::Child>> {
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+    LEFT.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::fork::tests::in_fork;
+
+    #[test]
+    fn a_child_starts_programs_whoever_looked_after_the_parents_at_the_fork() {
+        let looking = locked();
+        assert_eq!(in_fork(|| spawn(&["true".into()]).is_ok().into()), 1);
+        drop(looking);
+    }
 
     #[test]
     fn words_are_split_as_a_shell_does_without_expanding() {

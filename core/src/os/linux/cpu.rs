@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use crate::os::per_process::PerProcess;
+
 /// Below this many processors' worth of time a busy wait is paid with time that is missing later.
 const ENOUGH: f64 = 1.5;
 
@@ -27,8 +29,8 @@ pub(crate) fn room_beside(peer: i32) -> bool {
 
 /// Read once: a process is not moved to another group often enough to look again.
 fn quota_is_tight() -> bool {
-    static TIGHT: OnceLock<bool> = OnceLock::new();
-    *TIGHT.get_or_init(|| {
+    static TIGHT: PerProcess<OnceLock<bool>> = PerProcess::new();
+    *TIGHT.get().get_or_init(|| {
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let quota = quota(&groups, |path| std::fs::read_to_string(path).ok());
         quota.is_some_and(|processors| processors < ENOUGH)

@@ -1,12 +1,12 @@
 //! Noticing that this process is a forked child of the one that opened an object.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::error::{Code, Error, Result};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-static HOOK: Once = Once::new();
+/// No `Once`: a fork while another thread is inside would leave it taken in the child for ever.
+static HOOKED: AtomicBool = AtomicBool::new(false);
 
 /// The process generation an object was made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,11 @@ pub(crate) struct Stamp(u32);
 
 impl Stamp {
     pub(crate) fn now() -> Stamp {
-        HOOK.call_once(install);
+        if !HOOKED.load(Ordering::Acquire) {
+            // Two threads that come first both install it; then a fork counts twice, which is as good.
+            install();
+            HOOKED.store(true, Ordering::Release);
+        }
         Stamp(GENERATION.load(Ordering::Relaxed))
     }
 
@@ -55,7 +59,7 @@ pub(crate) mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use crate::{Channel, Code, Listener, Peer};
+    use crate::{CallOptions, Channel, Code, Listener, Peer};
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -79,11 +83,16 @@ pub(crate) mod tests {
             fn fork() -> i32;
             fn _exit(status: i32) -> !;
             fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+            fn alarm(seconds: u32) -> u32;
         }
         // SAFETY: plain POSIX calls; the child runs `body` and leaves without unwinding or exit handlers.
         unsafe {
             match fork() {
-                0 => _exit(i32::from(body())),
+                0 => {
+                    // One that waits for ever is killed.
+                    alarm(20);
+                    _exit(i32::from(body()))
+                }
                 pid => {
                     let mut status = 0;
                     assert_eq!(waitpid(pid, &mut status, 0), pid);
@@ -118,6 +127,49 @@ pub(crate) mod tests {
         assert_eq!(status, 1);
         assert_eq!(server.recv(SOON).unwrap_err().code(), Code::PeerClosed);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_forked_child_never_meets_the_lock_of_an_inherited_connection() {
+        let place = tempfile::tempdir().unwrap();
+        let (client, server) = pair(place.path());
+        let mut call = client.start(b"call").unwrap();
+        server.send(Channel::DATA, b"message", SOON).unwrap();
+        let (request, message) = (server.recv(SOON).unwrap(), client.recv(SOON).unwrap());
+        let stream = client.open_stream(b"stream", CallOptions::new()).unwrap();
+        let mut status = 0;
+        // Both connections are locked while they ask for the second of their payloads.
+        let first = || std::iter::once(b"first".as_slice());
+        let forks = std::iter::once_with(|| {
+            status = in_fork(|| {
+                let states = [client.is_open(), !call.is_finished(), !call.is_done(), !request.is_cancelled()];
+                let codes = [
+                    call.try_wait(SOON).unwrap_err().code(),
+                    call.try_wait(SOON).unwrap_err().code(),
+                    message.fail(1, b"", SOON).unwrap_err().code(),
+                    request.fail(1, b"", SOON).unwrap_err().code(),
+                    message.wait_cancelled(SOON).unwrap_err().code(),
+                    client.stats().unwrap_err().code(),
+                    stream.recv(SOON).unwrap_err().code(),
+                ];
+                let nothing = stream.reply().is_none() && request.take_fds().is_empty() && !request.has_fds();
+                stream.close();
+                drop(client.cork());
+                client.uncork();
+                (states == [false; 4] && codes == [Code::Forked; 7] && nothing).into()
+            });
+            b"last".as_slice()
+        });
+        let mut forks = Some(forks);
+        let outer = std::iter::once_with(|| {
+            server.send_batch(Channel::DATA, first().chain(forks.take().into_iter().flatten()), SOON).unwrap();
+            b"last".as_slice()
+        });
+        client.send_batch(Channel::DATA, first().chain(outer), SOON).unwrap();
+        assert_eq!(status, 1);
+        request.reply(b"reply", SOON).unwrap();
+        assert_eq!(call.try_wait(SOON).unwrap().payload(), "reply");
+        assert!(client.is_open());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags, sockopt};
 
@@ -28,8 +29,8 @@ pub(crate) struct ListenSocket {
 #[derive(Debug)]
 enum Source {
     Socket {
-        // Declared first: the file has to go before the descriptor, or a client could find a dead path.
-        _file: Option<SocketFile>,
+        /// Declared first: the file has to go before the socket stops listening, or a client could find a dead path.
+        file: Option<SocketFile>,
         sock: OwnedFd,
         kind: Kind,
     },
@@ -45,21 +46,21 @@ impl ListenSocket {
         let source = match Target::resolve(address, options, true)? {
             Some(Target::Path(path)) => {
                 let (sock, file) = socket_file::bind(&path, backlog)?;
-                Source::Socket { _file: Some(file), sock, kind: Kind::Unix }
+                Source::Socket { file: Some(file), sock, kind: Kind::Unix }
             }
             Some(target @ Target::Abstract(_)) => {
                 let sock = domain::new_stream()?;
                 rustix::net::bind(&sock, &target.sockaddr()?)
                     .and_then(|()| rustix::net::listen(&sock, backlog))
                     .map_err(|e| Error::os(format_args!("listening at {address}"), e))?;
-                Source::Socket { _file: None, sock, kind: Kind::Unix }
+                Source::Socket { file: None, sock, kind: Kind::Unix }
             }
             None => match address {
                 Address::Tcp(wanted) => {
                     proof::tcp(wanted, options)?;
                     let (sock, bound) = bind_tcp(wanted, backlog)?;
                     actual = Address::Tcp(bound);
-                    Source::Socket { _file: None, sock, kind: Kind::Tcp }
+                    Source::Socket { file: None, sock, kind: Kind::Tcp }
                 }
                 Address::Inproc(name) => Source::Inproc(Inproc::bind(name, backlog)?),
                 Address::Fd(number) => Source::Only(Only::new(inherited::take(*number, options)?)?),
@@ -76,7 +77,7 @@ impl ListenSocket {
         &self.address
     }
 
-    /// The next connection, or `AGAIN`. `None` when there will be no other.
+    /// The next connection, or `AGAIN`; `INVAL` when somebody else who has the socket shut it. `None` when there will be no other.
     pub(crate) fn accept(&self) -> Result<Option<Carrier>, Errno> {
         let (sock, kind) = match &self.source {
             Source::Socket { sock, kind, .. } => (sock.as_fd(), *kind),
@@ -84,8 +85,12 @@ impl ListenSocket {
             Source::Inproc(inproc) => return inproc.accept().map(Some),
             Source::Only(only) => return only.accept(),
         };
-        let sock = rustix::net::accept_with(sock, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        Ok(Some(Carrier::socket(kind, sock)))
+        match rustix::net::accept_with(sock, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(sock) => Ok(Some(Carrier::socket(kind, sock))),
+            // A Unix-domain socket says no other, and stays readable.
+            Err(Errno::AGAIN) if is_shut(sock) => Err(Errno::INVAL),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether who is not accepted here can be accepted by somebody else: then nobody is to be taken from
@@ -96,9 +101,10 @@ impl ListenSocket {
 
     /// Turns clients away from now on, those in the backlog too, even if a forked child shares the socket.
     /// Not where the backlog is somebody else's as well.
-    pub(crate) fn shut(&self) {
-        match &self.source {
-            Source::Socket { sock, .. } => {
+    pub(crate) fn shut(&mut self) {
+        match &mut self.source {
+            Source::Socket { file, sock, .. } => {
+                drop(file.take());
                 // Already ended is as good.
                 let _ = rustix::net::shutdown(sock, Shutdown::Both);
                 while self.accept().is_ok() {}
@@ -121,6 +127,29 @@ impl AsFd for ListenSocket {
     }
 }
 
+fn is_shut(sock: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(sock, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
+}
+
+/// Whether an error of accepting is of one client, or over at once (accept(2)).
+pub(crate) fn passes(error: Errno) -> bool {
+    const OF_A_CLIENT: [Errno; 10] = [
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+    ];
+    OF_A_CLIENT.contains(&error)
+}
+
 fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> {
     let failed = |e| Error::os(format_args!("listening at tcp:{wanted}"), e);
     let sock = domain::stream(dial::family(wanted))?;
@@ -130,4 +159,22 @@ fn bind_tcp(wanted: &SocketAddr, backlog: i32) -> Result<(OwnedFd, SocketAddr)> 
     rustix::net::bind(&sock, wanted).and_then(|()| rustix::net::listen(&sock, backlog)).map_err(failed)?;
     let bound = rustix::net::getsockname(&sock).and_then(SocketAddr::try_from).map_err(failed)?;
     Ok((sock, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_finds_the_file_of_a_socket_that_does_not_listen() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a.sock");
+        let address = Address::Path(path.clone());
+        let mut socket = ListenSocket::bind(&address, &Common::default(), 1).unwrap();
+        assert!(path.exists());
+        socket.shut();
+        assert!(!path.exists());
+        // Nor is it in the way of the next one.
+        ListenSocket::bind(&address, &Common::default(), 1).unwrap();
+    }
 }

@@ -8,12 +8,14 @@ use super::inherited;
 use crate::api::options::Common;
 use crate::error::{Code, Error, Result};
 use crate::os::carrier::Kind;
+use crate::os::fork::Stamp;
+use crate::os::per_process::PerProcess;
 
 /// `SD_LISTEN_FDS_START`.
 const START: i32 = 3;
 
 /// The numbers that listeners of this process use now.
-static IN_USE: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+static IN_USE: PerProcess<Mutex<BTreeSet<i32>>> = PerProcess::new();
 
 /// A private copy of the passed socket. The manager holds it too, and clients in its backlog wait for the
 /// next server, so closing this copy ends nothing.
@@ -25,23 +27,29 @@ pub(crate) struct Passed {
 }
 
 #[derive(Debug)]
-struct Claim(i32);
+struct Claim {
+    number: i32,
+    stamp: Stamp,
+}
 
 impl Claim {
     fn new(number: i32) -> Option<Claim> {
         // Made only where it is held: its end takes the number out again.
-        locked().insert(number).then(|| Claim(number))
+        locked().insert(number).then(|| Claim { number, stamp: Stamp::now() })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        locked().remove(&self.0);
+        // In a forked child the number is free, or a listener of its own has it.
+        if self.stamp.current() {
+            locked().remove(&self.number);
+        }
     }
 }
 
 fn locked() -> MutexGuard<'static, BTreeSet<i32>> {
-    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+    IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Passed {
@@ -77,7 +85,7 @@ impl Passed {
 
 impl AsFd for Passed {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        debug_assert!(self.claim.0 >= START);
+        debug_assert!(self.claim.number >= START);
         self.sock.as_fd()
     }
 }
@@ -120,6 +128,22 @@ fn number(name: Option<&str>, pid: Option<&str>, count: Option<&str>, names: Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::fork::tests::in_fork;
+
+    #[test]
+    fn a_child_claims_numbers_of_its_own_whoever_claimed_one_of_the_parents_at_the_fork() {
+        let claim = Claim::new(1 << 20).unwrap();
+        let claiming = locked();
+        let status = in_fork(|| {
+            let own = Claim::new(claim.number);
+            // The parent's listener, which the child has too.
+            drop(Claim { number: claim.number, stamp: claim.stamp });
+            (own.is_some() && Claim::new(claim.number).is_none()).into()
+        });
+        assert_eq!(status, 1);
+        drop(claiming);
+        assert!(Claim::new(claim.number).is_none());
+    }
 
     fn code(name: Option<&str>, pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<i32, Code> {
         number(name, pid, count, names, 7).map_err(|e| e.code())

@@ -62,12 +62,17 @@ impl ListenSocket {
     }
 
     /// Turns clients away from now on.
-    pub(crate) fn shut(&self) {
+    pub(crate) fn shut(&mut self) {
         match &self.source {
             Source::Pipe(pipe) => pipe.shut(),
             Source::Inproc(inproc) => inproc.shut(),
         }
     }
+}
+
+/// Whether an error of accepting is of one client, or over at once: what is not listed apart is.
+pub(crate) fn passes(error: Errno) -> bool {
+    !matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
 impl AsFd for ListenSocket {
