@@ -111,6 +111,7 @@ export class Server {
       (error: unknown) => {
         // No fault of anybody's if the caller has left or the connection has ended.
         if (error instanceof HostlaneError && isGone(error)) {
+          message.release();
           this.#done();
         } else {
           this.#failed(message, error);

@@ -146,6 +146,22 @@ test('an answer that was refused leaves the request to be answered', async (t) =
   await told;
 });
 
+test('a request whose answer comes too late is let go', async (t) => {
+  const { client, server } = await pair(t);
+  let late;
+  const serving = server.serve(async (message) => {
+    late = message;
+    await fires(message.signal);
+    return 'too late';
+  });
+  await rejects(client.request('x', { timeoutMs: 20 }), 'timeout');
+  await client.close();
+  await serving;
+  // The addon has nothing of it any more.
+  const error = await rejects(late.reply('again'), 'call_ended');
+  assert.equal(error.message, 'the call was answered or let go');
+});
+
 test('without onError, what a handler throws is an unhandled rejection', async () => {
   const child = script(`
     const address = process.env.TMPDIR ?? '/tmp';
