@@ -7,6 +7,7 @@ use napi_derive::napi;
 use crate::environment::{Environment, Takes};
 use crate::objects::Of;
 use crate::options::{NativeOptions, deadline};
+use crate::submissions::cut;
 
 /// Connects, as the operation `js`: how many outcomes there are at once, and `MORE`.
 #[napi(catch_unwind)]
@@ -16,6 +17,27 @@ pub fn connect(env: Env, js: u32, address: String, options: NativeOptions, timeo
         starting.one(js, Takes::default(), || {
             let address: Address = address.parse()?;
             this.context.connect(&address, &options.connect()?, deadline(timeout_ms))
+        });
+    })
+}
+
+/// Sends a batch, as the operation `js`: how many outcomes there are at once, and `MORE`. Its payloads are one behind the other.
+#[napi(catch_unwind)]
+pub fn send_batch(
+    env: Env,
+    js: u32,
+    peer: f64,
+    channel: u16,
+    payloads: &[u8],
+    lengths: &[u32],
+    timeout_ms: f64,
+) -> Result<u32> {
+    let this = Environment::of(&env)?;
+    this.start(|starting| {
+        starting.one(js, Takes::default(), || {
+            let payloads = cut(payloads, lengths);
+            let channel = Channel::new(channel)?;
+            this.context.send_batch(&*this.peers.get(peer)?, channel, payloads, deadline(timeout_ms))
         });
     })
 }

@@ -119,13 +119,17 @@ impl<'a> Source<'a> {
     fn payloads(&mut self, count: f64, len: f64) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (lengths, rest) = self.lengths.split_at((count as usize).min(self.lengths.len()));
         self.lengths = rest;
-        let mut bytes = self.bytes(len);
-        lengths.iter().map(move |&len| {
-            let (payload, rest) = bytes.split_at((len as usize).min(bytes.len()));
-            bytes = rest;
-            payload
-        })
+        cut(self.bytes(len), lengths)
     }
+}
+
+/// Payloads that are one behind the other.
+pub(crate) fn cut<'a>(mut bytes: &'a [u8], lengths: &'a [u32]) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().map(move |&len| {
+        let (payload, rest) = bytes.split_at((len as usize).min(bytes.len()));
+        bytes = rest;
+        payload
+    })
 }
 
 fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &mut Source<'_>) {

@@ -162,6 +162,8 @@ export interface Native {
   cancel(op: number): void;
 
   connect(op: number, address: string, options: NativeOptions, timeoutMs: number): Outcomes;
+  /** A batch that finds no room in the shared bytes: its payloads one behind the other, and their lengths. */
+  sendBatch(op: number, peer: number, channel: number, payloads: Uint8Array, lengths: Uint32Array, timeoutMs: number): Outcomes;
   /** The call is let go; its caller is told unless it was answered. */
   callRelease(call: number): void;
   callStream(call: number): number | null;

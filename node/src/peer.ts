@@ -7,7 +7,7 @@ import type { PeerInfo, PeerStats } from './info';
 import { iterate } from './iterate';
 import type { Message } from './message';
 import { Verb } from './native';
-import { Channel, Known, channelOf, nativeOptions } from './options';
+import { Channel, Known, channelOf, nativeOptions, timeoutOf } from './options';
 import type {
   CallOptions,
   ConnectOptions,
@@ -25,9 +25,6 @@ import { Stream } from './stream';
 
 /** Messages an iteration takes at a time. */
 const AHEAD = 128;
-
-/** Messages of a batch that are under way together on wire level 0, which has no batches. */
-const TOGETHER = 1024;
 
 /** Closes the connections of peers that were collected. */
 const collected = new FinalizationRegistry<number>((id) => {
@@ -91,7 +88,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Sends many messages of one channel in as few steps as they allow; resolves once all of them were handed to the operating system.
-   * The fastest way for small ones. After an error, `stats` tells how many were taken before it.
+   * The fastest way for small ones. The first that fails is the end: none behind it is sent, and `stats` tells how many were taken
+   * before it. On wire level 0, which has no batches, they are sent one after the other, and what is sent meanwhile may go between.
    */
   async sendBatch(payloads: Iterable<Payload>, options: SendBatchOptions = {}): Promise<void> {
     onlyOptions('sendBatch', Known.sendBatch, options);
@@ -102,15 +100,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       await context().sendBatch(this.owner, options, this.#id, channel, [...payloads]);
       return;
     }
-    let under: Promise<void>[] = [];
+    const end = performance.now() + timeoutOf(options);
     for (const data of payloads) {
-      under.push(this.send(data, options));
-      if (under.length === TOGETHER) {
-        await Promise.all(under);
-        under = [];
-      }
+      await this.send(data, { ...options, timeoutMs: Math.max(0, end - performance.now()) });
     }
-    await Promise.all(under);
   }
 
   /** Takes the next message. Fails with `ERR_HOSTLANE_PEER_CLOSED` after the last one of a connection the other side ended. A timeout loses nothing. */

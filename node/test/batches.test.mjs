@@ -60,6 +60,25 @@ test('a batch takes any iterable, and an empty one is nothing', async (t) => {
   await rejects(server.recvBatch(1, { timeoutMs: 20 }), 'timeout');
 });
 
+test('what is refused is the end of its batch, however that is made up', async (t) => {
+  for (const level of [1, 0]) {
+    const { client, server } = await pair(t, { connecting: { level, maxMessage: 50_000 }, listening: { maxMessage: 50_000 } });
+    const many = Array.from({ length: 5000 }, () => 'many');
+    for (const before of [['a', 'b'], ['a', Buffer.alloc(20_000, 'b')], many]) {
+      const error = await client.sendBatch([...before, Buffer.alloc(60_000), 'behind', Buffer.alloc(30_000)], wait).catch((reason) => reason);
+      assert.equal(error.kind, 'payload_too_large');
+      await client.send('after', wait);
+      const messages = await take(server, before.length + 1, 400);
+      assert.deepEqual(messages.map(({ data }) => data.length), [...before, 'after'].map(({ length }) => length));
+    }
+    if (level === 1) {
+      await rejects(client.sendBatch([...many, 5], wait), 'invalid_argument');
+    }
+    await client.close();
+    await rejects(server.recv(wait), 'peer_closed');
+  }
+});
+
 test('what makes a batch may send meanwhile', async (t) => {
   const { client, server } = await pair(t);
   const inner = [];
