@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use hostlane_bridge::{CallOptions, Channel, Code, Error, Peer, Result, Started};
+use hostlane_bridge::{CallOptions, Channel, Code, Error, Outcome, Peer, Result, Started};
 use napi::bindgen_prelude::{Env, Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
 
@@ -154,9 +154,13 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
         verb::DRAIN => starting.one(js, Takes::default(), || context.drain(&*this.peers.get(target)?, until())),
         verb::CALL_ENDED => {
             let call = this.calls.get(target);
-            match call.as_ref().map(|call| call.link.as_ref()) {
-                Ok(Some(link)) => starting.on_link(js, |_| {
-                    link.await_end(js, target);
+            match call.as_ref().map(|call| (call, call.link.as_ref())) {
+                // Nothing wakes for a link that is over, and its calls are.
+                Ok((_, Some(link))) if link.is_over() => {
+                    starting.one(js, Takes::default(), || Ok(Started::Done(Outcome::CallEnded)));
+                }
+                Ok((call, Some(link))) => starting.on_link(js, |_| {
+                    link.await_end(js, &call.message)?;
                     Ok(true)
                 }),
                 _ => starting.one(js, Takes::default(), || context.call_ended(&call?.message, until())),

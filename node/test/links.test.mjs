@@ -142,6 +142,26 @@ test('a call that is given up ends on the other side', async (t) => {
   await fires(late.signal);
 });
 
+test('who looks at the signal of a call that has ended already is told', async (t) => {
+  const at = address(t);
+  const [a, b] = [await opened(t, at), await opened(t, at, { reconnect: false })];
+  await Promise.all([up(a), up(b)]);
+  await rejects(b.request('', { timeoutMs: 20 }), 'timeout');
+  const left = await message(a);
+  // What came behind the cancel says that it is here, and nothing else comes.
+  await b.send('behind');
+  await message(a);
+  await fires(left.signal);
+  // The same where the link is over.
+  const lost = rejects(a.request('', { timeoutMs: SOON }), 'closed');
+  const last = await message(b);
+  await a.close();
+  await lost;
+  assert.equal(await down(b), 'peer_closed');
+  await rejects(b.next({ timeoutMs: SOON }), 'peer_closed');
+  await fires(last.signal);
+});
+
 test('an iteration ends with close', async (t) => {
   const at = address(t);
   const [a, b] = [await opened(t, at), await opened(t, at)];
