@@ -214,6 +214,10 @@ pub fn link_release(env: Env, link: f64) -> napi::Result<()> {
     let this = Environment::of(&env)?;
     if let Ok(link) = this.links.get(link) {
         link.link.close();
+        // A message that is not answered yet keeps it, and what nobody turns any more would be readable for ever.
+        if !link.is_over() {
+            let _ = epoll::delete(&this.watched, link.link.fd());
+        }
     }
     this.links.remove(link);
     Ok(())
