@@ -108,15 +108,10 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** Takes the next message. Fails with `ERR_HOSTLANE_PEER_CLOSED` after the last one of a connection the other side ended. A timeout loses nothing. */
   recv(options: ReceiveOptions = {}): Promise<Message> {
-    const { channel, signal } = looked(options);
-    if (this.#ahead.length > 0 && signal?.aborted !== true) {
-      const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
-      const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
-      if (message !== undefined) {
-        return Promise.resolve(message);
-      }
+    if (this.#ahead.length > 0) {
+      return this.#recvAhead(options);
     }
-    return this.#start(options, Verb.Recv, { target: this.#id, channel });
+    return this.#start(options, Verb.Recv, { target: this.#id, channel: looked(options).channel });
   }
 
   /** Takes all messages that are there, at most `most`, waiting for the first. There may be fewer than have arrived: what is taken in one go is bounded. Fails as `recv` does. */
@@ -222,9 +217,26 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return message ?? this.#next();
   }
 
+  /** Takes what an iteration took, with options as good as if it had not. */
+  async #recvAhead(options: ReceiveOptions): Promise<Message> {
+    onlyOptions('recv', Known.receive, options);
+    timeoutOf(options);
+    const channel = options.channel === undefined ? undefined : channelOf(options.channel);
+    const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
+    const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
+    return message ?? this.#start(options, Verb.Recv, { target: this.#id, channel });
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- an async function, so that every failure is a rejection
+  async #batchAhead(most: number, options: WaitOptions): Promise<Message[]> {
+    onlyOptions('recvBatch', Known.wait, options);
+    timeoutOf(options);
+    return this.#ahead.splice(0, most);
+  }
+
   #recvBatch(most: number, options: WaitOptions, as: As): Promise<Message[]> {
-    if (this.#ahead.length > 0 && looked(options).signal?.aborted !== true) {
-      return Promise.resolve(this.#ahead.splice(0, most));
+    if (this.#ahead.length > 0) {
+      return this.#batchAhead(most, options);
     }
     return this.#start(options, Verb.RecvBatch, { target: this.#id, extra: most, as });
   }

@@ -112,6 +112,12 @@ test('what an iteration took ahead is received next, in order, and dropped by cl
     assert.equal(data.toString(), '0');
     break;
   }
+  // That something is there makes no wrong option right.
+  for (const wrong of [{ timeoutMs: -1 }, { tiemout: 5 }, { signal: 5 }]) {
+    await rejects(server.recv(wrong), 'invalid_argument');
+    await rejects(server.recvBatch(3, wrong), 'invalid_argument');
+  }
+  await rejects(server.recv({ channel: -1 }), 'invalid_argument');
   const text = ({ data }) => data.toString();
   assert.equal(text(await server.recv(wait)), '1');
   assert.equal(text(await server.recv({ ...wait, channel: Channel.ERROR })), '7');

@@ -170,6 +170,7 @@ test('an iteration ends with close', async (t) => {
   const seen = [];
   for await (const event of a) {
     if (event.type === 'message') seen.push(Number(event.message.data));
+    if (seen.length === 1) await rejects(a.next({ timeoutMs: -1 }), 'invalid_argument');
     if (seen.length === 200) {
       const closed = once(a, 'close');
       await a.close();
