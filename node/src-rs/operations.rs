@@ -5,6 +5,7 @@ use napi::bindgen_prelude::{Env, Result};
 use napi_derive::napi;
 
 use crate::environment::{Environment, Takes};
+use crate::exchange::double;
 use crate::objects::Of;
 use crate::options::{NativeOptions, deadline};
 use crate::submissions::cut;
@@ -58,6 +59,13 @@ pub fn call_stream(env: Env, call: f64) -> Result<Option<f64>> {
         let stream = call.message.stream().ok_or_else(|| Error::new(Code::CallEnded, "the call opened no stream"))?;
         Ok(this.streams.insert(Of { peer: call.peer, object: stream }))
     }))
+}
+
+/// The id of the call of a stream, which its connection knows it by; nothing after an error, which is in the first row.
+#[napi(catch_unwind)]
+pub fn stream_call_id(env: Env, stream: f64) -> Result<Option<f64>> {
+    let this = Environment::of(&env)?;
+    Ok(this.value(|| Ok(double(this.streams.get(stream)?.object.call_id()))))
 }
 
 /// Opens a stream: its number; nothing after an error, which is in the first row. The other side is told `timeout_ms`.

@@ -133,7 +133,7 @@ pub(crate) fn cut<'a>(mut bytes: &'a [u8], lengths: &'a [u32]) -> impl Iterator<
 }
 
 fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &mut Source<'_>) {
-    let &[what, js, target, channel, len, timeout, extra, marks] = row else { return };
+    let &[what, js, target, channel, len, timeout, extra, marks, ..] = row else { return };
     let js = js as u32;
     let until = || deadline(timeout);
     let context = &this.context;

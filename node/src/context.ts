@@ -187,7 +187,7 @@ export class Context {
     });
   }
 
-  /** Starts sending `payloads` on one channel, in as many operations as they take. Promises the end of all. */
+  /** Starts sending `payloads` on one channel, as one operation: what fails is the end of all behind it. */
   sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: readonly Payload[]): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       onlyOptions(...OPTIONS[Verb.SendBatch], options);
@@ -401,7 +401,8 @@ export class Context {
     if (owner.origin === undefined) {
       throw new TypeError('a message came to what has none');
     }
-    const message = new Message(owner.origin, this.#number(at + 2), data, call, until, (flags & Flag.Stream) !== 0, marks);
+    const id = this.#number(at + 8);
+    const message = new Message(owner.origin, this.#number(at + 2), data, call, id, until, (flags & Flag.Stream) !== 0, marks);
     if (call !== 0 && as === As.Message) {
       collected.register(message, call);
     }

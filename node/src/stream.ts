@@ -40,6 +40,8 @@ export class Stream implements AsyncDisposable {
   readonly #peer: Peer;
   readonly #id: number;
   readonly #calling: boolean;
+  /** The id of its call, unique in the connection; the same that `Message.callId` tells on the other side. */
+  readonly callId: number;
   /** The signal needs to know of it no more. */
   readonly #forget: (() => void) | undefined;
   #reply: Buffer | undefined;
@@ -49,6 +51,7 @@ export class Stream implements AsyncDisposable {
     this.#peer = peer;
     this.#id = id;
     this.#calling = calling;
+    this.callId = context().value((native) => native.streamCallId(id));
     this.#forget = signal && closes(signal, new WeakRef(this));
     collected.register(this, { id, forget: this.#forget });
   }

@@ -98,7 +98,7 @@ test('events and messages by hand', async (t) => {
   assert.deepEqual(await Promise.all([up(a), up(b)]), [true, false]);
   await b.send('one', { trace: 't', channel: 3 });
   const one = await message(a);
-  assert.deepEqual([one.data.toString(), one.channel, one.trace.toString(), one.isRequest], ['one', 3, 't', false]);
+  assert.deepEqual([one.data.toString(), one.channel, one.trace.toString(), one.isRequest, one.callId], ['one', 3, 't', false, 0]);
   await one.reply('back');
   assert.equal((await message(b)).channel, 3);
   const call = b.request(Buffer.alloc(100_000, 7), { idempotencyKey: 'k' });

@@ -7,6 +7,7 @@ const wait = { timeoutMs: SOON };
 test('items both ways, in order, and the reply at the end', async (t) => {
   const { client, server } = await pair(t);
   const serving = server.serve(async (message) => {
+    assert.deepEqual([message.callId, message.stream.callId], [stream.callId, stream.callId]);
     let sum = 0;
     for await (const item of message.stream) {
       sum += Number(item.toString());
@@ -16,6 +17,7 @@ test('items both ways, in order, and the reply at the end', async (t) => {
     return String(sum);
   });
   const stream = client.openStream('add', { ...wait, trace: 't' });
+  assert.ok(stream.callId > 0);
   const sending = (async () => {
     for (let n = 0; n < 1000; n += 1) {
       await stream.send(String(n));
