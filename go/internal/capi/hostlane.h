@@ -2239,7 +2239,7 @@ hostlane_status_t hostlane_listener_address(hostlane_listener_t listener,
 /**
  * Takes at most `cap` refusals, oldest first, into `refusals`; `*n` gets their number, 0 when there are none. The
  * listener remembers the last 64; hostlane_listener_stats() counts all of them.
- * Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_CLOSED.
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT, also when `cap` is 0; HOSTLANE_E_CLOSED.
  */
 hostlane_status_t hostlane_listener_refusals(hostlane_listener_t listener,
                                              hostlane_refusal_t *refusals,
