@@ -650,6 +650,12 @@
 #define HOSTLANE_SUBMIT_DRAIN 12
 
 /**
+ * HOSTLANE_SUBMIT_SEND, unless the operation before it in the call failed at once: then it is not started, and fails as that
+ * did. So messages that are one behind the other end with the first that is refused.
+ */
+#define HOSTLANE_SUBMIT_SEND_NEXT 13
+
+/**
  * Why a call failed. Immutable: any number of threads may read one. Owned by the caller of the failed call, to be
  * freed once with hostlane_error_free().
  */
