@@ -77,6 +77,25 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+func TestABatchEndsWithWhatIsRefused(t *testing.T) {
+	client, server := pair(t, hostlane.WithMaxMessage(1000))
+	sent, err := client.SendBatch(testCtx(t), hostlane.ChannelData, [][]byte{
+		make([]byte, 10), make([]byte, 2000), make([]byte, 10),
+	})
+	mustBe(t, err, hostlane.ErrPayloadTooLarge)
+	if sent != 1 {
+		t.Errorf("sent %d", sent)
+	}
+	must(t, client.Send(testCtx(t), hostlane.ChannelData, []byte("behind")))
+	for _, size := range []int{10, len("behind")} {
+		m, err := server.Recv(testCtx(t))
+		must(t, err)
+		if len(m.Data) != size {
+			t.Errorf("%d bytes came instead of %d", len(m.Data), size)
+		}
+	}
+}
+
 func TestBatchTellsHowManyWereSent(t *testing.T) {
 	client, server := pair(t)
 	payloads := make([][]byte, 200)
