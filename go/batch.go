@@ -28,6 +28,9 @@ var (
 // another channel may overtake what is queued. When it fails, sent is
 // how many of the first went before, and none of the others did. It fails as Send does.
 func (p *Peer) SendBatch(ctx context.Context, channel Channel, payloads [][]byte) (sent int, err error) {
+	if channel == 0 {
+		return 0, noChannel()
+	}
 	b := batches.Get().(*capi.Batch)
 	defer batches.Put(b)
 	for len(payloads) > 0 {
