@@ -110,6 +110,11 @@ TEST(batches_of_operations) {
     CHECK_EQ(error.remote_status(), 5);
     CHECK(std::string(error.data().begin(), error.data().end()) == "re: second");
     CHECK(context.submit(hostlane::submissions()).value().empty());
+    operations.clear();
+    operations.send(client, 0, "to no channel", soon);
+    events = context.submit(operations).value();
+    CHECK_STATUS(events[0].status(), HOSTLANE_E_INVALID_CHANNEL);
+    CHECK_STATUS(context.send(client, 0, "to no channel", soon).status(), HOSTLANE_E_INVALID_CHANNEL);
     const auto timer = context.timer(10ms).value();
     CHECK_EQ(finish(context, 1).at(timer.op()).kind(), HOSTLANE_EVENT_TIMER);
 }
