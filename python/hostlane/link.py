@@ -58,6 +58,9 @@ class Link:
     in asyncio and trio :class:`hostlane.aio.Link` does so. Any number of threads may use it at
     once. Close it, or use it as a context manager. Iterating yields events until this side closes
     it, and raises what ended it otherwise.
+
+    A link has no streams, and :meth:`Message.wait_cancelled` is unsupported on its messages:
+    look at :attr:`Message.cancelled`.
     """
 
     __slots__ = ("__weakref__", "_address", "_native", "_open_in")

@@ -194,6 +194,8 @@ class Link:
     As :class:`hostlane.Link`; the event loop drives it, whether a task waits for it or not. Any
     number of tasks of the loop may use it at once. Close it, or use it in ``async with``. Iterating
     yields events until this side closes it, and raises what ended it otherwise.
+
+    A handler is cancelled with its call, but :meth:`Message.wait_cancelled` is unsupported here.
     """
 
     __slots__ = ("__weakref__", "_address", "_engine", "_native", "_open_in")
