@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import logging
@@ -9,6 +10,7 @@ import os
 import pickle
 import random
 import signal
+import sys
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -421,6 +423,34 @@ def test_iterating(loop: Loop, address: str) -> None:
             assert got == [b"%d" % number for number in range(100)]
 
     loop.run(body)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are never eager there")
+def test_tasks_that_run_at_once(address: str) -> None:
+    async def body() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        served = 0
+        last = asyncio.Event()
+
+        async def handler(message: aio.Message, _: aio.Peer) -> None:
+            nonlocal served
+            served += 1
+            if message.data == b"last":
+                last.set()
+
+        async with aio.listen(address) as listener, asyncio.timeout(30):
+            accepting = asyncio.create_task(listener.accept())
+            async with await aio.connect(address) as client, await accepting as server:
+                serving = asyncio.create_task(server.serve(handler))
+                # More than run at a time.
+                await client.send_batch([b"x"] * 3000)
+                await client.send(b"last")
+                await last.wait()
+                assert served == 3001
+                client.close()
+                await serving
+
+    asyncio.run(body())
 
 
 def test_streams(loop: Loop, joined: Callable[..., Any]) -> None:
