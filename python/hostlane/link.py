@@ -162,9 +162,15 @@ class Link:
         """
         _options.serving(handler)
         running = Running(executor)
-        for event in self:
+        while True:
+            try:
+                event: LinkEvent = self._native.next(None)
+            except ClosedError:
+                return
             if isinstance(event, Message):
                 running.call(run, handler, event, self)
+            # A call is abandoned once nobody has its message any more.
+            del event
 
     @property
     def is_serving(self) -> bool | None:
@@ -209,6 +215,8 @@ class Link:
             except ClosedError:
                 return
             yield event
+            # Nor does this keep the call of a message that nobody has any more.
+            del event
 
     def __enter__(self) -> Self:
         return self

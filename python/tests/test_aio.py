@@ -425,6 +425,29 @@ def test_iterating(loop: Loop, address: str) -> None:
     loop.run(body)
 
 
+def test_an_iteration_keeps_no_call(loop: Loop, joined: Callable[..., Any]) -> None:
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+
+            async def rest() -> bool:
+                return await anext(messages, None) is None
+
+            async def ask() -> bool:
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await client.request(b"x")
+                return True
+
+            call = group.start(ask)
+            messages = aiter(server)
+            await anext(messages)
+            waiting = group.start(rest)
+            assert await call.result()
+            server.close()
+            assert await waiting.result()
+
+    loop.run(body)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are never eager there")
 def test_tasks_that_run_at_once(address: str) -> None:
     async def body() -> None:

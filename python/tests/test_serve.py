@@ -260,6 +260,17 @@ def test_what_is_no_exception_leaves_and_closes_all(listener: hostlane.Listener)
                 serving.result(5)
 
 
+def test_an_iteration_keeps_no_call(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    call = pair.client.start(b"x", timeout=10)
+    messages = iter(pair.server)
+    next(messages)
+    waiting = pool.submit(next, messages, None)
+    with pytest.raises(hostlane.CallAbandonedError):
+        call.result(5)
+    pair.server.close()
+    assert waiting.result(5) is None
+
+
 @pytest.mark.parametrize("with_executor", [False, True])
 def test_a_peer_serves(pair: Pair, pool: ThreadPoolExecutor, *, with_executor: bool) -> None:
     service = Service()

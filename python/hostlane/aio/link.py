@@ -303,6 +303,8 @@ class Link:
             except ClosedError:
                 return
             yield event
+            # Nor does this keep the call of a message that nobody has any more.
+            del event
 
     async def __aenter__(self) -> Self:
         return self
