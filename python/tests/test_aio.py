@@ -21,6 +21,7 @@ import pytest
 import wire
 from forked import in_child
 from hostlane import aio
+from hostlane.aio import _driver
 from loops import Loop, until
 
 if TYPE_CHECKING:
@@ -734,6 +735,15 @@ def test_a_forked_child_cannot_use_it(loop: Loop, joined: Callable[..., Any]) ->
 
     def drive(coroutine: Any) -> None:
         coroutine.send(None)
+
+    loop.run(body)
+
+
+def test_a_forked_child_looks_no_more(loop: Loop) -> None:
+    async def body() -> None:
+        driver: Any = _driver.current()
+        turn = driver._readable if hasattr(driver, "_readable") else driver._process
+        assert in_child(turn) in {"None", "False"}
 
     loop.run(body)
 
