@@ -267,6 +267,9 @@ def test_misuse(loop: Loop, address: str) -> None:
                 await link.request("text")  # type: ignore[arg-type]
             with pytest.raises(hostlane.TimeoutError):
                 await link.request(b"", timeout=0.01)
+            for wrong in (-1, float("nan")):
+                with pytest.raises(hostlane.InvalidArgumentError):
+                    await link.next(timeout=wrong)
         with pytest.raises(hostlane.ClosedError):
             await link.request(b"")
         lost = aio.Link.open(address)

@@ -12,6 +12,7 @@ from hostlane import _core, _options
 from hostlane._core import AioMessage
 from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
+from hostlane._waiting import limit
 from hostlane.aio._driver import Answering, current
 from hostlane.errors import ClosedError, Error, ForkedError, TimeoutError
 from hostlane.types import (
@@ -109,6 +110,7 @@ class _Engine(Answering):
     async def next(self, timeout: float | None) -> LinkEvent:
         """The next event."""
         native, driver = self.native, self.driver
+        timeout = limit(timeout)
         event: LinkEvent = native.take(self)
         if event is not None:
             await driver.pause()
