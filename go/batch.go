@@ -26,8 +26,11 @@ var (
 // SendBatch sends many messages on one channel, in order, in as few system calls as they
 // allow, and returns once all are sent or queued for the kernel; what is sent later on
 // another channel may overtake what is queued. When it fails, sent is
-// how many of the first went before, and the others did not. It fails as Send does.
+// how many of the first went before, and none of the others did. It fails as Send does.
 func (p *Peer) SendBatch(ctx context.Context, channel Channel, payloads [][]byte) (sent int, err error) {
+	if channel == 0 {
+		return 0, noChannel()
+	}
 	b := batches.Get().(*capi.Batch)
 	defer batches.Put(b)
 	for len(payloads) > 0 {
@@ -36,7 +39,8 @@ func (p *Peer) SendBatch(ctx context.Context, channel Channel, payloads [][]byte
 		}
 		b.Reset()
 		// Few have to wait: submit sees to it that ctx ends those.
-		op := capi.Op{Kind: capi.Send, Channel: int32(channel), Peer: p.handle, TimeoutMS: capi.Forever}
+		// One that is refused at once is the end of those behind it.
+		op := capi.Op{Kind: capi.SendNext, Channel: int32(channel), Peer: p.handle, TimeoutMS: capi.Forever}
 		for _, data := range payloads {
 			if b.Len() == sendMost || b.Len() > 0 && b.Bytes()+len(data) > sendBytes {
 				break

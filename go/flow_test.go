@@ -77,6 +77,51 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+func TestABatchEndsWithWhatIsRefused(t *testing.T) {
+	client, server := pair(t, hostlane.WithMaxMessage(1000))
+	sent, err := client.SendBatch(testCtx(t), hostlane.ChannelData, [][]byte{
+		make([]byte, 10), make([]byte, 2000), make([]byte, 10),
+	})
+	mustBe(t, err, hostlane.ErrPayloadTooLarge)
+	if sent != 1 {
+		t.Errorf("sent %d", sent)
+	}
+	must(t, client.Send(testCtx(t), hostlane.ChannelData, []byte("behind")))
+	for _, size := range []int{10, len("behind")} {
+		m, err := server.Recv(testCtx(t))
+		must(t, err)
+		if len(m.Data) != size {
+			t.Errorf("%d bytes came instead of %d", len(m.Data), size)
+		}
+	}
+}
+
+func TestNothingIsSentOnChannelZero(t *testing.T) {
+	client, _ := pair(t)
+	ctx := testCtx(t)
+	sent, err := client.SendBatch(ctx, 0, [][]byte{{1}})
+	mustBe(t, err, hostlane.ErrInvalidChannel)
+	if sent != 0 {
+		t.Errorf("sent %d", sent)
+	}
+	mustBe(t, client.Send(ctx, 0, nil, hostlane.Trace("t")), hostlane.ErrInvalidChannel)
+	mustBe(t, client.Send(ctx, 0, nil, hostlane.OnChannel(hostlane.ChannelData)), hostlane.ErrInvalidChannel)
+	var wg sync.WaitGroup
+	for range 50 { // what starts together becomes one call
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			expect(t, client.Send(ctx, 0, nil), hostlane.ErrInvalidChannel)
+		}()
+	}
+	wg.Wait()
+	stats, err := client.Stats()
+	must(t, err)
+	if stats.MessagesSent != 0 {
+		t.Errorf("%d were sent", stats.MessagesSent)
+	}
+}
+
 func TestBatchTellsHowManyWereSent(t *testing.T) {
 	client, server := pair(t)
 	payloads := make([][]byte, 200)

@@ -78,12 +78,20 @@ func warnLeak(logger *slog.Logger, kind string) {
 // ErrQueueFull, ErrDraining, ErrClosed, and ErrPeerClosed or ErrConnectionLost when the
 // other side is gone.
 func (p *Peer) Send(ctx context.Context, channel Channel, data []byte, opts ...CallOption) error {
+	if channel == 0 {
+		return noChannel()
+	}
 	op := capi.Op{Kind: capi.Send, Channel: int32(channel), Data: data}
 	ev, err := p.do(ctx, &op, channel, opts)
 	if err != nil {
 		return err
 	}
 	return p.end(ctx, &ev)
+}
+
+// noChannel refuses channel 0, the library's own; with C it would be that of the options.
+func noChannel() error {
+	return &Error{Code: CodeInvalidChannel, Msg: "a channel number lies between 1 and 65535"}
 }
 
 // Recv returns the next message of any channel, in order of arrival. When ctx

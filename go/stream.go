@@ -16,6 +16,7 @@ import (
 type Stream struct {
 	peer    *Peer
 	handle  capi.Stream
+	id      uint64
 	cleanup runtime.Cleanup
 	// forget ends the watch over the context of OpenStream.
 	forget func() bool
@@ -57,10 +58,14 @@ func (p *Peer) OpenStream(ctx context.Context, data []byte, opts ...CallOption) 
 }
 
 func newStream(p *Peer, handle capi.Stream) *Stream {
-	s := &Stream{peer: p, handle: handle}
+	s := &Stream{peer: p, handle: handle, id: handle.CallID()}
 	s.cleanup = runtime.AddCleanup(s, func(handle capi.Stream) { handle.Close() }, handle)
 	return s
 }
+
+// CallID is the number of the call, unique in its connection; the same that
+// [Message.CallID] tells on the other side.
+func (s *Stream) CallID() uint64 { return s.id }
 
 // Send sends one item. It waits while the other side has no room for it; when ctx ends
 // before the first byte left, nothing was sent. It fails with ErrCallEnded when the call

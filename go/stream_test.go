@@ -21,6 +21,9 @@ func streams(t *testing.T, handler func(ctx context.Context, m hostlane.Message,
 		if again, err := m.Stream(); again != s || err != nil || !m.IsStream() {
 			t.Errorf("the stream of a message changed: %v", err)
 		}
+		if s.CallID() == 0 || s.CallID() != m.CallID() {
+			t.Errorf("the stream of call %d is that of %d", m.CallID(), s.CallID())
+		}
 		handler(ctx, m, s)
 	})
 	return client

@@ -650,6 +650,12 @@
 #define HOSTLANE_SUBMIT_DRAIN 12
 
 /**
+ * HOSTLANE_SUBMIT_SEND, unless the operation before it in the call failed at once: then it is not started, and fails as that
+ * did. So messages that are one behind the other end with the first that is refused.
+ */
+#define HOSTLANE_SUBMIT_SEND_NEXT 13
+
+/**
  * Why a call failed. Immutable: any number of threads may read one. Owned by the caller of the failed call, to be
  * freed once with hostlane_error_free().
  */
@@ -2239,7 +2245,7 @@ hostlane_status_t hostlane_listener_address(hostlane_listener_t listener,
 /**
  * Takes at most `cap` refusals, oldest first, into `refusals`; `*n` gets their number, 0 when there are none. The
  * listener remembers the last 64; hostlane_listener_stats() counts all of them.
- * Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_CLOSED.
+ * Errors: HOSTLANE_E_INVALID_ARGUMENT, also when `cap` is 0; HOSTLANE_E_CLOSED.
  */
 hostlane_status_t hostlane_listener_refusals(hostlane_listener_t listener,
                                              hostlane_refusal_t *refusals,

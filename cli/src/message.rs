@@ -69,7 +69,7 @@ impl Call {
         let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis();
         Some(Call {
             id: message.call_id()?,
-            stream: message.stream().is_some(),
+            stream: message.is_stream(),
             deadline_ms: message.deadline().map(|at| left(at).try_into().unwrap_or(u64::MAX)),
         })
     }

@@ -15,7 +15,14 @@ struct side {
 static void *serve(void *argument) {
     const struct side *side = argument;
     hostlane_event_t event;
-    while (hostlane_link_next(side->link, HOSTLANE_FOREVER, &event, NULL) == HOSTLANE_OK) {
+    for (;;) {
+        const hostlane_status_t status = hostlane_link_next(side->link, HOSTLANE_FOREVER, &event, NULL);
+        if (status == HOSTLANE_E_INTERRUPTED) {
+            continue; /* by a signal; nothing is lost */
+        }
+        if (status != HOSTLANE_OK) {
+            return NULL;
+        }
         if (event.kind == HOSTLANE_EVENT_MESSAGE) {
             char answer[256];
             size_t len;
@@ -26,7 +33,6 @@ static void *serve(void *argument) {
         }
         hostlane_events_free(&event, 1);
     }
-    return NULL;
 }
 
 static hostlane_status_t greet(const struct side *side, hostlane_error_t **err) {

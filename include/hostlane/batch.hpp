@@ -27,11 +27,11 @@ public:
     public:
         /// The channel it arrived on.
         [[nodiscard]] std::uint16_t channel() const noexcept { return entry_->channel; }
-        /// The payload.
-        [[nodiscard]] span<const std::uint8_t> data() const noexcept { return {bytes_, entry_->len}; }
+        /// The payload; empty where the batch had no room for it and its message was taken out.
+        [[nodiscard]] span<const std::uint8_t> data() const noexcept { return {bytes_, size()}; }
         /// The payload as text; nobody checks that it is any.
         [[nodiscard]] std::string_view text() const noexcept {
-            return {reinterpret_cast<const char *>(bytes_), entry_->len};
+            return {reinterpret_cast<const char *>(bytes_), size()};
         }
         /// Whether somebody waits for an answer.
         [[nodiscard]] bool is_request() const noexcept { return (entry_->flags & HOSTLANE_MESSAGE_REQUEST) != 0; }
@@ -57,6 +57,8 @@ public:
     private:
         friend class batch;
         item(hostlane_entry_t *entry, const std::uint8_t *bytes) noexcept : entry_(entry), bytes_(bytes) {}
+
+        [[nodiscard]] std::size_t size() const noexcept { return bytes_ == nullptr ? 0 : entry_->len; }
 
         hostlane_entry_t *entry_;
         const std::uint8_t *bytes_;

@@ -68,6 +68,18 @@ public:
             });
     }
 
+    /// Waits for the next finished operation and adds it and those that finished with it, at most `budget`, to
+    /// `events`, with the payloads in `buffer`. See hostlane_context_next_batch().
+    result<void> next(std::vector<event> &events, span<std::uint8_t> buffer, timeout limit = forever,
+                      std::size_t budget = 64) const {
+        const auto done =
+            processed(events, budget, [&](hostlane_event_t *out, std::size_t *n, bool *, hostlane_error_t **err) {
+                return hostlane_context_next_batch(raw_, limit.milliseconds(), buffer.data(), buffer.size(), out,
+                                                   budget, n, err);
+            });
+        return done ? result<void>() : result<void>(done.error());
+    }
+
     /// Starts many operations and writes what they send in few system calls. One event each, in order. See
     /// hostlane_context_submit().
     result<std::vector<event>> submit(const submissions &operations) const {

@@ -28,6 +28,9 @@ class batch;
 class cork : public detail::owner<hostlane_peer_t, hostlane_uncork> {
 public:
     using owner::owner;
+
+    /// Lets them go, once: corks count, and another one is not this one's to end. Used by one thread at a time.
+    void close() noexcept { hostlane_uncork(release(), nullptr); }
 };
 
 /// A connection to one other process.

@@ -23,7 +23,7 @@ public:
     submissions &send(const peer &to, std::uint16_t channel, payload data, timeout limit = forever) {
         auto &one = add(HOSTLANE_SUBMIT_SEND, limit, data);
         one.peer = to.get();
-        one.channel = channel;
+        one.channel = channel == 0 ? no_channel : channel;
         return *this;
     }
     /// Starts peer::request().
@@ -79,6 +79,9 @@ public:
     void clear() noexcept { operations_.clear(); }
 
 private:
+    // 0 would be the channel of the options, and is none that peer::send() takes.
+    static constexpr std::int32_t no_channel = -2;
+
     hostlane_submission_t &add(std::int32_t kind, timeout limit, payload data = {}) {
         hostlane_submission_t one{};
         one.kind = kind;

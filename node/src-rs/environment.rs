@@ -346,10 +346,11 @@ impl Environment {
             return Received { channel, fds, ..Received::PLAIN };
         }
         // A link has no streams.
-        let (deadline, stream) = (message.deadline(), link.is_none() && message.stream().is_some());
+        let (deadline, stream) = (message.deadline(), link.is_none() && message.is_stream());
         let peer = if link.is_some() { 0.0 } else { peer };
+        let call_id = message.call_id().unwrap_or_default();
         let call = self.calls.insert(Call { peer, link: link.cloned(), message });
-        Received { channel, call, deadline, stream, fds, ..Received::PLAIN }
+        Received { channel, call, call_id, deadline, stream, fds, ..Received::PLAIN }
     }
 
     /// Puts what `peer` has received, or waits on if somebody else took it: `false`.

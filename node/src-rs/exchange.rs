@@ -7,7 +7,7 @@ use hostlane_bridge::{Bytes, Error, Flat};
 use napi::bindgen_prelude::{BufferSlice, Env, Float64Array, Object, ToNapiValue, Uint8Array, sys};
 
 /// Numbers of one outcome (`ROW` in native.ts, which says what they are).
-pub(crate) const ROW: usize = 8;
+pub(crate) const ROW: usize = 9;
 
 /// Payloads above this get a `Buffer` of their own: cutting it from the shared bytes would keep all of those alive.
 const OWN: usize = 16 * 1024;
@@ -60,6 +60,8 @@ pub(crate) struct Received<'a> {
     pub(crate) channel: u16,
     /// Number of the call to answer, or 0.
     pub(crate) call: f64,
+    /// The id of that call in its connection, or 0.
+    pub(crate) call_id: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) stream: bool,
     pub(crate) trace: Option<&'a Bytes>,
@@ -69,8 +71,16 @@ pub(crate) struct Received<'a> {
 }
 
 impl Received<'_> {
-    pub(crate) const PLAIN: Received<'static> =
-        Received { channel: 0, call: 0.0, deadline: None, stream: false, trace: None, key: None, fds: None };
+    pub(crate) const PLAIN: Received<'static> = Received {
+        channel: 0,
+        call: 0.0,
+        call_id: 0,
+        deadline: None,
+        stream: false,
+        trace: None,
+        key: None,
+        fds: None,
+    };
 }
 
 impl Exchange {
@@ -118,12 +128,12 @@ impl Exchange {
         let Flat { number, message, sent, .. } = Flat::from(error);
         let place = self.value(Value::Failure(message, sent, error.data().to_vec()));
         let status = error.status().map_or(-1.0, f64::from);
-        self.row([f64::from(js), kind, f64::from(number), place, status, 0.0, 0.0, 0.0]);
+        self.row([f64::from(js), kind, f64::from(number), place, status, 0.0, 0.0, 0.0, 0.0]);
     }
 
     /// An outcome that is one number at most.
     pub(crate) fn plain(&mut self, js: u32, kind: f64, value: f64) {
-        self.row([f64::from(js), kind, value, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        self.row([f64::from(js), kind, value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     /// A payload, or the end of a stream with the payload of its reply.
@@ -150,7 +160,7 @@ impl Exchange {
     }
 
     fn payload_row(&mut self, js: u32, kind: f64, len: usize, at: f64, mut flags: f64, received: &Received<'_>) {
-        let &Received { channel, call, deadline, stream, trace, key, fds } = received;
+        let &Received { channel, call, call_id, deadline, stream, trace, key, fds } = received;
         if stream {
             flags += flag::STREAM;
         }
@@ -159,7 +169,7 @@ impl Exchange {
         }
         let left =
             deadline.map_or(f64::INFINITY, |at| at.saturating_duration_since(Instant::now()).as_secs_f64() * 1e3);
-        self.row([f64::from(js), kind, f64::from(channel), call, len as f64, at, left, flags]);
+        self.row([f64::from(js), kind, f64::from(channel), call, len as f64, at, left, flags, double(call_id)]);
     }
 
     fn row(&mut self, row: [f64; ROW]) {

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use hostlane_bridge::{
-    Address, CallOptions, Code, Error, Link, LinkEvent, Outcome, Progress, Result, Started, Wait, guard,
+    Address, CallOptions, Code, Error, Link, LinkEvent, LinkResult, Message, Outcome, Progress, Result, Started, Wait,
+    guard,
 };
 use napi::bindgen_prelude::Env;
 use napi_derive::napi;
@@ -15,6 +16,7 @@ use rustix::event::epoll;
 
 use crate::environment::{Environment, Finished, Takes};
 use crate::exchange::{Exchange, kind};
+use crate::ids::IdMap;
 use crate::info::{PeerInfo, PeerStats};
 use crate::options::NativeOptions;
 
@@ -26,12 +28,10 @@ pub(crate) struct NativeLink {
 
 #[derive(Default)]
 struct Waiting {
-    /// By the numbers of the link.
-    calls: Vec<(u64, u32, u16)>,
+    /// By the numbers of the link, for a result: of a call of this side, with its channel, or the end of one of the other.
+    results: IdMap<(u32, u16)>,
     /// For events, and how many of them.
     events: VecDeque<(u32, usize)>,
-    /// For the end of a call of the other side.
-    ends: Vec<(u32, f64)>,
     /// It has ended, and its descriptor is not watched any more.
     over: bool,
 }
@@ -48,7 +48,7 @@ impl NativeLink {
     ) -> Result<()> {
         // A result there is at once makes the descriptor readable.
         let ticket = self.link.start(payload, options, deadline)?;
-        self.waiting.borrow_mut().calls.push((ticket, js, channel));
+        self.waiting.borrow_mut().results.insert(ticket, (js, channel));
         Ok(())
     }
 
@@ -56,8 +56,17 @@ impl NativeLink {
         self.waiting.borrow_mut().events.push_back((js, most));
     }
 
-    pub(crate) fn await_end(&self, js: u32, call: f64) {
-        self.waiting.borrow_mut().ends.push((js, call));
+    /// Whether it has ended, which nothing wakes for any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waiting.borrow().over
+    }
+
+    /// Waits for the end of a call of the other side.
+    pub(crate) fn await_end(&self, js: u32, message: &Message) -> Result<()> {
+        // One that has ended already makes the descriptor readable.
+        let ticket = self.link.call_ended(message)?;
+        self.waiting.borrow_mut().results.insert(ticket, (js, 0));
+        Ok(())
     }
 
     /// At most `most` of the events there are; nothing where there are none.
@@ -76,14 +85,13 @@ impl NativeLink {
     /// Gives up what JavaScript calls `js`, if that is here: whether nothing else ends it. A call comes back with the next turn.
     fn cancel(&self, js: u32) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        if let Some(call) = waiting.calls.iter().find(|call| call.1 == js) {
-            self.link.cancel(call.0);
+        if let Some((&ticket, _)) = waiting.results.iter().find(|(_, (other, _))| *other == js) {
+            self.link.cancel(ticket);
             return false;
         }
-        let before = waiting.events.len() + waiting.ends.len();
+        let before = waiting.events.len();
         waiting.events.retain(|(other, _)| *other != js);
-        waiting.ends.retain(|(other, _)| *other != js);
-        waiting.events.len() + waiting.ends.len() < before
+        waiting.events.len() < before
     }
 }
 
@@ -104,26 +112,19 @@ impl Environment {
                 // It is in the set until now, and closing it later would take it out as well.
                 let _ = epoll::delete(&self.watched, link.link.fd());
             }
-            let calls = std::mem::take(&mut link.waiting.borrow_mut().calls);
-            for (ticket, js, channel) in calls {
-                match link.link.take_result(ticket) {
-                    None => link.waiting.borrow_mut().calls.push((ticket, js, channel)),
-                    Some(result) => {
-                        let takes = Takes { peer: number, channel, many: None };
-                        self.finish(exchange, js, Finished::Outcome { takes, result: result.map(Outcome::Reply) });
-                        ended += 1.0;
-                    }
-                }
+            let mut results = Vec::new();
+            link.link.take_results(&mut results, usize::MAX);
+            for (ticket, result) in results {
+                let Some((js, channel)) = link.waiting.borrow_mut().results.remove(&ticket) else { continue };
+                let takes = Takes { peer: number, channel, many: None };
+                let result = match result {
+                    LinkResult::Call(result) => result.map(Outcome::Reply),
+                    LinkResult::CallEnded => Ok(Outcome::CallEnded),
+                    other => Err(Error::new(Code::Internal, format!("no result Node knows: {other:?}"))),
+                };
+                self.finish(exchange, js, Finished::Outcome { takes, result });
+                ended += 1.0;
             }
-            link.waiting.borrow_mut().ends.retain(|&(js, call)| {
-                let goes_on = !over && self.calls.get(call).is_ok_and(|call| !call.message.is_cancelled());
-                if !goes_on {
-                    let takes = Takes::default();
-                    self.finish(exchange, js, Finished::Outcome { takes, result: Ok(Outcome::CallEnded) });
-                    ended += 1.0;
-                }
-                goes_on
-            });
             loop {
                 let Some((js, most)) = link.waiting.borrow().events.front().copied() else { break };
                 if exchange.room() < 2 || self.is_late() {
@@ -213,6 +214,10 @@ pub fn link_release(env: Env, link: f64) -> napi::Result<()> {
     let this = Environment::of(&env)?;
     if let Ok(link) = this.links.get(link) {
         link.link.close();
+        // A message that is not answered yet keeps it, and what nobody turns any more would be readable for ever.
+        if !link.is_over() {
+            let _ = epoll::delete(&this.watched, link.link.fd());
+        }
     }
     this.links.remove(link);
     Ok(())

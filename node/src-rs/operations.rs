@@ -5,8 +5,10 @@ use napi::bindgen_prelude::{Env, Result};
 use napi_derive::napi;
 
 use crate::environment::{Environment, Takes};
+use crate::exchange::double;
 use crate::objects::Of;
 use crate::options::{NativeOptions, deadline};
+use crate::submissions::cut;
 
 /// Connects, as the operation `js`: how many outcomes there are at once, and `MORE`.
 #[napi(catch_unwind)]
@@ -16,6 +18,27 @@ pub fn connect(env: Env, js: u32, address: String, options: NativeOptions, timeo
         starting.one(js, Takes::default(), || {
             let address: Address = address.parse()?;
             this.context.connect(&address, &options.connect()?, deadline(timeout_ms))
+        });
+    })
+}
+
+/// Sends a batch, as the operation `js`: how many outcomes there are at once, and `MORE`. Its payloads are one behind the other.
+#[napi(catch_unwind)]
+pub fn send_batch(
+    env: Env,
+    js: u32,
+    peer: f64,
+    channel: u16,
+    payloads: &[u8],
+    lengths: &[u32],
+    timeout_ms: f64,
+) -> Result<u32> {
+    let this = Environment::of(&env)?;
+    this.start(|starting| {
+        starting.one(js, Takes::default(), || {
+            let payloads = cut(payloads, lengths);
+            let channel = Channel::new(channel)?;
+            this.context.send_batch(&*this.peers.get(peer)?, channel, payloads, deadline(timeout_ms))
         });
     })
 }
@@ -36,6 +59,13 @@ pub fn call_stream(env: Env, call: f64) -> Result<Option<f64>> {
         let stream = call.message.stream().ok_or_else(|| Error::new(Code::CallEnded, "the call opened no stream"))?;
         Ok(this.streams.insert(Of { peer: call.peer, object: stream }))
     }))
+}
+
+/// The id of the call of a stream, which its connection knows it by; nothing after an error, which is in the first row.
+#[napi(catch_unwind)]
+pub fn stream_call_id(env: Env, stream: f64) -> Result<Option<f64>> {
+    let this = Environment::of(&env)?;
+    Ok(this.value(|| Ok(double(this.streams.get(stream)?.object.call_id()))))
 }
 
 /// Opens a stream: its number; nothing after an error, which is in the first row. The other side is told `timeout_ms`.

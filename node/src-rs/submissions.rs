@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use hostlane_bridge::{CallOptions, Channel, Code, Error, Peer, Result, Started};
+use hostlane_bridge::{CallOptions, Channel, Code, Error, Outcome, Peer, Result, Started};
 use napi::bindgen_prelude::{Env, Float64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
 
@@ -119,17 +119,21 @@ impl<'a> Source<'a> {
     fn payloads(&mut self, count: f64, len: f64) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (lengths, rest) = self.lengths.split_at((count as usize).min(self.lengths.len()));
         self.lengths = rest;
-        let mut bytes = self.bytes(len);
-        lengths.iter().map(move |&len| {
-            let (payload, rest) = bytes.split_at((len as usize).min(bytes.len()));
-            bytes = rest;
-            payload
-        })
+        cut(self.bytes(len), lengths)
     }
 }
 
+/// Payloads that are one behind the other.
+pub(crate) fn cut<'a>(mut bytes: &'a [u8], lengths: &'a [u32]) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().map(move |&len| {
+        let (payload, rest) = bytes.split_at((len as usize).min(bytes.len()));
+        bytes = rest;
+        payload
+    })
+}
+
 fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &mut Source<'_>) {
-    let &[what, js, target, channel, len, timeout, extra, marks] = row else { return };
+    let &[what, js, target, channel, len, timeout, extra, marks, ..] = row else { return };
     let js = js as u32;
     let until = || deadline(timeout);
     let context = &this.context;
@@ -150,9 +154,13 @@ fn start(this: &Environment, starting: &mut Starting<'_>, row: &[f64], source: &
         verb::DRAIN => starting.one(js, Takes::default(), || context.drain(&*this.peers.get(target)?, until())),
         verb::CALL_ENDED => {
             let call = this.calls.get(target);
-            match call.as_ref().map(|call| call.link.as_ref()) {
-                Ok(Some(link)) => starting.on_link(js, |_| {
-                    link.await_end(js, target);
+            match call.as_ref().map(|call| (call, call.link.as_ref())) {
+                // Nothing wakes for a link that is over, and its calls are.
+                Ok((_, Some(link))) if link.is_over() => {
+                    starting.one(js, Takes::default(), || Ok(Started::Done(Outcome::CallEnded)));
+                }
+                Ok((call, Some(link))) => starting.on_link(js, |_| {
+                    link.await_end(js, &call.message)?;
                     Ok(true)
                 }),
                 _ => starting.one(js, Takes::default(), || context.call_ended(&call?.message, until())),

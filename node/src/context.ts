@@ -6,7 +6,7 @@ import type { LinkEvent } from './link';
 import { Message } from './message';
 import { Flag, Kind, MORE, PLACE, ROW, Verb, load, waitMode } from './native';
 import type { Failure, Native, NativeOptions, Outcomes, ReceivedMarks } from './native';
-import { Known, channelOf, descriptorsOf, timeoutOf } from './options';
+import { Known, bytesOf, channelOf, descriptorsOf, timeoutOf } from './options';
 import type { Descriptor, Marks, Payload, WaitOptions } from './options';
 import { Outgoing } from './outgoing';
 import { Owner } from './owner';
@@ -187,38 +187,27 @@ export class Context {
     });
   }
 
-  /** Starts sending `payloads` on one channel, in as many operations as they take. Promises the end of all. */
+  /** Starts sending `payloads` on one channel, as one operation: what fails is the end of all behind it. */
   sendBatch(owner: Owner, options: WaitOptions, target: number, channel: number, payloads: readonly Payload[]): Promise<void> {
-    onlyOptions(...OPTIONS[Verb.SendBatch], options);
-    const timeoutMs = timeoutOf(options);
-    const { signal } = options;
-    const parts: Promise<void>[] = [];
-    try {
-      for (let at = 0; at < payloads.length; ) {
-        this.flush();
-        const { count, large } = this.#outgoing.putMany(payloads, at);
-        at += count;
-        if (count > 0) {
-          const length = this.#outgoing.mark;
-          const part = new Promise<void>((resolve, reject) => {
-            const settle = resolve as (value: unknown) => void;
-            const op = this.#operation({ owner, as: As.Message, resolve: settle, reject, signal, sink: undefined });
-            this.#outgoing.add(Verb.SendBatch, op, target, channel, length, timeoutMs, count, 0);
-          });
-          parts.push(part);
-          this.#schedule();
-        }
-        if (large !== undefined) {
-          at += 1;
-          this.flush();
-          parts.push(this.start(owner, options, Verb.Send, { target, channel, data: large }));
-        }
+    return new Promise<void>((resolve, reject) => {
+      onlyOptions(...OPTIONS[Verb.SendBatch], options);
+      const timeoutMs = timeoutOf(options);
+      const { signal } = options;
+      this.flush();
+      const gathered = this.#outgoing.putMany(payloads);
+      const all = gathered ? undefined : payloads.map(bytesOf);
+      const settle = resolve as (value: unknown) => void;
+      const op = this.#operation({ owner, as: As.Message, resolve: settle, reject, signal, sink: undefined });
+      if (all === undefined) {
+        this.#outgoing.add(Verb.SendBatch, op, target, channel, this.#outgoing.mark, timeoutMs, payloads.length, 0);
+        this.#schedule();
+      } else {
+        const lengths = Uint32Array.from(all, ({ length }) => length);
+        this.#refill();
+        this.#settleAll(this.native.sendBatch(op, target, channel, Buffer.concat(all), lengths, timeoutMs));
+        this.heard?.();
       }
-    } finally {
-      // Where a payload is none, the parts before it are on their way, and nobody waits for them.
-      void Promise.allSettled(parts);
-    }
-    return Promise.all(parts).then(() => undefined);
+    });
   }
 
   /** Connects, promising the number of the new peer. */
@@ -412,7 +401,8 @@ export class Context {
     if (owner.origin === undefined) {
       throw new TypeError('a message came to what has none');
     }
-    const message = new Message(owner.origin, this.#number(at + 2), data, call, until, (flags & Flag.Stream) !== 0, marks);
+    const id = this.#number(at + 8);
+    const message = new Message(owner.origin, this.#number(at + 2), data, call, id, until, (flags & Flag.Stream) !== 0, marks);
     if (call !== 0 && as === As.Message) {
       collected.register(message, call);
     }

@@ -80,7 +80,8 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
    */
   async next(options: WaitOptions = {}): Promise<LinkEvent> {
     onlyOptions('next', Known.wait, options);
-    const kept = options.signal?.aborted === true ? undefined : this.#ahead.shift();
+    timeoutOf(options);
+    const kept = this.#ahead.shift();
     if (kept !== undefined) {
       return kept;
     }

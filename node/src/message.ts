@@ -36,8 +36,10 @@ export class Message {
   readonly channel: number;
   /** The payload. */
   readonly data: Buffer;
-  /** The number of the call, or 0. */
+  /** The number of the call in the addon, or 0. */
   readonly #call: number;
+  /** The id of the call, unique in its connection; 0 for a one-way message. */
+  readonly callId: number;
   /** By `performance.now()`. */
   readonly #until: number;
   readonly #opensStream: boolean;
@@ -54,6 +56,7 @@ export class Message {
     channel: number,
     data: Buffer,
     call: number,
+    callId: number,
     until: number,
     opensStream: boolean,
     marks: ReceivedMarks | undefined,
@@ -62,6 +65,7 @@ export class Message {
     this.channel = channel;
     this.data = data;
     this.#call = call;
+    this.callId = callId;
     this.#until = until;
     this.#opensStream = opensStream;
     this.#marks = marks;

@@ -55,13 +55,13 @@ export type Verb = (typeof Verb)[keyof typeof Verb];
  * | Failed | error number, place of its `Failure` for `take`, status or -1 |
  * | Done | |
  * | Peer | number of the new peer |
- * | Payload, StreamEnd | channel, number of the call to answer or 0, length, where it begins, milliseconds of its deadline, flags |
+ * | Payload, StreamEnd | channel, number of the call to answer or 0, length, where it begins, milliseconds of its deadline, flags, id of the call or 0 |
  * | Pong | round trip in milliseconds |
  * | Batch | how many rows of kind Payload, LinkUp or LinkDown follow |
  * | LinkUp | 1 if this side listens |
  * | LinkDown | as Failed |
  */
-export const ROW = 8;
+export const ROW = 9;
 
 /** Bits of the flags of a payload. */
 export const Flag = {
@@ -162,10 +162,13 @@ export interface Native {
   cancel(op: number): void;
 
   connect(op: number, address: string, options: NativeOptions, timeoutMs: number): Outcomes;
+  /** A batch that finds no room in the shared bytes: its payloads one behind the other, and their lengths. */
+  sendBatch(op: number, peer: number, channel: number, payloads: Uint8Array, lengths: Uint32Array, timeoutMs: number): Outcomes;
   /** The call is let go; its caller is told unless it was answered. */
   callRelease(call: number): void;
   callStream(call: number): number | null;
   streamOpen(peer: number, channel: number, data: Uint8Array, timeoutMs: number, key: Uint8Array, trace: Uint8Array): number | null;
+  streamCallId(stream: number): number | null;
   streamRelease(stream: number): void;
 
   peerClose(peer: number): void;

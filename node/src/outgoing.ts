@@ -70,22 +70,26 @@ export class Outgoing {
     return data.length;
   }
 
-  /** Puts payloads from `at` on as one batch: how many, and the one behind them if it is too large for a batch. Nothing else is gathered then. */
-  putMany(payloads: readonly Payload[], at: number): { count: number; large: Uint8Array | undefined } {
-    let count = 0;
+  /** Puts payloads as one batch; `false`, and nothing, if they find no room. Nothing else is gathered then. */
+  putMany(payloads: readonly Payload[]): boolean {
+    let fits = payloads.length <= LENGTHS;
     try {
-      for (; at + count < payloads.length && count < LENGTHS && this.#used + LARGE <= BYTES; count += 1) {
-        const length = this.put(payloads[at + count]);
-        if (typeof length !== 'number') {
-          return { count, large: length };
+      for (let at = 0; fits && at < payloads.length; at += 1) {
+        const length = this.#used + LARGE <= BYTES ? this.put(payloads[at]) : undefined;
+        if (typeof length === 'number') {
+          this.lengths[at] = length;
+        } else {
+          fits = false;
         }
-        this.lengths[count] = length;
       }
     } catch (error) {
       this.clear();
       throw error;
     }
-    return { count, large: undefined };
+    if (!fits) {
+      this.clear();
+    }
+    return fits;
   }
 
   /** Puts the numbers of descriptors. Nothing else is gathered then, before it is handed over. */

@@ -7,7 +7,7 @@ import type { PeerInfo, PeerStats } from './info';
 import { iterate } from './iterate';
 import type { Message } from './message';
 import { Verb } from './native';
-import { Channel, Known, channelOf, nativeOptions } from './options';
+import { Channel, Known, channelOf, nativeOptions, timeoutOf } from './options';
 import type {
   CallOptions,
   ConnectOptions,
@@ -25,9 +25,6 @@ import { Stream } from './stream';
 
 /** Messages an iteration takes at a time. */
 const AHEAD = 128;
-
-/** Messages of a batch that are under way together on wire level 0, which has no batches. */
-const TOGETHER = 1024;
 
 /** Closes the connections of peers that were collected. */
 const collected = new FinalizationRegistry<number>((id) => {
@@ -91,7 +88,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /**
    * Sends many messages of one channel in as few steps as they allow; resolves once all of them were handed to the operating system.
-   * The fastest way for small ones. After an error, `stats` tells how many were taken before it.
+   * The fastest way for small ones. The first that fails is the end: none behind it is sent, and `stats` tells how many were taken
+   * before it. On wire level 0, which has no batches, they are sent one after the other, and what is sent meanwhile may go between.
    */
   async sendBatch(payloads: Iterable<Payload>, options: SendBatchOptions = {}): Promise<void> {
     onlyOptions('sendBatch', Known.sendBatch, options);
@@ -102,28 +100,18 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
       await context().sendBatch(this.owner, options, this.#id, channel, [...payloads]);
       return;
     }
-    let under: Promise<void>[] = [];
+    const end = performance.now() + timeoutOf(options);
     for (const data of payloads) {
-      under.push(this.send(data, options));
-      if (under.length === TOGETHER) {
-        await Promise.all(under);
-        under = [];
-      }
+      await this.send(data, { ...options, timeoutMs: Math.max(0, end - performance.now()) });
     }
-    await Promise.all(under);
   }
 
   /** Takes the next message. Fails with `ERR_HOSTLANE_PEER_CLOSED` after the last one of a connection the other side ended. A timeout loses nothing. */
   recv(options: ReceiveOptions = {}): Promise<Message> {
-    const { channel, signal } = looked(options);
-    if (this.#ahead.length > 0 && signal?.aborted !== true) {
-      const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
-      const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
-      if (message !== undefined) {
-        return Promise.resolve(message);
-      }
+    if (this.#ahead.length > 0) {
+      return this.#recvAhead(options);
     }
-    return this.#start(options, Verb.Recv, { target: this.#id, channel });
+    return this.#start(options, Verb.Recv, { target: this.#id, channel: looked(options).channel });
   }
 
   /** Takes all messages that are there, at most `most`, waiting for the first. There may be fewer than have arrived: what is taken in one go is bounded. Fails as `recv` does. */
@@ -229,9 +217,26 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return message ?? this.#next();
   }
 
+  /** Takes what an iteration took, with options as good as if it had not. */
+  async #recvAhead(options: ReceiveOptions): Promise<Message> {
+    onlyOptions('recv', Known.receive, options);
+    timeoutOf(options);
+    const channel = options.channel === undefined ? undefined : channelOf(options.channel);
+    const at = this.#ahead.findIndex((message) => channel === undefined || message.channel === channel);
+    const [message] = at < 0 ? [] : this.#ahead.splice(at, 1);
+    return message ?? this.#start(options, Verb.Recv, { target: this.#id, channel });
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- an async function, so that every failure is a rejection
+  async #batchAhead(most: number, options: WaitOptions): Promise<Message[]> {
+    onlyOptions('recvBatch', Known.wait, options);
+    timeoutOf(options);
+    return this.#ahead.splice(0, most);
+  }
+
   #recvBatch(most: number, options: WaitOptions, as: As): Promise<Message[]> {
-    if (this.#ahead.length > 0 && looked(options).signal?.aborted !== true) {
-      return Promise.resolve(this.#ahead.splice(0, most));
+    if (this.#ahead.length > 0) {
+      return this.#batchAhead(most, options);
     }
     return this.#start(options, Verb.RecvBatch, { target: this.#id, extra: most, as });
   }

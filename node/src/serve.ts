@@ -18,7 +18,8 @@ export interface ServeOptions extends Pick<WaitOptions, 'signal'> {
   /**
    * Gets what a handler threw, with its message, and for a listener the error that ended a connection. Without it what a handler threw
    * is an unhandled rejection, and lost connections are not told. The caller gets `ERR_HOSTLANE_REMOTE_ERROR` at once: of a thrown
-   * `ERR_HOSTLANE_REMOTE_ERROR`, which is not told here, with its status and data, else with `HANDLER_FAILED`.
+   * `ERR_HOSTLANE_REMOTE_ERROR`, which is not told here, with its status and data, else with `HANDLER_FAILED`. What this throws
+   * itself is an unhandled rejection; serving goes on.
    */
   readonly onError?: ((error: unknown, message: Message | undefined) => void) | undefined;
 }
@@ -84,7 +85,8 @@ export class Server {
       return;
     }
     if (typeof result === 'object' && result !== null && 'then' in result) {
-      result.then(
+      // Whatever its `then` does, one of these is called, once.
+      Promise.resolve(result).then(
         (reply) => {
           this.#replied(message, reply);
         },
@@ -111,6 +113,7 @@ export class Server {
       (error: unknown) => {
         // No fault of anybody's if the caller has left or the connection has ended.
         if (error instanceof HostlaneError && isGone(error)) {
+          message.release();
           this.#done();
         } else {
           this.#failed(message, error);
@@ -146,7 +149,7 @@ export class Server {
 
   #report(error: unknown, message: Message): void {
     if (this.options.onError !== undefined) {
-      this.options.onError(error, message);
+      tell(this.options.onError, error, message);
     } else {
       void Promise.reject(asError(error));
     }
@@ -160,6 +163,15 @@ export class Server {
   }
 }
 
+/** Tells the program of an error. What it throws then is an unhandled rejection: serving goes on. */
+function tell(onError: NonNullable<ServeOptions['onError']>, error: unknown, message: Message | undefined): void {
+  try {
+    onError(error, message);
+  } catch (thrown) {
+    void Promise.reject(asError(thrown));
+  }
+}
+
 /** Programs may throw anything. */
 function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error('a handler threw what is no error', { cause: thrown });
@@ -167,7 +179,15 @@ function asError(thrown: unknown): Error {
 
 /** What the caller is told of an error: its name and message, never where it comes from. */
 function described(thrown: unknown): string {
-  return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  if (thrown instanceof Error) {
+    return `${thrown.name}: ${thrown.message}`;
+  }
+  try {
+    return String(thrown);
+  } catch {
+    // An object without a text of its own.
+    return Object.prototype.toString.call(thrown);
+  }
 }
 
 /** @internal Refuses what nothing can be served with. */
@@ -192,8 +212,8 @@ export async function serveOne(peer: Peer, handler: Handler, options: ServeOptio
   try {
     await peer.serve(handler, options);
   } catch (error) {
-    if (options.signal?.aborted !== true) {
-      options.onError?.(error, undefined);
+    if (options.signal?.aborted !== true && options.onError !== undefined) {
+      tell(options.onError, error, undefined);
     }
   }
   await peer.close();

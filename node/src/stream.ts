@@ -9,10 +9,28 @@ import type { Peer } from './peer';
 
 const NOTHING = Buffer.alloc(0);
 
+/** What is left of a stream that was collected. */
+interface Left {
+  readonly id: number;
+  readonly forget: (() => void) | undefined;
+}
+
 /** Gives up the calls of streams that were collected. */
-const collected = new FinalizationRegistry<number>((id) => {
+const collected = new FinalizationRegistry<Left>(({ id, forget }) => {
+  forget?.();
   context().native.streamRelease(id);
 });
+
+/** Has an abort close the stream, which the signal does not keep; what is returned takes that back. */
+function closes(signal: AbortSignal, stream: WeakRef<Stream>): () => void {
+  const close = () => {
+    stream.deref()?.close();
+  };
+  signal.addEventListener('abort', close, { once: true });
+  return () => {
+    signal.removeEventListener('abort', close);
+  };
+}
 
 /**
  * The items of one call, in both directions, each with a credit of its own: a stream nobody reads stops nobody else, and its sender
@@ -22,20 +40,20 @@ export class Stream implements AsyncDisposable {
   readonly #peer: Peer;
   readonly #id: number;
   readonly #calling: boolean;
-  readonly #signal: AbortSignal | undefined;
+  /** The id of its call, unique in the connection; the same that `Message.callId` tells on the other side. */
+  readonly callId: number;
+  /** The signal needs to know of it no more. */
+  readonly #forget: (() => void) | undefined;
   #reply: Buffer | undefined;
   #closed = false;
-  readonly #onAbort = () => {
-    this.close();
-  };
 
   private constructor(peer: Peer, id: number, calling: boolean, signal?: AbortSignal) {
     this.#peer = peer;
     this.#id = id;
     this.#calling = calling;
-    this.#signal = signal;
-    collected.register(this, id);
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    this.callId = context().value((native) => native.streamCallId(id));
+    this.#forget = signal && closes(signal, new WeakRef(this));
+    collected.register(this, { id, forget: this.#forget });
   }
 
   /** @internal */
@@ -88,14 +106,14 @@ export class Stream implements AsyncDisposable {
   /** @internal */
   ended(reply: Buffer): void {
     this.#reply = reply;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#forget?.();
   }
 
   /** Gives the caller's call up unless it has ended: the other side is told. On the other side the duty to answer stays. May be called any number of times. */
   close(): void {
     if (!this.#closed) {
       this.#closed = true;
-      this.#signal?.removeEventListener('abort', this.#onAbort);
+      this.#forget?.();
       context().flush();
       context().native.streamRelease(this.#id);
     }

@@ -60,6 +60,25 @@ test('a batch takes any iterable, and an empty one is nothing', async (t) => {
   await rejects(server.recvBatch(1, { timeoutMs: 20 }), 'timeout');
 });
 
+test('what is refused is the end of its batch, however that is made up', async (t) => {
+  for (const level of [1, 0]) {
+    const { client, server } = await pair(t, { connecting: { level, maxMessage: 50_000 }, listening: { maxMessage: 50_000 } });
+    const many = Array.from({ length: 5000 }, () => 'many');
+    for (const before of [['a', 'b'], ['a', Buffer.alloc(20_000, 'b')], many]) {
+      const error = await client.sendBatch([...before, Buffer.alloc(60_000), 'behind', Buffer.alloc(30_000)], wait).catch((reason) => reason);
+      assert.equal(error.kind, 'payload_too_large');
+      await client.send('after', wait);
+      const messages = await take(server, before.length + 1, 400);
+      assert.deepEqual(messages.map(({ data }) => data.length), [...before, 'after'].map(({ length }) => length));
+    }
+    if (level === 1) {
+      await rejects(client.sendBatch([...many, 5], wait), 'invalid_argument');
+    }
+    await client.close();
+    await rejects(server.recv(wait), 'peer_closed');
+  }
+});
+
 test('what makes a batch may send meanwhile', async (t) => {
   const { client, server } = await pair(t);
   const inner = [];
@@ -93,6 +112,12 @@ test('what an iteration took ahead is received next, in order, and dropped by cl
     assert.equal(data.toString(), '0');
     break;
   }
+  // That something is there makes no wrong option right.
+  for (const wrong of [{ timeoutMs: -1 }, { tiemout: 5 }, { signal: 5 }]) {
+    await rejects(server.recv(wrong), 'invalid_argument');
+    await rejects(server.recvBatch(3, wrong), 'invalid_argument');
+  }
+  await rejects(server.recv({ channel: -1 }), 'invalid_argument');
   const text = ({ data }) => data.toString();
   assert.equal(text(await server.recv(wait)), '1');
   assert.equal(text(await server.recv({ ...wait, channel: Channel.ERROR })), '7');

@@ -98,7 +98,7 @@ test('events and messages by hand', async (t) => {
   assert.deepEqual(await Promise.all([up(a), up(b)]), [true, false]);
   await b.send('one', { trace: 't', channel: 3 });
   const one = await message(a);
-  assert.deepEqual([one.data.toString(), one.channel, one.trace.toString(), one.isRequest], ['one', 3, 't', false]);
+  assert.deepEqual([one.data.toString(), one.channel, one.trace.toString(), one.isRequest, one.callId], ['one', 3, 't', false, 0]);
   await one.reply('back');
   assert.equal((await message(b)).channel, 3);
   const call = b.request(Buffer.alloc(100_000, 7), { idempotencyKey: 'k' });
@@ -142,6 +142,26 @@ test('a call that is given up ends on the other side', async (t) => {
   await fires(late.signal);
 });
 
+test('who looks at the signal of a call that has ended already is told', async (t) => {
+  const at = address(t);
+  const [a, b] = [await opened(t, at), await opened(t, at, { reconnect: false })];
+  await Promise.all([up(a), up(b)]);
+  await rejects(b.request('', { timeoutMs: 20 }), 'timeout');
+  const left = await message(a);
+  // What came behind the cancel says that it is here, and nothing else comes.
+  await b.send('behind');
+  await message(a);
+  await fires(left.signal);
+  // The same where the link is over.
+  const lost = rejects(a.request('', { timeoutMs: SOON }), 'closed');
+  const last = await message(b);
+  await a.close();
+  await lost;
+  assert.equal(await down(b), 'peer_closed');
+  await rejects(b.next({ timeoutMs: SOON }), 'peer_closed');
+  await fires(last.signal);
+});
+
 test('an iteration ends with close', async (t) => {
   const at = address(t);
   const [a, b] = [await opened(t, at), await opened(t, at)];
@@ -150,6 +170,7 @@ test('an iteration ends with close', async (t) => {
   const seen = [];
   for await (const event of a) {
     if (event.type === 'message') seen.push(Number(event.message.data));
+    if (seen.length === 1) await rejects(a.next({ timeoutMs: -1 }), 'invalid_argument');
     if (seen.length === 200) {
       const closed = once(a, 'close');
       await a.close();

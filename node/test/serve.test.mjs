@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HANDLER_FAILED, HostlaneError, connect } from 'hostlane';
-import { SOON, finished, fires, listening, pair, rejects, script } from './helpers.mjs';
+import { SOON, address, finished, fires, listening, pair, rejects, script } from './helpers.mjs';
 
 const wait = { timeoutMs: SOON };
 
@@ -146,6 +146,22 @@ test('an answer that was refused leaves the request to be answered', async (t) =
   await told;
 });
 
+test('a request whose answer comes too late is let go', async (t) => {
+  const { client, server } = await pair(t);
+  let late;
+  const serving = server.serve(async (message) => {
+    late = message;
+    await fires(message.signal);
+    return 'too late';
+  });
+  await rejects(client.request('x', { timeoutMs: 20 }), 'timeout');
+  await client.close();
+  await serving;
+  // The addon has nothing of it any more.
+  const error = await rejects(late.reply('again'), 'call_ended');
+  assert.equal(error.message, 'the call was answered or let go');
+});
+
 test('without onError, what a handler throws is an unhandled rejection', async () => {
   const child = script(`
     const address = process.env.TMPDIR ?? '/tmp';
@@ -160,6 +176,41 @@ test('without onError, what a handler throws is an unhandled rejection', async (
   `);
   const { code, stdout, stderr } = await finished(child);
   assert.deepEqual([code, stdout, stderr], [0, 'mine\n', '']);
+});
+
+test('an onError that throws neither stops serving nor keeps an answer back', async (t) => {
+  const child = script(`
+    const listener = await hostlane.listen(process.argv[2]);
+    const told = [];
+    process.on('unhandledRejection', (error) => told.push(error.message));
+    const accepted = listener.accept();
+    const client = await hostlane.connect(listener.address);
+    const server = await accepted;
+    const thenable = { then() { throw new Error('no promise'); } };
+    const serving = server.serve(
+      (message) => {
+        switch (message.data.toString()) {
+          case 'throw': throw new Error('mine');
+          case 'reject': return Promise.reject(new Error('mine'));
+          case 'then': return thenable;
+          case 'text': throw Object.create(null);
+          default: return 'fine';
+        }
+      },
+      { concurrency: 1, onError: () => { throw new Error('of onError'); } },
+    );
+    const wait = { timeoutMs: 10_000 };
+    for (const asked of ['throw', 'reject', 'then', 'text']) {
+      await assert.rejects(client.request(asked, wait), { kind: 'remote_error', status: hostlane.HANDLER_FAILED });
+    }
+    console.log((await client.request('x', wait)).data.toString());
+    await client.close();
+    await serving;
+    await listener.close();
+    console.log(told.join());
+  `, address(t));
+  const { code, stdout, stderr } = await finished(child);
+  assert.deepEqual([code, stdout, stderr], [0, `fine\n${Array(4).fill('of onError').join()}\n`, '']);
 });
 
 test('no more messages than asked for are in the hands of a handler', async (t) => {

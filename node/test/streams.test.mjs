@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SOON, fires, pair, rejects } from './helpers.mjs';
+import { SOON, address, fires, pair, rejects, run } from './helpers.mjs';
 
 const wait = { timeoutMs: SOON };
 
 test('items both ways, in order, and the reply at the end', async (t) => {
   const { client, server } = await pair(t);
   const serving = server.serve(async (message) => {
+    assert.deepEqual([message.callId, message.stream.callId], [stream.callId, stream.callId]);
     let sum = 0;
     for await (const item of message.stream) {
       sum += Number(item.toString());
@@ -16,6 +17,7 @@ test('items both ways, in order, and the reply at the end', async (t) => {
     return String(sum);
   });
   const stream = client.openStream('add', { ...wait, trace: 't' });
+  assert.ok(stream.callId > 0);
   const sending = (async () => {
     for (let n = 0; n < 1000; n += 1) {
       await stream.send(String(n));
@@ -125,6 +127,24 @@ test('an abort gives the stream up, a failed call ends it', async (t) => {
     'remote_error',
   );
   assert.deepEqual([items, error.status, error.data.toString()], [['item'], 5, 'bad']);
+});
+
+test('a signal that lives on keeps no stream', async (t) => {
+  const { code, stdout, stderr } = await run(`
+    const accepting = await hostlane.listen(process.argv[2]);
+    const [server, client] = await Promise.all([accepting.accept(), hostlane.connect(process.argv[2])]);
+    const { signal } = new AbortController();
+    for (let n = 0; n < 10; n += 1) client.openStream(String(n), { signal });
+    const end = performance.now() + 20_000;
+    while (client.stats().openCalls > 0 && performance.now() < end) {
+      globalThis.gc();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log(client.stats().openCalls);
+    signal.throwIfAborted();
+    await Promise.all([client.close(), server.close(), accepting.close()]);
+  `, address(t));
+  assert.deepEqual([code, stdout, stderr], [0, '0\n', '']);
 });
 
 test('an item that times out is not lost', async (t) => {

@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hostlane._waiting import limit
 from hostlane.errors import TimeoutError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class ServedCall:
         return self._cell.ended is not None
 
     def result(self, timeout: float | None, /) -> Message:
-        if not self._server.wait_for(self._cell, timeout):
+        if not self._server.wait_for(self._cell, limit(timeout)):
             message = "the reply has not come yet"
             raise TimeoutError(message, "maybe")
         reply: Message = self._cell.result()

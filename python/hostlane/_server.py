@@ -41,6 +41,9 @@ __all__ = ["Server"]
 _BUDGET = 256
 """Operations taken from the context at a time."""
 
+_LONGEST = 2**31 - 1
+"""The most milliseconds of one poll; who waits longer polls again."""
+
 _BATCH = 64
 """Messages taken from one peer before others have their turn."""
 
@@ -86,7 +89,7 @@ class Server:
 
     def _turn(self, timeout: float | None = None) -> None:
         """Waits until operations have ended, and tells who asked."""
-        milliseconds = None if timeout is None else math.ceil(timeout * 1000)
+        milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), _LONGEST)
         for descriptor, _ in self._poll.poll(milliseconds):
             if descriptor == self._bell:
                 os.eventfd_read(self._bell)

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from hostlane._waiting import limit
 from hostlane.errors import CancelledError, Error, TimeoutError
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ class Call:
                 and stays open until that has passed.
 
         Raises:
+            InvalidArgumentError: The timeout is below zero, or no number.
             TimeoutError: This wait was too short, or the call's own time is over.
             RemoteError: The program at the other end failed the call.
             CallAbandonedError: It let the call go.
             CancelledError: The call was given up.
             ConnectionLostError: The connection ended before the reply.
         """
-        timeout = self._acquire(timeout)
+        timeout = self._acquire(limit(timeout))
         try:
             if self._reply is None:
                 self._reply = self._wait(timeout)
@@ -55,8 +57,7 @@ class Call:
         if self._lock.acquire(blocking=False):
             return timeout
         start = time.monotonic()
-        limit = threading.TIMEOUT_MAX if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=limit):
+        if not self._lock.acquire(timeout=threading.TIMEOUT_MAX if timeout is None else timeout):
             message = "another thread waits for the same call"
             raise TimeoutError(message)
         return None if timeout is None else max(0.0, timeout - (time.monotonic() - start))

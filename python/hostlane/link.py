@@ -58,6 +58,9 @@ class Link:
     in asyncio and trio :class:`hostlane.aio.Link` does so. Any number of threads may use it at
     once. Close it, or use it as a context manager. Iterating yields events until this side closes
     it, and raises what ended it otherwise.
+
+    A link has no streams, and :meth:`Message.wait_cancelled` is unsupported on its messages:
+    look at :attr:`Message.cancelled`.
     """
 
     __slots__ = ("__weakref__", "_address", "_native", "_open_in")
@@ -159,9 +162,15 @@ class Link:
         """
         _options.serving(handler)
         running = Running(executor)
-        for event in self:
+        while True:
+            try:
+                event: LinkEvent = self._native.next(None)
+            except ClosedError:
+                return
             if isinstance(event, Message):
                 running.call(run, handler, event, self)
+            # A call is abandoned once nobody has its message any more.
+            del event
 
     @property
     def is_serving(self) -> bool | None:
@@ -206,6 +215,8 @@ class Link:
             except ClosedError:
                 return
             yield event
+            # Nor does this keep the call of a message that nobody has any more.
+            del event
 
     def __enter__(self) -> Self:
         return self

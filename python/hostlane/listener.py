@@ -81,6 +81,10 @@ class Listener:
         other, or has the executor run it; see :meth:`Peer.serve`. Once the listener is closed,
         by whatever thread or handler, the connections are drained. What is raised in here, by
         Ctrl-C say, closes them.
+
+        Nothing moves while a handler runs on this thread and does not itself wait for one of these
+        peers: who uses one of them from another thread meanwhile waits for that handler, whatever
+        the ``timeout``. Give an executor where handlers take their time.
         """
         _options.serving(handler)
         Server(self._native, handler, executor).run()

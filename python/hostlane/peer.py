@@ -311,6 +311,8 @@ class Peer:
             except (PeerClosedError, ClosedError):
                 return
             yield message
+            # Nor does this keep the call of a message that nobody has any more.
+            del message
 
     def __enter__(self) -> Self:
         return self

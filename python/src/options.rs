@@ -1,5 +1,6 @@
 //! Numbers as Python has them, the options that connect and listen share, and what goes with a message.
 
+use std::fmt::Display;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -212,15 +213,17 @@ pub(crate) fn call_options(
 
 /// A descriptor of our own of what `object`, a number or something with a `fileno`, stands for.
 fn duplicate(object: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
-    let number = match object.extract::<i32>() {
+    let number: Number<i32> = match object.extract() {
         Ok(number) => number,
         Err(_) => object.call_method0("fileno")?.extract()?,
     };
-    if number < 0 {
-        return Err(Error::new(Code::InvalidArgument, "a descriptor is a number from zero up")).or_raise(object.py());
-    }
+    let refused = |why: &dyn Display| Error::new(Code::InvalidArgument, format!("no descriptor can be sent: {why}"));
+    let number = match number.0 {
+        Some(number) if number >= 0 => number,
+        _ => return Err(refused(&"a descriptor is a number from zero up")).or_raise(object.py()),
+    };
     // SAFETY: it is borrowed for one system call, which refuses a number that is not open; another thread may close it
     // meanwhile, with the same outcome.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    Ok(borrowed.try_clone_to_owned()?)
+    borrowed.try_clone_to_owned().map_err(|error| refused(&error)).or_raise(object.py())
 }

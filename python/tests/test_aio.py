@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import logging
@@ -9,6 +10,7 @@ import os
 import pickle
 import random
 import signal
+import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 import wire
 from forked import in_child
 from hostlane import aio
+from hostlane.aio import _driver
 from loops import Loop, until
 
 if TYPE_CHECKING:
@@ -423,6 +426,57 @@ def test_iterating(loop: Loop, address: str) -> None:
     loop.run(body)
 
 
+def test_an_iteration_keeps_no_call(loop: Loop, joined: Callable[..., Any]) -> None:
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+
+            async def rest() -> bool:
+                return await anext(messages, None) is None
+
+            async def ask() -> bool:
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await client.request(b"x")
+                return True
+
+            call = group.start(ask)
+            messages = aiter(server)
+            await anext(messages)
+            waiting = group.start(rest)
+            assert await call.result()
+            server.close()
+            assert await waiting.result()
+
+    loop.run(body)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are never eager there")
+def test_tasks_that_run_at_once(address: str) -> None:
+    async def body() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        served = 0
+        last = asyncio.Event()
+
+        async def handler(message: aio.Message, _: aio.Peer) -> None:
+            nonlocal served
+            served += 1
+            if message.data == b"last":
+                last.set()
+
+        async with aio.listen(address) as listener, asyncio.timeout(30):
+            accepting = asyncio.create_task(listener.accept())
+            async with await aio.connect(address) as client, await accepting as server:
+                serving = asyncio.create_task(server.serve(handler))
+                # More than run at a time.
+                await client.send_batch([b"x"] * 3000)
+                await client.send(b"last")
+                await last.wait()
+                assert served == 3001
+                client.close()
+                await serving
+
+    asyncio.run(body())
+
+
 def test_streams(loop: Loop, joined: Callable[..., Any]) -> None:
     async def upper(message: aio.Message, _: aio.Peer) -> bytes:
         stream = message.stream()
@@ -700,6 +754,15 @@ def test_a_forked_child_cannot_use_it(loop: Loop, joined: Callable[..., Any]) ->
 
     def drive(coroutine: Any) -> None:
         coroutine.send(None)
+
+    loop.run(body)
+
+
+def test_a_forked_child_looks_no_more(loop: Loop) -> None:
+    async def body() -> None:
+        driver: Any = _driver.current()
+        turn = driver._readable if hasattr(driver, "_readable") else driver._process
+        assert in_child(turn) in {"None", "False"}
 
     loop.run(body)
 

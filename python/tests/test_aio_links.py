@@ -65,6 +65,30 @@ def test_calls_go_both_ways(loop: Loop, address: str) -> None:
     loop.run(main)
 
 
+def test_an_iteration_keeps_no_call(loop: Loop, address: str) -> None:
+    async def main() -> None:
+        async with aio.Link.open(address) as a, aio.Link.open(address) as b, loop.group() as group:
+
+            async def rest() -> bool:
+                return await anext(events, None) is None
+
+            async def ask() -> bool:
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await b.request(b"x")
+                return True
+
+            call = group.start(ask)
+            events = aiter(a)
+            while not isinstance(await anext(events), aio.Message):
+                pass
+            waiting = group.start(rest)
+            assert await call.result()
+            a.close()
+            assert await waiting.result()
+
+    loop.run(main)
+
+
 def test_events_by_hand(loop: Loop, address: str) -> None:
     async def main() -> None:
         async with aio.Link.open(address) as a, loop.group() as group:
@@ -247,6 +271,9 @@ def test_misuse(loop: Loop, address: str) -> None:
                 await link.request("text")  # type: ignore[arg-type]
             with pytest.raises(hostlane.TimeoutError):
                 await link.request(b"", timeout=0.01)
+            for wrong in (-1, float("nan")):
+                with pytest.raises(hostlane.InvalidArgumentError):
+                    await link.next(timeout=wrong)
         with pytest.raises(hostlane.ClosedError):
             await link.request(b"")
         lost = aio.Link.open(address)

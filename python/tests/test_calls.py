@@ -98,6 +98,23 @@ def test_a_result_can_be_waited_for_again(pair: Pair) -> None:
     assert first.data == b"y"
 
 
+@pytest.mark.parametrize("wrong", [-1, -2, float("nan")])
+def test_a_wrong_timeout_is_refused_while_another_waits(
+    pair: Pair, pool: ThreadPoolExecutor, wrong: float
+) -> None:
+    call = pair.client.start(b"x", timeout=10)
+    waiting = pool.submit(call.result)
+    until(call._lock.locked)
+    with pytest.raises(hostlane.InvalidArgumentError):
+        call.result(wrong)
+    with pytest.raises(hostlane.TimeoutError):
+        call.result(0)
+    endless = pool.submit(call.result, float("inf"))
+    pair.server.recv(timeout=5).reply(b"y")
+    assert waiting.result(5).data == b"y"
+    assert endless.result(5).data == b"y"
+
+
 def test_a_call_has_its_own_time(pair: Pair) -> None:
     call = pair.client.start(b"x", timeout=0.1)
     with lasts(0.05, 1), pytest.raises(hostlane.TimeoutError) as caught:

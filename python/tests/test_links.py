@@ -102,6 +102,23 @@ def test_handlers_call_back(address: str) -> None:
         assert a.request(b"\6").data == b"ground"
 
 
+def test_no_answer_abandons_the_call(address: str, pool: ThreadPoolExecutor) -> None:
+    a, b = hostlane.Link.open(address), hostlane.Link.open(address)
+    with b, serving(a, lambda _message, _link: None), pytest.raises(hostlane.CallAbandonedError):
+        b.request(b"forget it", timeout=5)
+    a, b = hostlane.Link.open(address), hostlane.Link.open(address)
+    with a, b:
+        calling = pool.submit(b.request, b"nor does an iteration keep it", timeout=5)
+        events = iter(a)
+        while not isinstance(next(events), hostlane.Message):
+            pass
+        waiting = pool.submit(next, events, None)
+        with pytest.raises(hostlane.CallAbandonedError):
+            calling.result(LIMIT)
+        a.close()
+        assert waiting.result(LIMIT) is None
+
+
 def test_handlers_in_an_executor(address: str, pool: ThreadPoolExecutor) -> None:
     a, b = hostlane.Link.open(address), hostlane.Link.open(address)
     thread = threading.Thread(target=a.serve, args=(echo,), kwargs={"executor": pool})

@@ -260,6 +260,38 @@ def test_what_is_no_exception_leaves_and_closes_all(listener: hostlane.Listener)
                 serving.result(5)
 
 
+def test_timeouts_of_a_call_of_a_served_peer(
+    listener: hostlane.Listener, pool: ThreadPoolExecutor
+) -> None:
+    def handler(message: hostlane.Message, peer: hostlane.Peer) -> bytes:
+        call = peer.start(b"back", timeout=10)
+        for wrong in (-1, float("nan")):
+            with pytest.raises(hostlane.InvalidArgumentError):
+                call.result(wrong)
+        return call.result(float(message.data)).data
+
+    serving = pool.submit(listener.serve, handler)
+    with hostlane.connect(listener.address, timeout=5) as client:
+        answering = pool.submit(client.serve, lambda message, _: message.data)
+        for endless in (b"inf", b"1e10", b"3e6"):
+            assert client.request(endless, timeout=10).data == b"back"
+        client.close()
+        answering.result(5)
+    listener.close()
+    serving.result(5)
+
+
+def test_an_iteration_keeps_no_call(pair: Pair, pool: ThreadPoolExecutor) -> None:
+    call = pair.client.start(b"x", timeout=10)
+    messages = iter(pair.server)
+    next(messages)
+    waiting = pool.submit(next, messages, None)
+    with pytest.raises(hostlane.CallAbandonedError):
+        call.result(5)
+    pair.server.close()
+    assert waiting.result(5) is None
+
+
 @pytest.mark.parametrize("with_executor", [False, True])
 def test_a_peer_serves(pair: Pair, pool: ThreadPoolExecutor, *, with_executor: bool) -> None:
     service = Service()

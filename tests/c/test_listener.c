@@ -211,10 +211,29 @@ TEST(refusals_are_handed_out_in_portions) {
     CHECK_STATUS(refusals[0].status, HOSTLANE_E_BAD_MAGIC);
     CHECK_EQ(refusals[0].uid, getuid());
     CHECK_EQ(refusals[0].pid, getpid());
-    CHECK_OK(hostlane_listener_refusals(listener, refusals, 0, &n, NULL));
-    CHECK_EQ(n, 0);
+    CHECK_STATUS(hostlane_listener_refusals(listener, refusals, 0, &n, NULL), HOSTLANE_E_INVALID_ARGUMENT);
     CHECK_OK(hostlane_listener_refusals(listener, refusals, 3, &n, NULL));
     CHECK_EQ(n, 1);
+    CHECK_OK(hostlane_listener_close(listener, NULL));
+}
+
+TEST(no_more_refusals_are_kept_than_are_said_to_be) {
+    enum { EACH = 40 };
+    hostlane_listener_t listener = lane_listen("flood", NULL);
+    hostlane_refusal_t refusals[3 * EACH];
+    size_t n;
+    for (size_t round = 1; round <= 3; ++round) {
+        for (size_t at = 0; at < EACH; ++at) {
+            const int fd = lane_raw_connect("flood");
+            lane_raw_write(fd, "GET / HTTP/1.1\r\n\r\n", 18);
+            close(fd);
+        }
+        lane_refuse(listener, round * EACH);
+        CHECK_OK(hostlane_listener_refusals(listener, refusals, 1, &n, NULL));
+        CHECK_EQ(n, 1);
+    }
+    CHECK_OK(hostlane_listener_refusals(listener, refusals, 3 * EACH, &n, NULL));
+    CHECK_EQ(n, 63); /* the last 64, one of which was taken */
     CHECK_OK(hostlane_listener_close(listener, NULL));
 }
 

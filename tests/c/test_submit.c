@@ -160,6 +160,32 @@ TEST(the_failure_of_one_is_an_event) {
     driven_close(&all);
 }
 
+TEST(a_send_behind_one_that_was_refused_is_not_started) {
+    driven all = driven_open();
+    hostlane_event_t events[5];
+    hostlane_submission_t sends[5];
+    hostlane_stats_t stats;
+    for (size_t at = 0; at < 5; ++at) {
+        sends[at] = submission(HOSTLANE_SUBMIT_SEND_NEXT, all.client);
+        sends[at].data = "x";
+        sends[at].len = 1;
+        sends[at].channel = 2;
+    }
+    sends[1].channel = 9;
+    sends[4].kind = HOSTLANE_SUBMIT_SEND;
+    submit(all.context, sends, 5, events);
+    const int32_t expected[] = {HOSTLANE_EVENT_SENT, HOSTLANE_EVENT_FAILED, HOSTLANE_EVENT_FAILED,
+                                HOSTLANE_EVENT_FAILED, HOSTLANE_EVENT_SENT};
+    for (size_t at = 0; at < 5; ++at) {
+        CHECK_EQ(events[at].kind, expected[at]);
+        CHECK_STATUS(events[at].status, expected[at] == HOSTLANE_EVENT_SENT ? HOSTLANE_OK : HOSTLANE_E_INVALID_CHANNEL);
+    }
+    hostlane_events_free(events, 5);
+    CHECK_OK(hostlane_stats(all.client, &stats, NULL));
+    CHECK_EQ(stats.messages_sent, 2);
+    driven_close(&all);
+}
+
 /* A request of the client's, as the server gets it. */
 static hostlane_event_t ask(const driven *all, const hostlane_call_options_t *options, hostlane_event_t *asked) {
     hostlane_event_t receiving;

@@ -110,8 +110,43 @@ TEST(batches_of_operations) {
     CHECK_EQ(error.remote_status(), 5);
     CHECK(std::string(error.data().begin(), error.data().end()) == "re: second");
     CHECK(context.submit(hostlane::submissions()).value().empty());
+    operations.clear();
+    operations.send(client, 0, "to no channel", soon);
+    events = context.submit(operations).value();
+    CHECK_STATUS(events[0].status(), HOSTLANE_E_INVALID_CHANNEL);
+    CHECK_STATUS(context.send(client, 0, "to no channel", soon).status(), HOSTLANE_E_INVALID_CHANNEL);
     const auto timer = context.timer(10ms).value();
     CHECK_EQ(finish(context, 1).at(timer.op()).kind(), HOSTLANE_EVENT_TIMER);
+}
+
+TEST(waiting_for_many) {
+    const std::string address = lane_path("context");
+    const auto listener = hostlane::listener::listen(address).value();
+    const auto context = hostlane::context::create().value();
+    const std::uint64_t accepting = context.accept(listener, soon).value().op();
+    const std::uint64_t connecting = context.connect(address, soon).value().op();
+    auto opened = finish(context, 2);
+    const hostlane::peer server = opened.at(accepting).take_peer();
+    const hostlane::peer client = opened.at(connecting).take_peer();
+    CHECK(context.recv(server, soon).value().pending() && context.recv(server, soon).value().pending());
+    hostlane::submissions operations;
+    operations.send(client, 2, "one", soon).send(client, 2, "two", soon);
+    const auto sent = context.submit(operations).value();
+    CHECK(sent[0].kind() == HOSTLANE_EVENT_SENT && sent[1].kind() == HOSTLANE_EVENT_SENT);
+    std::vector<std::uint8_t> buffer(64);
+    const hostlane::span<std::uint8_t> room(buffer.data(), buffer.size());
+    std::vector<hostlane::event> events;
+    std::string texts;
+    while (events.size() < 2) {
+        const std::size_t before = events.size();
+        context.next(events, room, soon).value();
+        for (std::size_t at = before; at < events.size(); ++at) {
+            texts += events[at].text();
+        }
+    }
+    CHECK(texts == "onetwo");
+    CHECK_STATUS(context.next(events, room, hostlane::no_wait).status(), HOSTLANE_E_TIMEOUT);
+    CHECK_EQ(events.size(), 2);
 }
 
 TEST(a_stream_and_a_buffer) {

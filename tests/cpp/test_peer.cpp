@@ -108,6 +108,32 @@ TEST(close_wakes_another_thread) {
     CHECK_STATUS(pair.client.send(2, "x").status(), HOSTLANE_E_CLOSED);
 }
 
+TEST(a_cork_that_was_closed_ends_no_other) {
+    pair lane;
+    auto outer = lane.client.cork().value();
+    {
+        auto inner = lane.client.cork().value();
+        inner.close();
+        inner.close();
+    }
+    lane.client.send(2, "held", soon).value();
+    CHECK_STATUS(lane.server.recv(hostlane::no_wait).status(), HOSTLANE_E_TIMEOUT);
+    outer.close();
+    CHECK(lane.server.recv(soon).value().text() == "held");
+}
+
+TEST(a_payload_that_was_taken_out_is_not_there) {
+    pair lane;
+    hostlane::batch batch(4, 4);
+    lane.client.send(2, "too long", soon).value();
+    lane.server.recv_batch(batch, soon).value();
+    CHECK_EQ(batch.size(), 1);
+    CHECK(batch[0].text() == "too long");
+    const auto message = batch[0].take_message();
+    CHECK(message.text() == "too long");
+    CHECK(batch[0].text().empty() && batch[0].data().empty());
+}
+
 TEST(facts_and_counters) {
     pair pair;
     const std::string address = std::string("unix:") + lane_path("lane");

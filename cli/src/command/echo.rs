@@ -30,7 +30,7 @@ impl Echo {
             let violation = schemas.as_ref().and_then(|set| set.validate(message.channel(), message.payload()).err());
             let Some(violation) = violation else {
                 let payload = message.payload().clone();
-                let stream = message.stream().is_some();
+                let stream = message.is_stream();
                 return Ok(if stream { Next::Mirror(message) } else { Next::Reply(message, payload) });
             };
             log::warn!("{}: {violation}", client.info.peer_id);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::c_char;
 use std::sync::{Mutex, PoisonError};
 
-use hostlane_bridge::{Address, Listener, Refusal};
+use hostlane_bridge::{Address, Code, Error, Listener, Refusal, limits};
 
 use crate::abi::hostlane_status_t;
 use crate::args::{self, Out, call};
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn hostlane_listener_address(
 
 /// Takes at most `cap` refusals, oldest first, into `refusals`; `*n` gets their number, 0 when there are none. The
 /// listener remembers the last 64; hostlane_listener_stats() counts all of them.
-/// Errors: HOSTLANE_E_INVALID_ARGUMENT, HOSTLANE_E_CLOSED.
+/// Errors: HOSTLANE_E_INVALID_ARGUMENT, also when `cap` is 0; HOSTLANE_E_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostlane_listener_refusals(
     listener: hostlane_listener_t,
@@ -125,8 +125,14 @@ pub unsafe extern "C" fn hostlane_listener_refusals(
     listener.call(err, |listening| {
         // SAFETY: the contract of the header for `refusals` and `n`.
         let (_, n) = unsafe { (Out::new(refusals, "refusals")?, Out::new(n, "n")?) };
+        if cap == 0 {
+            return Err(Error::new(Code::InvalidArgument, "cap is 0: no refusal could be handed out"));
+        }
         let mut waiting = listening.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(listening.listener.take_refusals()?);
+        // With those that did not fit before, no more than the listener itself remembers.
+        let forgotten = waiting.len().saturating_sub(limits::MAX_REFUSALS);
+        waiting.drain(..forgotten);
         let count = cap.min(waiting.len());
         for (at, refusal) in waiting.drain(..count).enumerate() {
             // SAFETY: at most `cap` of them, which are writable by the contract of the header.

@@ -41,6 +41,10 @@ pub const HOSTLANE_SUBMIT_PING: i32 = 11;
 /// hostlane_context_drain(): `peer`.
 pub const HOSTLANE_SUBMIT_DRAIN: i32 = 12;
 
+/// HOSTLANE_SUBMIT_SEND, unless the operation before it in the call failed at once: then it is not started, and fails as that
+/// did. So messages that are one behind the other end with the first that is refused.
+pub const HOSTLANE_SUBMIT_SEND_NEXT: i32 = 13;
+
 /// One operation of hostlane_context_submit(). Members that its kind does not name are ignored.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -101,9 +105,14 @@ pub unsafe extern "C" fn hostlane_context_submit(
             )
         };
         let mut corks = Corks::default();
+        let mut refused: Option<Error> = None;
         for (at, one) in submissions.iter().enumerate() {
-            // SAFETY: the contract of the header for what the submission points to.
-            let started = unsafe { start(context, one, payloads, &mut corks) };
+            let started = match refused.take() {
+                Some(error) if one.kind == HOSTLANE_SUBMIT_SEND_NEXT => Err(error),
+                // SAFETY: the contract of the header for what the submission points to.
+                _ => unsafe { start(context, one, payloads, &mut corks) },
+            };
+            refused = started.as_ref().err().cloned();
             let event = started.map_or_else(|error| hostlane_event_t::refused(&error), hostlane_event_t::started);
             // SAFETY: `n` places, writable by the contract of the header.
             unsafe { events.add(at).write(event) };
@@ -158,7 +167,9 @@ unsafe fn start(context: &Context, one: &hostlane_submission_t, payloads: &[u8],
     // SAFETY: as above.
     let options = || unsafe { one.options() };
     match one.kind {
-        HOSTLANE_SUBMIT_SEND => context.send_with(corks.get(one.peer)?, payload()?, options()?, deadline),
+        HOSTLANE_SUBMIT_SEND | HOSTLANE_SUBMIT_SEND_NEXT => {
+            context.send_with(corks.get(one.peer)?, payload()?, options()?, deadline)
+        }
         HOSTLANE_SUBMIT_REQUEST => context.request_with(corks.get(one.peer)?, payload()?, options()?, deadline),
         HOSTLANE_SUBMIT_REPLY | HOSTLANE_SUBMIT_FAIL => {
             corks.try_add(one.peer);

@@ -26,6 +26,15 @@ func (p Peer) OpenStream(data []byte, with *With) (Stream, *Failure) {
 	return s, failure(status, &cerr)
 }
 
+// CallID is the number of its call; 0 when it was given back.
+func (s Stream) CallID() uint64 {
+	var id C.uint64_t
+	if C.hostlane_stream_call_id(s.id, &id, nil) != C.HOSTLANE_OK {
+		return 0
+	}
+	return uint64(id)
+}
+
 // Close gives the stream back, and its call up if this side opened it.
 func (s Stream) Close() *Failure {
 	var cerr *C.hostlane_error_t

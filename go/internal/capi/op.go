@@ -25,6 +25,7 @@ const (
 	StreamRecv   Kind = C.HOSTLANE_SUBMIT_STREAM_RECV
 	Ping         Kind = C.HOSTLANE_SUBMIT_PING
 	Drain        Kind = C.HOSTLANE_SUBMIT_DRAIN
+	SendNext     Kind = C.HOSTLANE_SUBMIT_SEND_NEXT
 )
 
 // AnyChannel receives from every channel.

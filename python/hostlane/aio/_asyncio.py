@@ -121,7 +121,9 @@ class AsyncioGroup:
     ) -> asyncio.Task[None]:
         """Starts a task."""
         task = self._loop.create_task(self._run(function, arguments))
-        self._tasks.add(task)
+        # One that the loop ran at once may have ended.
+        if not task.done():
+            self._tasks.add(task)
         return task
 
     async def room(self, most: int) -> int:

@@ -10,7 +10,7 @@ import outcome
 import trio
 
 from hostlane.aio._driver import BUDGET, Driver
-from hostlane.errors import ClosedError
+from hostlane.errors import ClosedError, ForkedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -59,7 +59,7 @@ class TrioDriver(Driver):
         """
         try:
             ended, failed, _ = self.context.process(self, BUDGET)
-        except ClosedError:
+        except (ClosedError, ForkedError):
             return False
         for op, value in ended:
             self._end(op, outcome.Value(value))

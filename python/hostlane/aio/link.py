@@ -12,6 +12,7 @@ from hostlane import _core, _options
 from hostlane._core import AioMessage
 from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
+from hostlane._waiting import limit
 from hostlane.aio._driver import Answering, current
 from hostlane.errors import ClosedError, Error, ForkedError, TimeoutError
 from hostlane.types import (
@@ -109,6 +110,7 @@ class _Engine(Answering):
     async def next(self, timeout: float | None) -> LinkEvent:
         """The next event."""
         native, driver = self.native, self.driver
+        timeout = limit(timeout)
         event: LinkEvent = native.take(self)
         if event is not None:
             await driver.pause()
@@ -194,6 +196,8 @@ class Link:
     As :class:`hostlane.Link`; the event loop drives it, whether a task waits for it or not. Any
     number of tasks of the loop may use it at once. Close it, or use it in ``async with``. Iterating
     yields events until this side closes it, and raises what ended it otherwise.
+
+    A handler is cancelled with its call, but :meth:`Message.wait_cancelled` is unsupported here.
     """
 
     __slots__ = ("__weakref__", "_address", "_engine", "_native", "_open_in")
@@ -301,6 +305,8 @@ class Link:
             except ClosedError:
                 return
             yield event
+            # Nor does this keep the call of a message that nobody has any more.
+            del event
 
     async def __aenter__(self) -> Self:
         return self

@@ -270,6 +270,8 @@ class Peer:
             except (PeerClosedError, ClosedError):
                 return
             yield message
+            # Nor does this keep the call of a message that nobody has any more.
+            del message
 
     async def __aenter__(self) -> Self:
         return self

@@ -1027,9 +1027,7 @@ static bool on_a_listener(run *r) {
         const size_t most = r->act->length % 5;
         hostlane_refusal_t *refusals = output(r, sizeof(*refusals) * 5);
         size_t *n = output(r, sizeof(*n));
-        if (most == 0) { /* what cannot be told whether it is wrong */
-            r->wrong = WRONG_OTHERWISE | (r->wrong & ~(unsigned)WRONG_ARGUMENT);
-        }
+        r->wrong |= most == 0 ? WRONG_ARGUMENT : 0;
         return judge(r, hostlane_listener_refusals(on, refusals, most, n, err(r)));
     }
     }
