@@ -78,8 +78,8 @@ type ChannelStats struct {
 	ReceiveQueue Depth
 	// SendQueue holds messages that wait to be sent.
 	SendQueue Depth
-	// SendCredit is how many bytes, each message charged 64 beside its payload, the
-	// other side would take now.
+	// SendCredit is how many bytes, each message charged 64 beside its payload and
+	// 4096 for each descriptor, the other side would take now.
 	SendCredit uint64
 	// Dropped counts the messages this side dropped by the policy of the channel,
 	// DroppedByPeer those the other side says it dropped.
@@ -89,7 +89,7 @@ type ChannelStats struct {
 // Depth is the state of a bounded queue.
 type Depth struct {
 	// Messages and Bytes are in it now; each message is charged 64 bytes beside its
-	// payload.
+	// payload and 4096 for each descriptor.
 	Messages, Bytes uint64
 	// PeakBytes is the most it was ever charged for.
 	PeakBytes uint64

@@ -68,6 +68,12 @@ pub const SEND_QUEUE: usize = 8 * 1024 * 1024;
 /// What a queued message is charged beside its payload, so that empty messages are bounded too.
 pub const MESSAGE_OVERHEAD: usize = 64;
 
+/// What it is charged for each descriptor that comes with it, so that descriptors nobody takes are bounded too. They are
+/// scarcer than bytes: a process has 1024 unless it asks for more. A channel that nobody reads keeps 16 in [`WINDOW_START`],
+/// 256 in [`WINDOW`] and 1024 in [`WINDOW_DATA`], and those of one message more. With 1024 bytes each, [`WINDOW`] alone would
+/// be worth all that a process has; with much more than 4096, a sender in the smallest window would wait after every message.
+pub const DESCRIPTOR_OVERHEAD: usize = 4096;
+
 /// Calls that may wait for their turn, or for a place at the other side; and the places that this side gives, unless told
 /// otherwise.
 pub const MAX_CALLS: usize = 1024;

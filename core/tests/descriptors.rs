@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use common::bytes::{CLOSE, MESSAGE, RESPONSE, Raw1, WHOLE};
+use common::bytes::{CLOSE, CREDIT, MESSAGE, RESPONSE, Raw1, WHOLE};
 use common::events::Events;
 use common::{Place, Process, SOON, child_role, pair_with, until};
 use hostlane::{
@@ -273,6 +273,93 @@ fn a_connection_that_did_not_agree_carries_none() {
         (Peer::connect_with(listener.address(), &options, SOON).unwrap(), server.join().unwrap())
     });
     refused(&client, &server, "tcp");
+}
+
+/// As many descriptors as a message may have, all of one file.
+fn copies(of: &OwnedFd) -> Vec<OwnedFd> {
+    (0..limits::MAX_FDS).map(|_| of.try_clone().unwrap()).collect()
+}
+
+/// What a message is charged that has as many and nothing else.
+const FULL: usize = limits::MESSAGE_OVERHEAD + limits::MAX_FDS * limits::DESCRIPTOR_OVERHEAD;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_channel_that_nobody_reads_keeps_few_descriptors() {
+    if !common::alone("a_channel_that_nobody_reads_keeps_few_descriptors") {
+        return;
+    }
+    let (client, server) = pair();
+    server.attach().unwrap();
+    let (_kept, given) = pipe();
+    for (channel, window) in [(Channel::COMMAND, limits::WINDOW), (Channel::DATA, limits::WINDOW_DATA)] {
+        let full = || with(copies(&given)).channel(channel);
+        let before = common::descriptors();
+        let most = (window as usize).div_ceil(limits::DESCRIPTOR_OVERHEAD) + limits::MAX_FDS;
+        let mut sent = 0;
+        let error = loop {
+            match client.send_with(b"", full(), SOON / 20) {
+                Ok(()) => sent += 1,
+                // Begun, where the other side is slow to read; it leaves all the same.
+                Err(error) if error.sent() == Sent::Maybe => sent += 1,
+                Err(error) => break error,
+            }
+            // Those of a message that is on its way are here and there.
+            assert!(common::descriptors() <= before + most + limits::MAX_FDS, "after {sent} messages on {channel}");
+        };
+        assert_eq!((error.code(), error.sent()), (Code::Timeout, Sent::No));
+        assert_eq!(sent, (window as usize).div_ceil(FULL));
+        let queued = || server.stats().unwrap().channels.iter().find(|c| c.channel == channel).copied().unwrap();
+        until("all have arrived", || queued().queued == sent);
+        assert_eq!(queued().queued_bytes, sent * FULL);
+        assert_eq!(common::descriptors(), before + sent * limits::MAX_FDS);
+        // Taken, they make room for as many, and nothing is left of them.
+        let take = || assert_eq!(server.recv_on(channel, SOON).unwrap().take_fds().len(), limits::MAX_FDS);
+        (0..sent).for_each(|_| take());
+        until("all are closed", || common::descriptors() == before);
+        (0..sent).for_each(|_| client.send_with(b"", full(), SOON).unwrap());
+        (0..sent).for_each(|_| take());
+        assert_eq!(queued().queued_bytes, 0);
+        until("all are closed", || common::descriptors() == before);
+    }
+}
+
+#[test]
+fn a_sender_is_charged_for_the_descriptors_of_messages_and_requests() {
+    let place = Place::new();
+    let listener = std::os::unix::net::UnixListener::bind(place.path("raw.sock")).unwrap();
+    let address = place.address("raw.sock").parse().unwrap();
+    // Two of them may begin in it.
+    let window = format!(r#""window":{}"#, FULL + 1);
+    std::thread::scope(|scope| {
+        let raw = scope.spawn(|| Raw1::accept(&listener, r#""fds""#, &window));
+        let client = Peer::connect_with(&address, &ConnectOptions::new().fds(true), SOON).unwrap();
+        let mut raw = raw.join().unwrap();
+        let (_kept, given) = pipe();
+        for channel in [Channel::DATA, Channel::COMMAND] {
+            let begins = || {
+                let (full, soon) = (with(copies(&given)).channel(channel), Duration::from_millis(50));
+                // Nobody answers the requests.
+                let result = match channel {
+                    Channel::DATA => client.send_with(b"", full, soon),
+                    _ => client.request_with(b"", full, soon).map(drop),
+                };
+                result.map_or_else(
+                    |error| {
+                        assert_eq!(error.code(), Code::Timeout, "{channel}");
+                        error.sent() != Sent::No
+                    },
+                    |()| true,
+                )
+            };
+            let mut allow = |total: usize| raw.send(CREDIT, 0, channel.number(), 0, &(total as u64).to_le_bytes());
+            assert_eq!([begins(), begins(), begins()], [true, true, false], "{channel}");
+            allow(2 * FULL);
+            assert!(!begins(), "{channel}");
+            allow(2 * FULL + 1);
+            assert_eq!([begins(), begins()], [true, false], "{channel}");
+        }
+    });
 }
 
 /// Writes `bytes` to the raw side's socket with descriptors.

@@ -70,7 +70,7 @@ export interface ChannelStats {
   readonly bytesReceived: number;
   /** Messages that wait for the program now. */
   readonly queued: number;
-  /** Bytes they are charged: payloads and a fixed overhead each. Level 1 only, as everything below. */
+  /** Bytes they are charged: payloads, and a fixed overhead for each message and each descriptor. Level 1 only, as everything below. */
   readonly queuedBytes: number;
   /** Most of them ever. */
   readonly queuedBytesPeak: number;
@@ -92,7 +92,7 @@ export interface ChannelStats {
 export interface Depth {
   /** Messages queued now. */
   readonly messages: number;
-  /** Bytes charged now: payloads and a fixed overhead each. */
+  /** Bytes charged now: payloads, and a fixed overhead for each message and each descriptor. */
   readonly bytes: number;
   /** Most bytes ever charged at once. */
   readonly peakBytes: number;

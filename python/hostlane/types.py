@@ -249,7 +249,7 @@ class Depth:
     """Messages queued now."""
 
     bytes: int
-    """Bytes charged now: payloads, and a fixed overhead for each message."""
+    """Bytes charged now: payloads, and a fixed overhead for each message and each descriptor."""
 
     peak_bytes: int
     """Most bytes ever charged at once."""
@@ -278,8 +278,8 @@ class ChannelStats:
     """Messages that wait for the program now."""
 
     queued_bytes: int
-    """Bytes charged for them: payloads, and a fixed overhead for each. Wire level 1 only, as
-    everything below."""
+    """Bytes charged for them: payloads, and a fixed overhead for each message and each
+    descriptor. Wire level 1 only, as everything below."""
 
     queued_bytes_peak: int
     """Most of them ever."""

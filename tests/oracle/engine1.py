@@ -21,7 +21,7 @@ import level0
 from hello1 import Hello, Limits
 from level0 import CONTROL, MAX_HANDSHAKE, Violation
 from level1 import (
-    CHARGE,
+    MAX_FDS,
     NO_LAST,
     Assembler,
     Decoder,
@@ -30,6 +30,7 @@ from level1 import (
     Frame,
     Message,
     Type,
+    charge,
     control,
     message,
     parse_control,
@@ -66,6 +67,10 @@ class Delivered:
     fin: bool = False
     extensions: Extensions = field(default_factory=Extensions)
 
+    @property
+    def charge(self) -> int:
+        return charge(len(self.payload), self.extensions.fds or 0)
+
 
 @dataclass
 class Credit:
@@ -90,14 +95,14 @@ class Window:
     def __post_init__(self) -> None:
         self.total = self.size
 
-    def charge(self, length: int) -> None:
+    def begin(self, charged: int) -> None:
         if self.charged >= self.total:
             raise wrong(f"{self.charged} charged of {self.total}", "credit_exceeded")
-        self.charged += length + CHARGE
+        self.charged += charged
 
-    def take(self, length: int) -> int | None:
+    def take(self, charged: int) -> int | None:
         """The program took a message; the new total, when it is time to tell it."""
-        self.taken += length + CHARGE
+        self.taken += charged
         if self.taken + self.size - self.total < (self.size + 1) // 2:
             return None
         self.total = self.taken + self.size
@@ -112,6 +117,10 @@ class Outgoing:
     flags: int = 0
     extensions: Extensions | None = None
     call: Call | None = None
+
+    @property
+    def charge(self) -> int:
+        return charge(len(self.payload), self.extensions.fds or 0 if self.extensions else 0)
 
 
 @dataclass
@@ -175,6 +184,7 @@ class Engine:
         self.assembler = Assembler(self.limits.max_message)
         self.out = bytearray()
         self.unread_pongs: Callable[[], int] = lambda: 0
+        self.descriptors = 0  # that came, and that no frame has announced yet
 
         self.inbox: deque[Delivered] = deque()
         self.done: deque[Done] = deque()
@@ -311,9 +321,12 @@ class Engine:
 
     # ------------------------------------------------------------ what comes in
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, descriptors: int = 0) -> None:
+        """These bytes arrived, so many descriptors with the first of them."""
         if self.ended:
             return
+        if "fds" in self.agreed:
+            self.descriptors += descriptors
         self.last_arrival, self.pinged_idle = self.now, False
         try:
             if self.level is None:
@@ -327,6 +340,8 @@ class Engine:
                 self._plain(plain)
             while self.level == 1 and not self.ended and (frame := self.decoder.next()) is not None:
                 self._frame(frame)
+            if self.descriptors > (MAX_FDS if self.decoder.inside() else 0):
+                raise wrong("descriptors without a frame that announces them")
         except Violation as problem:
             self._fault(problem)
         self.pump()
@@ -427,12 +442,15 @@ class Engine:
         begins = m.type in (Type.MESSAGE, Type.REQUEST)
         if m.flags & Flag.FDS and not (begins and "fds" in self.agreed):
             raise wrong("descriptors were not agreed, or come with an answer or item")
+        if (m.extensions.fds or 0) > self.descriptors:
+            raise wrong(f"{m.extensions.fds} descriptors are announced, {self.descriptors} came")
+        self.descriptors -= m.extensions.fds or 0
         if begins and self.drain_acked:
             raise wrong("MESSAGE or REQUEST behind DRAIN_ACK")
         if m.type == Type.MESSAGE:
             if m.id:
                 raise wrong("MESSAGE with an id")
-            self.windows[m.channel].charge(m.total)
+            self.windows[m.channel].begin(m.charge)
         elif m.type == Type.REQUEST:
             self._opens(m)
         elif m.type == Type.RESPONSE:
@@ -447,7 +465,7 @@ class Engine:
                 raise wrong("STREAM of a call that is none, or on another channel")
             if call.fin_in:
                 raise wrong("a message after FIN")
-            call.window.charge(m.total)
+            call.window.begin(m.charge)
 
     def _opens(self, m: Message) -> None:
         above = self.last_by_channel.get(m.channel, 0)
@@ -456,7 +474,7 @@ class Engine:
         self.ids_taken.add(m.id)
         self.last_by_channel[m.channel] = m.id
         self.last_yours = max(self.last_yours, m.id)
-        self.windows[m.channel].charge(m.total)
+        self.windows[m.channel].begin(m.charge)
         if len(self.yours) + len(self.gone) >= self.limits.max_calls:
             self.out += control(Type.REFUSE, NUMBERS["queue_full"], id=m.id, text="too many calls")
             return
@@ -476,7 +494,7 @@ class Engine:
                     call.deadline = self.now + deadline / 1000
                 self.inbox.append(Delivered(m.channel, payload, m.id, m.stream, m.fin, m.extensions))
             else:
-                self._give_back(m.channel, 0, self.windows[m.channel], m.total)
+                self._give_back(m.channel, 0, self.windows[m.channel], m.charge)
                 self._release(m.id)
         elif m.type == Type.RESPONSE:
             self.given_up.discard(m.id)
@@ -511,7 +529,7 @@ class Engine:
         self.gone[ident] = error
         if (waiting := next((d for d in self.inbox if d.call == ident), None)) is not None:
             self.inbox.remove(waiting)
-            self._give_back(waiting.channel, 0, self.windows[waiting.channel], len(waiting.payload))
+            self._give_back(waiting.channel, 0, self.windows[waiting.channel], waiting.charge)
             self._release(ident)
 
     def _release(self, ident: int) -> None:
@@ -659,7 +677,7 @@ class Engine:
             return None
         taken = self.inbox.popleft()
         if taken.channel in self.windows:
-            self._give_back(taken.channel, 0, self.windows[taken.channel], len(taken.payload))
+            self._give_back(taken.channel, 0, self.windows[taken.channel], taken.charge)
         return taken
 
     def recv_item(self, call: Call) -> bytes | None:
@@ -667,11 +685,11 @@ class Engine:
             return None
         item = call.items.popleft()
         if call.id in self.mine or call.id in self.yours:
-            self._give_back(0, call.id, call.window, len(item))
+            self._give_back(0, call.id, call.window, charge(len(item)))
         return item
 
-    def _give_back(self, channel: int, ident: int, window: Window, length: int) -> None:
-        total = window.take(length)
+    def _give_back(self, channel: int, ident: int, window: Window, charged: int) -> None:
+        total = window.take(charged)
         if total is not None and not self.ended:
             self.out += control(Type.CREDIT, total, channel=channel, id=ident)
 
@@ -728,7 +746,7 @@ class Engine:
             self.last_mine += 2
             ident = entry.call.id = self.last_mine
             self.mine[ident] = entry.call
-        credit.charged += len(entry.payload) + CHARGE
+        credit.charged += entry.charge
         self.out += message(
             entry.kind, channel, ident, entry.payload, entry.flags, extensions=entry.extensions, cut=self.cut
         )
@@ -737,7 +755,7 @@ class Engine:
 
     def _emit_in(self, call: Call, entry: Outgoing) -> None:
         if entry.kind == Type.STREAM:
-            call.credit.charged += len(entry.payload) + CHARGE
+            call.credit.charged += entry.charge
         else:
             self.yours.pop(call.id)
             call.queue.clear()

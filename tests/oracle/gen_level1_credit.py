@@ -13,6 +13,7 @@ from gen_level1_script import (
     arrives,
     bad,
     calls,
+    carries,
     delivers,
     does,
     opened,
@@ -22,8 +23,10 @@ from gen_level1_script import (
 )
 from level1 import (
     CHARGE,
+    MAX_FDS,
     NO_LAST,
     Type,
+    charge,
     control,
     frames_of,
     message,
@@ -40,6 +43,7 @@ def credit() -> list[dict[str, Any]]:
         return sends(M, channel=channel, payload=payload)
 
     full = message(M, 2, 0, b"x" * (1000 - CHARGE))
+    passes = {"features": ["fds"]}
     return [
         transcript(
             "credit-exhausted",
@@ -178,6 +182,64 @@ def credit() -> list[dict[str, Any]]:
             arrives(full, message(Q, 2, 1, b"y")),
             bad("credit_exceeded"),
             limits={"window": 1000},
+        ),
+        transcript(
+            "credit-exceeded-by-descriptors",
+            "each is charged",
+            "server",
+            opened("server", **passes),
+            carries(1, M, 2),
+            arrives(message(M, 2, 0, b"y")),
+            bad("credit_exceeded"),
+            limits={"window": charge(0, 1)},
+            **passes,
+        ),
+        transcript(
+            "credit-left-by-descriptors",
+            "no more than that",
+            "server",
+            opened("server", **passes),
+            carries(1, M, 2),
+            arrives(message(M, 2, 0, b"y")),
+            delivers(2, b""),
+            delivers(2, b"y"),
+            limits={"window": charge(0, 1) + 1},
+            **passes,
+        ),
+        transcript(
+            "credit-exceeded-by-descriptors-of-a-call",
+            "REQUEST is charged like MESSAGE",
+            "server",
+            opened("server", **passes),
+            carries(MAX_FDS, Q, 2, 1),
+            carries(1, Q, 2, 3),
+            bad("credit_exceeded"),
+            limits={"window": charge(0, MAX_FDS)},
+            **passes,
+        ),
+        transcript(
+            "credit-of-descriptors-renewed",
+            "as the program takes the message they came with",
+            "server",
+            opened("server", **passes),
+            carries(2, M, 2, 0, b"x"),
+            delivers(2, b"x"),
+            step("credits", channel=2, at_least=10_000 + charge(1, 2)),
+            limits={"window": 10_000},
+            **passes,
+        ),
+        transcript(
+            "credit-of-descriptors-of-a-refused-call",
+            "what is refused is given back",
+            "server",
+            opened("server", **passes),
+            arrives(message(Q, 1, 1, b"a")),
+            delivers(1, b"a", call="a"),
+            carries(MAX_FDS, Q, 1, 3),
+            sends(Type.REFUSE, id=3, code=NUMBERS["queue_full"]),
+            step("credits", channel=1, at_least=10_000 + charge(1) + charge(0, MAX_FDS)),
+            limits={"window": 10_000, "max_calls": 1},
+            **passes,
         ),
         transcript(
             "credit-passed-once",

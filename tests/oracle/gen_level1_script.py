@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import level0
@@ -9,7 +10,7 @@ from gen_level1 import A, B
 from gen_vectors import Bytes, hexed, text
 from hello1 import grant, offer
 from level0 import CONTROL, encode_request, encode_response
-from level1 import Extensions, Type, control
+from level1 import Extensions, Flag, Type, control, message
 
 SERVED = [1, 2, 3, 4]
 M, Q, R, S = Type.MESSAGE, Type.REQUEST, Type.RESPONSE, Type.STREAM
@@ -66,13 +67,21 @@ def calls(*names: str) -> list[Step]:
     ]
 
 
+def carries(count: int, kind: Type, channel: int, id: int = 0, payload: bytes = b"") -> list[Step]:
+    """A message arrives, and so many descriptors with it."""
+    data = message(kind, channel, id, payload, Flag.FDS, extensions=Extensions(fds=count))
+    return [step("descriptors", count), arrives(data)]
+
+
 def status(code: int) -> Extensions:
     return Extensions(status=code)
 
 
-def opened(role: str, **limits: int) -> list[Step]:
-    """The handshake up to both READY; `limits` are those of the other side."""
-    members = {"limits": limits} if limits else {}
+def opened(role: str, features: Sequence[str] = (), **limits: int) -> list[Step]:
+    """The handshake up to both READY; `features` and `limits` are those of the other side."""
+    members: dict[str, Any] = {"limits": limits} if limits else {}
+    if features:
+        members["features"] = features
     if role == "server":
         return [
             arrives(*handshake(encode_request(SERVED, hostlane=offer(A, **members)))),

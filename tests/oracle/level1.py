@@ -20,6 +20,7 @@ MAX_EXTENSIONS = 1024
 MAX_FDS = 4
 CUT = 262_144
 CHARGE = 64
+DESCRIPTOR_CHARGE = 4096
 NO_LAST = (1 << 64) - 1
 
 
@@ -291,6 +292,11 @@ def control(kind: Type, *values: int | bytes, text: str = "", channel: int = 0, 
 # ---------------------------------------------------------------- messages
 
 
+def charge(length: int, descriptors: int = 0) -> int:
+    """What a message with so many bytes and descriptors takes of the credit."""
+    return length + CHARGE + descriptors * DESCRIPTOR_CHARGE
+
+
 @dataclass
 class Message:
     """A message, perhaps not all of it here yet."""
@@ -302,6 +308,10 @@ class Message:
     extensions: Extensions
     total: int
     payload: bytearray = field(default_factory=bytearray)
+
+    @property
+    def charge(self) -> int:
+        return charge(self.total, self.extensions.fds or 0)
 
     @property
     def fin(self) -> bool:

@@ -34,6 +34,7 @@ class Player:
         self.engine = Engine(
             case["role"] == "client", case["channels"], limits=Limits(**case.get("limits", {})),
             secret=None if secret is None else secret.encode(), demand=case.get("demand", False),
+            features=case.get("features", ()),
         )  # fmt: skip
         self.secret = self.engine.secret
         self.hello = level0.Decoder(level0.MAX_HANDSHAKE)
@@ -42,6 +43,7 @@ class Player:
         self.request = self.response = b""
         self.calls: dict[str, int] = {}  # calls of the other side, by the name a step gave them
         self.credit: dict[tuple[int, int], int] = {}
+        self.descriptors = 0  # that come with what arrives next
         self.over = self.hung_up = False
         self.engine.pump()
 
@@ -112,7 +114,11 @@ class Player:
                 self.response = payload.payload
             else:
                 self.request = payload.payload
-        self.engine.feed(data)
+        self.engine.feed(data, self.descriptors)
+        self.descriptors = 0
+
+    def step_descriptors(self, count: int) -> None:
+        self.descriptors = count
 
     def step_proof(self, value: str) -> None:
         assert self.secret is not None

@@ -16,7 +16,7 @@ import hello1
 from engine1 import Engine
 from gen_vectors import LEVEL1, raw
 from level0 import Violation, encode_request, encode_response
-from level1 import NO_LAST, Decoder, Extensions, Flag, Frame, Type, control, message, parse_extensions
+from level1 import NO_LAST, Decoder, Extensions, Flag, Frame, Type, charge, control, message, parse_extensions
 from replay1 import Mismatch, play
 
 
@@ -80,6 +80,10 @@ def test_frames_by_hand() -> None:
     decoder = Decoder()
     decoder.feed(bytes.fromhex("00000000 13 0b 0100 0100000000000000"))
     assert decoder.next() == Frame(Type.STREAM, Flag.FIRST | Flag.LAST | Flag.FIN, 1, 1, b"")
+
+
+def test_charges_by_hand() -> None:
+    assert (charge(0), charge(5), charge(0, 1), charge(5, 4)) == (64, 69, 4160, 16_453)
 
 
 def test_extensions_by_hand() -> None:

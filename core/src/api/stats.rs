@@ -54,8 +54,8 @@ pub struct ChannelStats {
     pub bytes_received: u64,
     /// Messages that wait for the application now.
     pub queued: usize,
-    /// Their charged bytes: payloads plus [`MESSAGE_OVERHEAD`](crate::limits::MESSAGE_OVERHEAD) each. Level 1 only, as
-    /// everything below.
+    /// Their charged bytes: payloads, plus [`MESSAGE_OVERHEAD`](crate::limits::MESSAGE_OVERHEAD) for each message and
+    /// [`DESCRIPTOR_OVERHEAD`](crate::limits::DESCRIPTOR_OVERHEAD) for each descriptor. Level 1 only, as everything below.
     pub queued_bytes: usize,
     /// Most of them ever.
     pub queued_bytes_peak: usize,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::limits;
 use crate::proto::OpId;
+use crate::proto::charge::charge;
 use crate::proto::notice::{Gauge, Notice};
 
 /// A queued message: (arrival number, payload).
@@ -28,22 +29,23 @@ pub(crate) struct Inbox {
 pub struct Depth {
     /// Messages queued now.
     pub messages: usize,
-    /// Bytes charged now: payloads plus [`MESSAGE_OVERHEAD`](limits::MESSAGE_OVERHEAD) each.
+    /// Bytes charged now: payloads, plus [`MESSAGE_OVERHEAD`](limits::MESSAGE_OVERHEAD) for each message and
+    /// [`DESCRIPTOR_OVERHEAD`](limits::DESCRIPTOR_OVERHEAD) for each descriptor.
     pub bytes: usize,
     /// Most bytes ever charged at once.
     pub peak_bytes: usize,
 }
 
 impl Depth {
-    pub(crate) fn add(&mut self, payload: usize) {
+    pub(crate) fn add(&mut self, charge: usize) {
         self.messages += 1;
-        self.bytes += payload + limits::MESSAGE_OVERHEAD;
+        self.bytes += charge;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
     }
 
-    pub(crate) fn remove(&mut self, payload: usize) {
+    pub(crate) fn remove(&mut self, charge: usize) {
         self.messages -= 1;
-        self.bytes -= payload + limits::MESSAGE_OVERHEAD;
+        self.bytes -= charge;
     }
 }
 
@@ -58,7 +60,7 @@ impl Inbox {
         if let Some((op, _)) = taker.and_then(|at| self.waiting.remove(at)) {
             return Some((op, payload));
         }
-        self.depth.add(payload.len());
+        self.depth.add(charge(payload.len(), 0));
         self.paused |= self.depth.bytes >= limits::RECV_QUEUE;
         self.arrivals += 1;
         self.queues[channel].push_back((self.arrivals, payload));
@@ -85,7 +87,7 @@ impl Inbox {
             }
         };
         let (_, payload) = self.queues[channel].pop_front()?;
-        self.depth.remove(payload.len());
+        self.depth.remove(charge(payload.len(), 0));
         self.paused &= self.depth.bytes > limits::RECV_QUEUE / 2;
         Some((channel, payload))
     }

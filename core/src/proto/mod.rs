@@ -7,6 +7,7 @@
 #[cfg(any(test, fuzzing))]
 mod by_hand;
 pub(crate) mod channel;
+mod charge;
 pub(crate) mod conn;
 mod control;
 mod deadlines;

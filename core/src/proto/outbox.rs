@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::limits;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
+use crate::proto::charge::charge;
 use crate::proto::frame::{HEADER_LEN, Header};
 use crate::proto::inbox::Depth;
 use crate::proto::notice::{Gauge, Notice};
@@ -61,7 +62,7 @@ impl Outbox {
     /// A frame of which the carrier already took `taken` bytes; the outbox must be empty then.
     pub(crate) fn push_started(&mut self, header: [u8; HEADER_LEN], payload: Bytes, taken: usize, op: Option<OpId>) {
         debug_assert!(taken == 0 || self.chunks.is_empty());
-        self.depth.add(payload.len());
+        self.depth.add(charge(payload.len(), 0));
         self.chunks.push_back(Chunk { header, payload, taken, op, control: false });
     }
 
@@ -69,7 +70,7 @@ impl Outbox {
     pub(crate) fn push_control(&mut self, payload: impl Into<Bytes>, urgent: bool) {
         let payload = payload.into();
         let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
-        self.depth.add(payload.len());
+        self.depth.add(charge(payload.len(), 0));
         self.control += 1;
         let chunk = Chunk { header, payload, taken: 0, op: None, control: true };
         let overtake = |c: &Chunk| c.taken == 0 && !c.control;
@@ -134,7 +135,7 @@ impl Outbox {
     /// Takes chunk `at` out; returns whose it was.
     fn drop_chunk(&mut self, at: usize) -> Option<OpId> {
         let chunk = self.chunks.remove(at)?;
-        self.depth.remove(chunk.payload.len());
+        self.depth.remove(charge(chunk.payload.len(), 0));
         self.control -= usize::from(chunk.control);
         chunk.op
     }

@@ -52,7 +52,7 @@ pub struct hostlane_info_t {
 pub struct hostlane_depth_t {
     /// Messages in it now.
     pub messages: u64,
-    /// Bytes it is charged for now: payloads, and 64 for each message.
+    /// Bytes it is charged for now: payloads, 64 for each message, and 4096 for each descriptor that goes with one.
     pub bytes: u64,
     /// The most bytes it was ever charged for.
     pub peak_bytes: u64,
@@ -106,7 +106,8 @@ pub struct hostlane_channel_stats_t {
     pub bytes_received: u64,
     /// Messages that wait for the program now.
     pub queued: u64,
-    /// What they are charged: their payload bytes, and 64 for each. Wire level 1 only, as everything below.
+    /// What they are charged: their payload bytes, 64 for each, and 4096 for each of their descriptors. Wire level 1 only,
+    /// as everything below.
     pub queued_bytes: u64,
     /// The most of it ever.
     pub queued_bytes_peak: u64,

@@ -1078,7 +1078,7 @@ typedef struct {
      */
     uint64_t messages;
     /**
-     * Bytes it is charged for now: payloads, and 64 for each message.
+     * Bytes it is charged for now: payloads, 64 for each message, and 4096 for each descriptor that goes with one.
      */
     uint64_t bytes;
     /**
@@ -1172,7 +1172,8 @@ typedef struct {
      */
     uint64_t queued;
     /**
-     * What they are charged: their payload bytes, and 64 for each. Wire level 1 only, as everything below.
+     * What they are charged: their payload bytes, 64 for each, and 4096 for each of their descriptors. Wire level 1 only,
+     * as everything below.
      */
     uint64_t queued_bytes;
     /**

@@ -13,6 +13,7 @@ use super::stream::Stream;
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
 use crate::os::Descriptor;
+use crate::proto::charge::charge;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome};
 
 /// What may go with a message or a request.
@@ -55,8 +56,13 @@ impl With {
         With { deadline: self.deadline, more }
     }
 
+    /// How many descriptors.
+    pub(super) fn fds(&self) -> usize {
+        self.more().map_or(0, |more| more.fds.len())
+    }
+
     pub(crate) fn has_fds(&self) -> bool {
-        self.more().is_some_and(|more| !more.fds.is_empty())
+        self.fds() > 0
     }
 
     fn take_fds(&mut self) -> Vec<Descriptor> {
@@ -271,7 +277,7 @@ impl Level1 {
     ) {
         let id = self.new_id();
         self.count_out(at, len);
-        self.outbox.channel(at).charge(len);
+        self.outbox.channel(at).charge(charge(len, 0));
         let left = self.outbox.wrote(at, plan, taken, payload, Some(Mark::Request(id)));
         self.insert_plain(id, op, at, left);
         ops.insert(op, Kind::Request(id), deadline);
@@ -290,7 +296,7 @@ impl Level1 {
         let id = self.new_id();
         self.insert_plain(id, op, at, false);
         self.count_out(at, payload.len());
-        self.outbox.channel(at).charge(payload.len());
+        self.outbox.channel(at).charge(charge(payload.len(), 0));
         self.gather(plan, payload, Some(Mark::Request(id)));
         ops.insert(op, Kind::Request(id), deadline);
     }

@@ -11,6 +11,7 @@ use super::reader::{Arrived, Body, Event, Reader};
 use super::{Arriving, Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
+use crate::proto::charge::charge;
 use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, Ops, Outcome};
 
@@ -147,7 +148,7 @@ impl Level1 {
                 self.note_arriving(header, at);
             }
         }
-        if credited && !self.inbox.window(at).charge(total) {
+        if credited && !self.inbox.window(at).charge(charge(total, ext.fds.map_or(0, usize::from))) {
             return Err(no_credit(header.channel));
         }
         Ok(())
@@ -161,7 +162,7 @@ impl Level1 {
     fn plain(&mut self, channel: u16, payload: &[u8], ops: &mut Ops) -> Result<()> {
         let at = self.position(channel)?;
         self.check_begin()?;
-        if !self.inbox.window(at).charge(payload.len()) {
+        if !self.inbox.window(at).charge(charge(payload.len(), 0)) {
             return Err(no_credit(channel));
         }
         self.count_in(at, payload.len());
@@ -184,16 +185,17 @@ impl Level1 {
             kind::REQUEST => {
                 self.count_in(at, body.len());
                 let id = header.id;
+                let charge = charge(body.len(), fds.len());
                 if self.has_arrived(&header, at).is_some_and(|arrived| arrived.given_up) {
                     self.push_end(id, Code::Cancelled);
-                    self.discard(at, body.len());
+                    self.discard(at, charge);
                     return Ok(());
                 }
                 if self.places() >= self.own.max_calls {
                     let limit = self.own.max_calls;
                     let error = Error::new(Code::QueueFull, format!("{limit} calls are being served"));
                     self.outbox.push_control(kind::REFUSE, 0, id, &Reason::encode(&error));
-                    self.discard(at, body.len());
+                    self.discard(at, charge);
                     return Ok(());
                 }
                 let deadline = ext.deadline_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
@@ -225,21 +227,20 @@ impl Level1 {
         request.is_some_and(|request| !std::mem::replace(&mut request.given_up, true))
     }
 
-    /// Nobody takes a message of `len` bytes: its credit is given back.
-    fn discard(&mut self, at: usize, len: usize) {
+    /// Nobody takes a message with this charge: its credit is given back.
+    fn discard(&mut self, at: usize, charge: usize) {
         let channel = self.channels.as_slice()[at];
-        let grant = self.inbox.window(at).consume(len).map(|total| Grant { channel, total });
+        let grant = self.inbox.window(at).consume(charge).map(|total| Grant { channel, total });
         self.give_back(grant);
     }
 
     /// Hands a message to whoever waits for it, or keeps it. Says whether somebody did.
     fn deliver(&mut self, at: usize, body: Body<'_>, extra: Option<Box<Extra>>, ops: &mut Ops) -> bool {
-        let len = body.len();
         let Some((op, delivery)) = self.inbox.arrive(at, body, extra) else {
             ops.note(self.inbox.rises(at));
             return false;
         };
-        if let Some(total) = self.inbox.window(at).consume(len) {
+        if let Some(total) = self.inbox.window(at).consume(delivery.charge()) {
             self.outbox.push_control(kind::CREDIT, delivery.channel.number(), 0, &total.to_le_bytes());
         }
         ops.finish(op, Ok(Outcome::Message(delivery)));

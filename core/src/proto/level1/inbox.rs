@@ -7,10 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::reader::Body;
-use crate::limits;
 use crate::os::Descriptor;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
+use crate::proto::charge::charge;
 use crate::proto::inbox::Depth;
 use crate::proto::notice::{Gauge, Notice};
 
@@ -52,7 +52,16 @@ impl Extra {
     }
 }
 
+/// What a message with a payload of this length and `extra` is charged.
+fn charge_of(payload: usize, extra: Option<&Extra>) -> usize {
+    charge(payload, extra.map_or(0, |extra| extra.fds.len()))
+}
+
 impl Delivery {
+    pub(super) fn charge(&self) -> usize {
+        charge_of(self.payload.len(), self.extra.as_deref())
+    }
+
     pub(crate) fn request(&self) -> Option<&Request> {
         self.extra.as_ref()?.request.as_ref()
     }
@@ -107,16 +116,16 @@ impl Window {
         Window { size, granted: size, charged: 0, consumed: 0 }
     }
 
-    /// A message begins; `false` if there was no credit for it.
-    pub(super) fn charge(&mut self, payload: usize) -> bool {
+    /// A message with this charge begins; `false` if there was no credit for it.
+    pub(super) fn charge(&mut self, charge: usize) -> bool {
         let allowed = self.charged < self.granted;
-        self.charged += (payload + limits::MESSAGE_OVERHEAD) as u64;
+        self.charged += charge as u64;
         allowed
     }
 
-    /// The program took a message: the new total to tell, if it is time to.
-    pub(super) fn consume(&mut self, payload: usize) -> Option<u64> {
-        self.consumed += (payload + limits::MESSAGE_OVERHEAD) as u64;
+    /// The program took a message with this charge: the new total to tell, if it is time to.
+    pub(super) fn consume(&mut self, charge: usize) -> Option<u64> {
+        self.consumed += charge as u64;
         self.due()
     }
 
@@ -182,9 +191,10 @@ impl Inbox {
         }
         self.arrivals += 1;
         self.messages += 1;
-        self.bytes += body.len() + limits::MESSAGE_OVERHEAD;
+        let charge = charge_of(body.len(), extra.as_deref());
+        self.bytes += charge;
         self.peak_bytes = self.peak_bytes.max(self.bytes);
-        queue.depth.add(body.len());
+        queue.depth.add(charge);
         let stored = match body {
             Body::Short(bytes) if bytes.len() <= SMALL => {
                 queue.arena.extend_from_slice(bytes);
@@ -245,10 +255,10 @@ impl Inbox {
         let at = self.oldest(channel)?;
         let queue = &mut self.queues[at];
         let entry = queue.entries.pop_front()?;
-        let len = entry.stored.len();
+        let charge = charge_of(entry.stored.len(), entry.extra.as_deref());
         self.messages -= 1;
-        self.bytes -= len + limits::MESSAGE_OVERHEAD;
-        queue.depth.remove(len);
+        self.bytes -= charge;
+        queue.depth.remove(charge);
         let extra = entry.extra;
         let kept = match entry.stored {
             Stored::Small(len) => {
@@ -258,7 +268,7 @@ impl Inbox {
             Stored::Own(bytes) => keep(queue.channel, Body::Own(bytes), extra),
         };
         queue.tidy();
-        let grant = queue.credit.consume(len).map(|total| Grant { channel: queue.channel, total });
+        let grant = queue.credit.consume(charge).map(|total| Grant { channel: queue.channel, total });
         Some((kept, grant))
     }
 
@@ -352,11 +362,11 @@ mod tests {
     #[test]
     fn credit_comes_back_at_half_a_window_and_never_shrinks() {
         let mut window = Window::new(1000);
-        assert!(window.charge(936));
-        assert!(!window.charge(0));
-        assert_eq!(window.consume(336), None);
-        assert_eq!(window.consume(36), Some(1500));
-        assert!(window.charge(5000));
+        assert!(window.charge(1000));
+        assert!(!window.charge(64));
+        assert_eq!(window.consume(400), None);
+        assert_eq!(window.consume(100), Some(1500));
+        assert!(window.charge(5064));
         assert_eq!(window.widen(10), None);
         assert_eq!(window.widen(2000), Some(2500));
     }

@@ -14,6 +14,7 @@ use super::queue::Policy;
 use super::reader::Body;
 use crate::error::{Code, Error, Result};
 use crate::proto::channel::Channel;
+use crate::proto::charge::charge;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 impl Level1 {
@@ -69,15 +70,15 @@ impl Level1 {
         }
     }
 
-    /// Where a sender does not wait, what happens instead: `would_block`, or others make room.
-    fn apply_policy(&mut self, at: usize, len: usize, ops: &mut Ops) -> Result<()> {
+    /// Where a sender does not wait, what happens to a message with this charge instead: `would_block`, or others make room.
+    fn apply_policy(&mut self, at: usize, charge: usize, ops: &mut Ops) -> Result<()> {
         let channel = self.outbox.channel(at);
         if channel.policy == Policy::Error && channel.is_spent() {
             let number = channel.channel.number();
             return Err(Error::new(Code::WouldBlock, format!("channel {number} has no credit now")));
         }
         if channel.policy.drops() {
-            let begins = channel.make_room(len);
+            let begins = channel.make_room(charge);
             ops.note(begins);
         }
         Ok(())
@@ -94,7 +95,7 @@ impl Level1 {
         deadline: Option<Instant>,
     ) -> Step {
         let corked = self.is_done_when_gathered();
-        if let Err(error) = self.apply_policy(at, payload.len(), ops) {
+        if let Err(error) = self.apply_policy(at, charge(payload.len(), with.fds()), ops) {
             return Some(Err(error));
         }
         let channel = self.outbox.channel(at);
@@ -133,7 +134,7 @@ impl Level1 {
         ops: &mut Ops,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        self.apply_policy(at, payload.len(), ops)?;
+        self.apply_policy(at, charge(payload.len(), 0), ops)?;
         let waits = last.filter(|_| self.outbox.channel(at).policy.waits());
         if let Some(op) = waits {
             ops.admit()?;
@@ -182,7 +183,7 @@ impl Level1 {
     ) -> Step {
         self.count_out(at, len);
         let channel = self.outbox.channel(at);
-        channel.charge(len);
+        channel.charge(charge(len, 0));
         let waits = channel.policy.waits();
         if self.outbox.wrote(at, plan, taken, payload, waits.then_some(Mark::Send(op))) || !waits {
             return Some(Ok(Outcome::Sent));
@@ -205,7 +206,7 @@ impl Level1 {
     pub(crate) fn gathered_send(&mut self, at: usize, plan: &Plan, payload: &[u8], waits: Option<OpId>) -> bool {
         self.count_out(at, payload.len());
         let channel = self.outbox.channel(at);
-        channel.charge(payload.len());
+        channel.charge(charge(payload.len(), 0));
         let mark = waits.filter(|_| channel.policy.waits()).map(Mark::Send);
         self.gather(plan, payload, mark);
         mark.is_some()

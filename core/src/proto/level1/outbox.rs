@@ -17,6 +17,7 @@ use crate::limits;
 use crate::os::Descriptor;
 use crate::proto::OpId;
 use crate::proto::channel::Channel;
+use crate::proto::charge::charge;
 
 /// Bytes after which nothing more is staged for now.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -51,6 +52,13 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) fds: Vec<Descriptor>,
     pub(crate) mark: Option<Mark>,
+}
+
+impl Outgoing {
+    /// What it is charged, as long as its descriptors have not been staged.
+    pub(super) fn charge(&self) -> usize {
+        charge(self.payload.len(), self.fds.len())
+    }
 }
 
 #[derive(Debug)]
@@ -272,7 +280,7 @@ impl Outbox {
         if !free || payload.len() > COPIED || self.staged_bytes() >= BATCH_BYTES {
             return false;
         }
-        self.channels[at].charge(payload.len());
+        self.channels[at].charge(charge(payload.len(), 0));
         let gathered = self.gather(HEADER_LEN + payload.len());
         gathered.extend_from_slice(&header.encode());
         gathered.extend_from_slice(payload);

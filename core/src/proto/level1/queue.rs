@@ -57,7 +57,7 @@ impl Queued {
     }
 
     fn charge(&self) -> usize {
-        self.message.payload.len() + limits::MESSAGE_OVERHEAD
+        self.message.charge()
     }
 }
 
@@ -143,8 +143,9 @@ impl ChannelQueue {
         self.charged + self.bytes as u64 >= self.credit
     }
 
-    pub(super) fn charge(&mut self, payload: usize) {
-        self.charged += (payload + limits::MESSAGE_OVERHEAD) as u64;
+    /// A message with this charge begins.
+    pub(super) fn charge(&mut self, charge: usize) {
+        self.charged += charge as u64;
     }
 
     pub(super) fn push(&mut self, queued: Queued) {
@@ -194,8 +195,9 @@ impl ChannelQueue {
             return None;
         }
         let mut queued = self.credited.pop_front()?;
-        self.bytes -= queued.charge();
-        self.charge(queued.message.payload.len());
+        let charge = queued.charge();
+        self.bytes -= charge;
+        self.charge(charge);
         if self.dropped != self.dropped_told && queued.message.kind == super::header::kind::MESSAGE {
             queued.message.ext.dropped = Some(self.dropped);
             self.dropped_told = self.dropped;
@@ -215,14 +217,14 @@ impl ChannelQueue {
         (self.policy == Policy::DropOldest && self.gauge.rises(bytes, limit)).then_some(high)
     }
 
-    /// Drops by policy to make room for one more message. Says when that begins.
-    pub(super) fn make_room(&mut self, payload: usize) -> Option<Notice> {
+    /// Drops by policy to make room for one more message with this charge. Says when that begins.
+    pub(super) fn make_room(&mut self, charge: usize) -> Option<Notice> {
         // What keeps the latest alone always drops; it tells so once.
         self.dropping &= self.policy == Policy::Latest || self.bytes >= limits::CHANNEL_QUEUE / 2;
         let before = self.dropped;
         let limit = match self.policy {
             Policy::Latest => 0,
-            _ => limits::CHANNEL_QUEUE.saturating_sub(payload + limits::MESSAGE_OVERHEAD),
+            _ => limits::CHANNEL_QUEUE.saturating_sub(charge),
         };
         while self.bytes > limit
             && let Some(at) = self.credited.iter().position(|q| q.message.kind == super::header::kind::MESSAGE)

@@ -11,7 +11,7 @@ use super::inbox::Window;
 use super::outbox::{Mark, Outgoing};
 use super::{Level1, bad};
 use crate::error::{Code, Error, Result, Sent};
-use crate::limits;
+use crate::proto::charge::charge;
 use crate::proto::ops::{Kind, OpId, Ops, Outcome, Step};
 
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl Level1 {
             && stream.has_credit()
             && let Some(item) = stream.out.pop_front()
         {
-            stream.out_charged += (item.payload.len() + limits::MESSAGE_OVERHEAD) as u64;
+            stream.out_charged += charge(item.payload.len(), 0) as u64;
             moved.push(item);
         }
         let held = if stream.out.is_empty() { stream.held.take() } else { None };
@@ -232,7 +232,7 @@ impl Level1 {
     ) -> Step {
         let Some((stream, _)) = self.stream(id) else { return Some(Err(call_ended())) };
         if let Some(payload) = stream.items.pop_front() {
-            let grant = stream.window.consume(payload.len()).filter(|_| !stream.in_ended);
+            let grant = stream.window.consume(charge(payload.len(), 0)).filter(|_| !stream.in_ended);
             if let Some(total) = grant {
                 self.outbox.push_control(kind::CREDIT, 0, id, &total.to_le_bytes());
             }
@@ -270,7 +270,7 @@ impl Level1 {
         }
         let Some(item) = self.withdraw(op) else { return false };
         if let Some((stream, _)) = self.stream(id) {
-            stream.out_charged -= (item.payload.len() + limits::MESSAGE_OVERHEAD) as u64;
+            stream.out_charged -= charge(item.payload.len(), 0) as u64;
             stream.out_ended &= item.flags & flag::FIN == 0;
             self.pump_stream(id);
         }
@@ -290,7 +290,7 @@ impl Level1 {
         if stream.in_ended {
             return Err(bad(format!("an item for the stream {id} behind its end")));
         }
-        match stream.window.charge(total) {
+        match stream.window.charge(charge(total, 0)) {
             true => Ok(()),
             false => Err(Error::new(Code::CreditExceeded, format!("an item for the stream {id} came without credit"))),
         }
@@ -308,7 +308,7 @@ impl Level1 {
         if item {
             match stream.readers.pop_front() {
                 Some(op) => {
-                    grant = stream.window.consume(len).filter(|_| !fin);
+                    grant = stream.window.consume(charge(len, 0)).filter(|_| !fin);
                     ops.finish(op, Ok(Outcome::Item(payload)));
                 }
                 None => {
