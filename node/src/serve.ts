@@ -79,24 +79,25 @@ export class Server {
   #handle(message: Message): void {
     let result;
     try {
+      // It may be anything: so may looking at it throw.
       result = within(message.until, this.handler, message);
+      if (typeof result === 'object' && result !== null && 'then' in result) {
+        // Whatever its `then` does, one of these is called, once.
+        Promise.resolve(result).then(
+          (reply) => {
+            this.#replied(message, reply);
+          },
+          (error: unknown) => {
+            this.#failed(message, error);
+          },
+        );
+        return;
+      }
     } catch (error) {
       this.#failed(message, error);
       return;
     }
-    if (typeof result === 'object' && result !== null && 'then' in result) {
-      // Whatever its `then` does, one of these is called, once.
-      Promise.resolve(result).then(
-        (reply) => {
-          this.#replied(message, reply);
-        },
-        (error: unknown) => {
-          this.#failed(message, error);
-        },
-      );
-    } else {
-      this.#replied(message, result);
-    }
+    this.#replied(message, result);
   }
 
   // eslint-disable-next-line @typescript-eslint/no-invalid-void-type -- as of Handler
@@ -124,15 +125,15 @@ export class Server {
 
   /** The handler failed, or what it gave is no reply: the caller is told so, at once. */
   #failed(message: Message, error: unknown): void {
-    const passed = error instanceof HostlaneError && error.status !== undefined;
-    if (!passed || !message.isRequest) {
+    const passed = passedOn(error);
+    if (passed === undefined || !message.isRequest) {
       this.#report(error, message);
     }
     if (!message.isRequest) {
       this.#done();
       return;
     }
-    const failed = passed ? message.fail(error.status, error.data) : message.fail(HANDLER_FAILED, described(error));
+    const failed = passed === undefined ? message.fail(HANDLER_FAILED, described(error)) : message.fail(passed.status, passed.data);
     failed.then(
       () => {
         this.#done();
@@ -172,21 +173,41 @@ function tell(onError: NonNullable<ServeOptions['onError']>, error: unknown, mes
   }
 }
 
-/** Programs may throw anything. */
+/** Programs may throw anything: what is looked at of it may throw itself. */
 function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error('a handler threw what is no error', { cause: thrown });
+  try {
+    if (thrown instanceof Error) {
+      return thrown;
+    }
+  } catch {
+    // It answers no question: then it is no error.
+  }
+  return new Error('a handler threw what is no error', { cause: thrown });
+}
+
+/** The status and data of a call that the handler failed by throwing `ERR_HOSTLANE_REMOTE_ERROR`. */
+function passedOn(thrown: unknown): { readonly status: number; readonly data: Buffer | undefined } | undefined {
+  try {
+    if (thrown instanceof HostlaneError && thrown.status !== undefined) {
+      return { status: thrown.status, data: thrown.data };
+    }
+  } catch {
+    // Nor is it one of those.
+  }
+  return undefined;
 }
 
 /** What the caller is told of an error: its name and message, never where it comes from. */
 function described(thrown: unknown): string {
-  if (thrown instanceof Error) {
-    return `${thrown.name}: ${thrown.message}`;
-  }
   try {
+    if (thrown instanceof Error) {
+      // Whatever the program made of them; of a symbol only `String` makes a text.
+      const { name, message }: { readonly name: unknown; readonly message: unknown } = thrown;
+      return `${String(name)}: ${String(message)}`;
+    }
     return String(thrown);
   } catch {
-    // An object without a text of its own.
-    return Object.prototype.toString.call(thrown);
+    return 'what was thrown has no text';
   }
 }
 

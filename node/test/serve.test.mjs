@@ -122,6 +122,41 @@ test('what a handler throws, or gives that is no reply, reaches the caller at on
   await serving;
 });
 
+test('whatever a handler throws or returns, its caller is told at once, and serving goes on', async (t) => {
+  const { client, server } = await pair(t);
+  const odd = (members) => Object.defineProperties(new Error('mine'), members);
+  const throws = { get() { throw new Error('of the getter'); } };
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const thrown = {
+    message: odd({ message: throws }),
+    name: odd({ name: throws }),
+    symbol: odd({ name: { value: Symbol('odd') } }),
+    bare: odd({ name: { value: Object.create(null) } }),
+    status: Object.defineProperties(new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR'), { status: throws }),
+    tag: { get [Symbol.toStringTag]() { throw new Error('of the tag'); }, toString: undefined },
+    proxy,
+  };
+  const errors = [];
+  const serving = server.serve(
+    ({ data }) => {
+      if (data.toString() === 'fine') return data;
+      if (data.toString() === 'returned') return proxy;
+      throw thrown[data.toString()];
+    },
+    { concurrency: 1, onError: (error) => errors.push(error) },
+  );
+  for (const asked of [...Object.keys(thrown), 'returned']) {
+    const { status, data } = await rejects(client.request(asked, wait), 'remote_error');
+    assert.equal(status, HANDLER_FAILED);
+    assert.ok(data.length > 0, asked);
+    assert.equal((await client.request('fine', wait)).data.toString(), 'fine');
+  }
+  assert.ok(Object.values(thrown).every((error, at) => errors[at] === error));
+  await client.close();
+  await serving;
+});
+
 test('an answer that was refused leaves the request to be answered', async (t) => {
   const { client, server } = await pair(t);
   const call = client.request('x', wait);
