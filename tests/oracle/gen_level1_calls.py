@@ -484,7 +484,7 @@ def conversations() -> list[dict[str, Any]]:
         hostile(
             "item-before-its-request",
             "items follow the whole request",
-            [f.encode() for f in frames_of(Q, 1, 1, b"abcdef", Flag.STREAM, cut=3)][0],
+            next(f.encode() for f in frames_of(Q, 1, 1, b"abcdef", Flag.STREAM, cut=3)),
             message(S, 2, 1, b"item"),
         ),
         transcript(
