@@ -17,8 +17,18 @@ def add(message: hostlane.Message, _: hostlane.Peer) -> bytes:
     return b"%d" % total
 
 
+def serve(peer: hostlane.Peer) -> None:
+    with peer:
+        peer.serve(add)
+
+
+def accept(listener: hostlane.Listener) -> None:
+    for client in listener:  # a thread each: a silent stream keeps nobody else waiting
+        threading.Thread(target=serve, args=[client]).start()
+
+
 with hostlane.listen(sys.argv[1]) as listener:
-    threading.Thread(target=listener.serve, args=[add]).start()
+    threading.Thread(target=accept, args=[listener]).start()
     with hostlane.connect(sys.argv[1]) as peer, peer.open_stream(b"100", timeout=5) as stream:
         for n in (1, 2, 3):
             stream.send(b"%d" % n)

@@ -1,22 +1,96 @@
-"""Peers, calls and streams that a :class:`hostlane._server.Server` drives."""
+"""Clients, their peers, calls and streams that a :class:`hostlane._server.Server` drives."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hostlane._serving import unanswered
 from hostlane._waiting import limit
 from hostlane.errors import TimeoutError
+from hostlane.types import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from hostlane._core import Message, NativePeer, NativeStream, With
     from hostlane._server import Ended, Server
+    from hostlane.peer import Peer
     from hostlane.types import Info, Stats
 
-__all__ = ["Cell", "ServedCall", "ServedPeer", "ServedStream"]
+__all__ = ["Cell", "Client", "ServedCall", "ServedPeer", "ServedStream"]
+
+
+_ANSWERS = 64
+"""Answers that may wait for one client to take them; so many have nothing more of it handled."""
+
+_ANSWER_BYTES = 1 << 20
+"""The same in bytes, of which the last answer may have more."""
+
+
+class Client:
+    """A client, and what waits for it to take its answers.
+
+    Nobody waits for that: what a handler returns leaves when the client lets it, or is given up
+    after the default timeout. Meanwhile the client's next messages are held, once the answers are
+    many.
+    """
+
+    __slots__ = ("_answers", "_bytes", "_held", "_lock", "_server", "native", "peer")
+
+    def __init__(self, server: Server, native: NativePeer, peer: Peer) -> None:
+        self.native = native
+        self.peer = peer
+        self._server = server
+        self._lock = threading.Lock()
+        self._answers = 0
+        self._bytes = 0
+        self._held: deque[Message | None] = deque()
+
+    def holds(self, message: Message | None) -> bool:
+        """Whether the client has to take its answers before this is its turn; keeps it then."""
+        with self._lock:
+            if self._is_behind():
+                self._held.append(message)
+                return True
+            return False
+
+    def reply(self, message: Message, data: ReadableBuffer) -> None:
+        """Answers a message, without waiting."""
+        server = self._server
+        started = server.context.reply(server, message, data, DEFAULT_TIMEOUT)
+        self._started(started, message, data)
+
+    def fail(self, message: Message, status: int, data: bytes) -> None:
+        """Answers a call with an error, without waiting."""
+        server = self._server
+        started = server.context.fail(server, message, status, data, DEFAULT_TIMEOUT)
+        self._started(started, message, data)
+
+    def _is_behind(self) -> bool:
+        return self._answers >= _ANSWERS or self._bytes >= _ANSWER_BYTES
+
+    def _started(self, started: object, message: Message, data: ReadableBuffer) -> None:
+        if type(started) is not int:
+            return
+        size = memoryview(data).nbytes
+        with self._lock:
+            self._answers += 1
+            self._bytes += size
+        self._server.when(started, partial(self._left, message, size))
+
+    def _left(self, message: Message, size: int, ended: Ended) -> None:
+        if ended[1] is not None:
+            unanswered(message, ended[1])
+        with self._lock:
+            self._answers -= 1
+            self._bytes -= size
+            if self._is_behind() or not self._held:
+                return
+            held, self._held = self._held, deque()
+        self._server.resume(self, held)
 
 
 class ServedPeer:

@@ -1,7 +1,8 @@
 """One thread that serves all clients of a listener.
 
 It drives a context: polls its descriptor, tells whoever asked how an operation ended, and runs the
-handler or has an executor run it. Who calls on one of the peers meanwhile waits in
+handler or has an executor run it. What the handler returns is sent without waiting, see
+:class:`hostlane._served.Client`. Who calls on one of the peers meanwhile waits in
 :meth:`Server.wait`: a handler on this very thread by taking turns itself, one in an executor until
 the loop tells it.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hostlane import _core
 from hostlane._executing import Running
-from hostlane._served import Cell, ServedPeer, ServedStream
+from hostlane._served import Cell, Client, ServedPeer, ServedStream
 from hostlane._serving import run
 from hostlane.errors import ClosedError, Error, PeerClosedError
 from hostlane.peer import Peer
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from hostlane._core import Message, NativeListener, NativePeer, NativeStream
+    from hostlane._core import Message, NativeListener, NativeStream
     from hostlane._serving import Handler
 
     Ended: TypeAlias = "tuple[Any, BaseException | None]"
@@ -69,9 +70,10 @@ class Server:
         self._then: dict[int, Then] = {}
         self._ended: dict[int, Ended] = {}
         self._over = False
-        # What belongs to the thread that serves. A peer without a message is to be read on.
-        self._messages: deque[tuple[Message | None, Peer]] = deque()
-        self._peers: dict[Peer, NativePeer] = {}
+        # Whose turn it is. A client without a message is to be read on.
+        self._messages: deque[tuple[Message | None, Client]] = deque()
+        # What belongs to the thread that serves.
+        self._clients: set[Client] = set()
         self._accepting = True
         self._draining = 0
 
@@ -104,14 +106,23 @@ class Server:
     def _handle(self) -> None:
         """Has the messages answered that came, as far as there is room."""
         while self._messages and self._running.has_room():
-            message, peer = self._messages.popleft()
+            message, client = self._messages.popleft()
+            if client.holds(message):
+                continue
             if message is None:
-                self._read(peer)
+                self._read(client)
             else:
-                self._running.call(run, self._handler, message, peer)
+                self._running.call(
+                    run, self._handler, message, client.peer, client.reply, client.fail
+                )
+
+    def resume(self, client: Client, held: deque[Message | None]) -> None:
+        """Has handled what was held of a client, on any thread: before what came behind it."""
+        self._messages.extendleft((message, client) for message in reversed(held))
+        self._ring()
 
     def _ring(self) -> None:
-        """Tells the loop from a thread of the executor that there is room again."""
+        """Tells the loop, from any thread, that there is something to handle, or room for it."""
         with self._lock:
             if not self._over:
                 os.eventfd_write(self._bell, 1)
@@ -123,8 +134,8 @@ class Server:
             os.close(self._bell)
             waiting = list(self._then.values())
             self._then.clear()
-        for peer in self._peers:
-            peer.close()
+        for client in self._clients:
+            client.peer.close()
         for then in waiting:
             then(_closed())
 
@@ -134,16 +145,16 @@ class Server:
         """Takes the clients that are there, and is called again when there may be more."""
         while self._accepting:
             try:
-                client = self.context.accept(self, self._listener, None)
+                native = self.context.accept(self, self._listener, None)
             except (ClosedError, PeerClosedError):
                 self._stop()
             else:
-                if type(client) is int:
-                    self.when(client, self._acceptable)
+                if type(native) is int:
+                    self.when(native, self._acceptable)
                     return
-                peer = Peer(ServedPeer(self, client))
-                self._peers[peer] = client
-                self._read(peer)
+                client = Client(self, native, Peer(ServedPeer(self, native)))
+                self._clients.add(client)
+                self._read(client)
 
     def _acceptable(self, ended: Ended) -> None:
         error = ended[1]
@@ -154,36 +165,36 @@ class Server:
         else:
             raise error
 
-    def _read(self, peer: Peer) -> None:
-        native = self._peers.get(peer)
-        if native is None:
+    def _read(self, client: Client) -> None:
+        if client not in self._clients:
             return
         try:
-            self.when(self.context.readable(self, native, None), partial(self._readable, peer))
+            readable = self.context.readable(self, client.native, None)
+            self.when(readable, partial(self._readable, client))
         except Error as error:
-            self._readable(peer, (None, error))
+            self._readable(client, (None, error))
 
-    def _readable(self, peer: Peer, ended: Ended) -> None:
-        native = self._peers.get(peer)
-        if native is None:
+    def _readable(self, client: Client, ended: Ended) -> None:
+        if client not in self._clients:
             return
         if ended[1] is not None:
-            del self._peers[peer]
-            peer.close()
+            self._clients.discard(client)
+            client.peer.close()
             return
-        for message in self.context.recv_now(self, native, _BATCH):
-            self._messages.append((message, peer))
-        self._messages.append((None, peer))
+        for message in self.context.recv_now(self, client.native, _BATCH):
+            self._messages.append((message, client))
+        self._messages.append((None, client))
 
     def _stop(self) -> None:
         """The listener was closed: ends the connections in good order."""
         if not self._accepting:
             return
         self._accepting = False
-        for native in list(self._peers.values()):
+        for client in list(self._clients):
             self._draining += 1
             try:
-                self.when(self.context.drain(self, native, DEFAULT_TIMEOUT), self._drained)
+                drain = self.context.drain(self, client.native, DEFAULT_TIMEOUT)
+                self.when(drain, self._drained)
             except Error:
                 self._draining -= 1
 

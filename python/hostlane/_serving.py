@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from hostlane._core import AioMessage, Message
     from hostlane.peer import Peer
 
-__all__ = ["HANDLER_FAILED", "Handler", "capped", "deadline", "describe", "failure", "run"]
+__all__ = [
+    "HANDLER_FAILED",
+    "Handler",
+    "capped",
+    "deadline",
+    "describe",
+    "failure",
+    "run",
+    "unanswered",
+]
 
 Handler: TypeAlias = "Callable[[Message, Peer], ReadableBuffer | None]"
 """What serves messages: it gets one and the peer it came from. What it returns is the answer; with
@@ -62,23 +71,35 @@ Source = TypeVar("Source")
 """What a message came from, as its handler gets it."""
 
 
+def unanswered(message: Message, error: BaseException) -> None:
+    """Logs why an answer did not leave."""
+    if isinstance(error, (CallEndedError, UnsupportedError, ConnectionError)):
+        _log.debug("no answer to %r: %s", message, error)
+    else:
+        _log.warning("no answer to %r: %s", message, error)
+
+
 def run(
-    handler: Callable[[Message, Source], ReadableBuffer | None], message: Message, source: Source
+    handler: Callable[[Message, Source], ReadableBuffer | None],
+    message: Message,
+    source: Source,
+    reply: Callable[[Message, ReadableBuffer], None] = _core.Message.reply,
+    fail: Callable[[Message, int, bytes], None] = _core.Message.fail,
 ) -> None:
-    """Has one message answered, on this thread."""
+    """Has one message answered, on this thread, by ``reply`` or ``fail``."""
     token = deadline.set(message.deadline)
     try:
         try:
             answer = handler(message, source)
             if answer is not None:
-                message.reply(answer)
+                reply(message, answer)
         except CallEndedError:
             _log.debug("nobody waits for the answer to %r any more", message)
         except Exception as error:  # noqa: BLE001
             if not isinstance(error, RemoteError):
                 describe(message, error)
             if message.is_request:
-                message.fail(*failure(error))
+                fail(message, *failure(error))
     except (CallEndedError, UnsupportedError, ConnectionError) as error:
         _log.debug("no answer to %r: %s", message, error)
     except Error as error:

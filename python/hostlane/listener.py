@@ -82,9 +82,16 @@ class Listener:
         by whatever thread or handler, the connections are drained. What is raised in here, by
         Ctrl-C say, closes them.
 
+        What the handler returns is sent without waiting for the client to take it. A client that
+        has left 64 answers, or 1 MiB of them, has its next messages held; an answer it does not
+        take within 5 seconds is given up and logged. Nobody else waits for it.
+
         Nothing moves while a handler runs on this thread and does not itself wait for one of these
         peers: who uses one of them from another thread meanwhile waits for that handler, whatever
-        the ``timeout``. Give an executor where handlers take their time.
+        the ``timeout``. And no other message is handled while a handler on this thread waits, for
+        the next item of a stream say: one silent client keeps all others waiting for as long. Give
+        an executor, with more threads than will wait at once, where handlers wait or take their
+        time; or accept the clients and have a thread for each in :meth:`Peer.serve`.
         """
         _options.serving(handler)
         Server(self._native, handler, executor).run()

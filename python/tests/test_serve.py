@@ -37,6 +37,9 @@ class Service:
     def echo(self, _: hostlane.Message, __: hostlane.Peer, rest: bytes) -> bytes:
         return rest
 
+    def pad(self, _: hostlane.Message, __: hostlane.Peer, rest: bytes) -> bytes:
+        return rest.ljust(65536)
+
     def note(self, _: hostlane.Message, __: hostlane.Peer, rest: bytes) -> None:
         self.seen.append(rest)
 
@@ -240,6 +243,32 @@ def test_close_drains(
         serving.result(10)
         client.close()
         idle.close()
+
+
+@pytest.mark.parametrize("call", [False, True], ids=["one-way", "calls"])
+def test_who_takes_no_answers_holds_up_nobody(
+    service: Service, listener: hostlane.Listener, *, call: bool
+) -> None:
+    with hostlane.connect(listener.address) as deaf, hostlane.connect(listener.address) as other:
+        if call:
+            calls = [deaf.start(b"pad %d" % number, timeout=60) for number in range(400)]
+        else:
+            for number in range(200):
+                deaf.send(b"pad %d" % number)
+        for _ in range(20):
+            assert other.request(b"echo hello", timeout=3).data == b"hello"
+        if call:
+            # What was given up is told, what was held is answered now.
+            ends = [call.result(30) for call in calls[:10]]
+            assert [int(end.data) for end in ends] == list(range(10))
+            return
+        numbers = []
+        while (number := int(deaf.recv(timeout=10).data)) < 199:
+            numbers.append(number)
+        assert len(set(numbers)) == len(numbers) > 50
+        if len(service.threads) == 1:
+            assert numbers == sorted(numbers)
+        assert deaf.request(b"echo hello", timeout=10).data == b"hello"
 
 
 def test_a_closed_listener_serves_nobody(listener: hostlane.Listener) -> None:
