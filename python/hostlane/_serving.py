@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
+import operator
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hostlane import _core
-from hostlane.errors import CallEndedError, Error, RemoteError, TimeoutError, UnsupportedError
+from hostlane.errors import (
+    CallEndedError,
+    Error,
+    PayloadTooLargeError,
+    RemoteError,
+    TimeoutError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +48,8 @@ HANDLER_FAILED: Final[int] = _core.HANDLER_FAILED
 deadline: ContextVar[float | None] = ContextVar("hostlane.deadline", default=None)
 """When the caller of the call that is served stops waiting, on the clock of ``time.monotonic``."""
 
+_MOST_STATUS = 2**32 - 1
+
 _log = logging.getLogger("hostlane")
 
 
@@ -55,11 +65,34 @@ def capped(timeout: float | None) -> float | None:
     return left if timeout is None or left < timeout else timeout
 
 
-def failure(error: Exception) -> tuple[int, bytes]:
-    """The status and data a caller gets for an exception of the handler's."""
+def failure(message: Message | AioMessage, error: Exception) -> tuple[int, bytes]:
+    """The status and data a caller gets for an exception of the handler's, whatever that is.
+
+    It is logged unless it is one that says them itself.
+    """
     if isinstance(error, RemoteError):
-        return error.status, error.data
-    return HANDLER_FAILED, f"{type(error).__name__}: {error}".encode(errors="replace")
+        try:
+            return _said(error)
+        except Exception as wrong:  # noqa: BLE001
+            error = wrong
+    describe(message, error)
+    return HANDLER_FAILED, _text(error)
+
+
+def _said(error: RemoteError) -> tuple[int, bytes]:
+    """What it says, which is whatever the program put there."""
+    status = operator.index(error.status)
+    if not 0 <= status <= _MOST_STATUS:
+        message = f"a status is a number from 0 to {_MOST_STATUS}, not {status}"
+        raise ValueError(message)
+    return status, bytes(memoryview(error.data))
+
+
+def _text(error: Exception) -> bytes:
+    try:
+        return f"{type(error).__name__}: {error}".encode(errors="replace")
+    except Exception:  # noqa: BLE001
+        return b"what was raised has no text"
 
 
 def describe(message: Message | AioMessage, error: Exception) -> None:
@@ -96,10 +129,12 @@ def run(
         except CallEndedError:
             _log.debug("nobody waits for the answer to %r any more", message)
         except Exception as error:  # noqa: BLE001
-            if not isinstance(error, RemoteError):
-                describe(message, error)
+            told = failure(message, error)
             if message.is_request:
-                fail(message, *failure(error))
+                try:
+                    fail(message, *told)
+                except PayloadTooLargeError as large:
+                    fail(message, *failure(message, large))
     except (CallEndedError, UnsupportedError, ConnectionError) as error:
         _log.debug("no answer to %r: %s", message, error)
     except Error as error:

@@ -311,6 +311,10 @@ def test_handlers_answer_and_fail(
                 raise ValueError(rest.decode())
             case b"refuse":
                 raise hostlane.RemoteError("no", status=42, data=rest)
+            case b"negative":
+                raise hostlane.RemoteError("no", status=-1)
+            case b"too-much":
+                raise hostlane.RemoteError("no", status=42, data=bytes(2**24 + 1))
             case b"forget":
                 return None
             case b"forget-later":
@@ -341,6 +345,10 @@ def test_handlers_answer_and_fail(
                 with pytest.raises(hostlane.RemoteError) as caught:
                     await client.request(request)
                 assert (caught.value.status, caught.value.data) == (status, data)
+            for request in (b"negative", b"too-much"):
+                with pytest.raises(hostlane.RemoteError) as caught:
+                    await client.request(request)
+                assert caught.value.status == hostlane.HANDLER_FAILED
             for request in (b"forget", b"forget-later"):
                 with pytest.raises(hostlane.CallAbandonedError):
                     await client.request(request)

@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hostlane
 import pytest
@@ -17,6 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Pair
+
+
+class MuteError(Exception):
+    """One without a text."""
+
+    def __str__(self) -> str:
+        message = "no text"
+        raise RuntimeError(message)
+
+
+def odd_errors() -> dict[str, Exception]:
+    """Exceptions of which nothing sensible can be told."""
+    wrong: Any = "text"
+    return {
+        "mute": MuteError(),
+        "negative": hostlane.RemoteError("x", status=-1),
+        "large": hostlane.RemoteError("x", status=2**40),
+        "no-bytes": hostlane.RemoteError("x", status=3, data=wrong),
+        "no-number": hostlane.RemoteError("x", status=wrong),
+        "too-much": hostlane.RemoteError("x", status=3, data=bytes(2**24 + 1)),
+    }
 
 
 class Service:
@@ -54,6 +75,9 @@ class Service:
 
     def refuse(self, _: hostlane.Message, __: hostlane.Peer, rest: bytes) -> None:
         raise hostlane.RemoteError("no", status=42, data=rest)
+
+    def odd(self, _: hostlane.Message, __: hostlane.Peer, rest: bytes) -> None:
+        raise odd_errors()[rest.decode()]
 
     def back(self, _: hostlane.Message, peer: hostlane.Peer, rest: bytes) -> bytes:
         """Calls the caller."""
@@ -159,6 +183,16 @@ def test_a_handler_that_raises_fails_the_call(
         until(lambda: "of a message" in caplog.text)
     assert "my fault" in caplog.text
     assert "because" not in caplog.text
+
+
+@pytest.mark.parametrize("name", odd_errors())
+def test_whatever_a_handler_raises_its_caller_is_told(client: hostlane.Peer, name: str) -> None:
+    with pytest.raises(hostlane.RemoteError) as caught:
+        client.request(b"odd " + name.encode(), timeout=5)
+    assert caught.value.status == hostlane.HANDLER_FAILED
+    assert caught.value.data
+    client.send(b"odd " + name.encode())
+    assert client.request(b"echo goes on").data == b"goes on"
 
 
 def test_no_answer_abandons_the_call(client: hostlane.Peer) -> None:

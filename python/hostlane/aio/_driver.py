@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from hostlane import _core
 from hostlane._serving import deadline, describe, failure
 from hostlane.aio.stream import Stream
-from hostlane.errors import CallEndedError, Error, RemoteError, UnsupportedError
+from hostlane.errors import CallEndedError, Error, PayloadTooLargeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -96,10 +96,12 @@ class Answering:
             except CallEndedError:
                 _log.debug("nobody waits for the answer to %r any more", message)
             except Exception as error:  # noqa: BLE001
-                if not isinstance(error, RemoteError):
-                    describe(message, error)
+                told = failure(message, error)
                 if message.is_request:
-                    await self.refuse(message, source, *failure(error))
+                    try:
+                        await self.refuse(message, source, *told)
+                    except PayloadTooLargeError as large:
+                        await self.refuse(message, source, *failure(message, large))
         except (CallEndedError, UnsupportedError, ConnectionError) as error:
             _log.debug("no answer to %r: %s", message, error)
         except Error as error:
