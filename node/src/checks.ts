@@ -1,5 +1,7 @@
 import { HostlaneError } from './errors';
 
+const NOTHING = new Uint8Array(0);
+
 /** What a value is called in the text of an error. */
 function shown(value: unknown): string {
   switch (typeof value) {
@@ -22,6 +24,20 @@ export function invalid(message: string): HostlaneError {
 /** The error of the argument `name`, which is `value` and should be what `wanted` says. */
 export function wrong(name: string, value: unknown, wanted: string): HostlaneError {
   return invalid(`${name} is ${shown(value)}; it is ${wanted}`);
+}
+
+/** The error of the bytes `name`, which are no longer there. */
+export function detached(name: string): HostlaneError {
+  return invalid(`${name} is an array whose memory was transferred away`);
+}
+
+/** Refuses empty bytes that are so because their memory was transferred away. */
+export function attached(name: string, empty: Uint8Array): void {
+  try {
+    NOTHING.set(empty);
+  } catch {
+    throw detached(name);
+  }
 }
 
 /** Refuses what are no options, and those of them that `of` does not have: one that is spelt wrong is never ignored. */
@@ -81,6 +97,13 @@ export function list<T, R>(name: string, value: readonly T[], item: (name: strin
     throw wrong(name, value, 'an array');
   }
   return (value as readonly T[]).map((one, at) => item(`${name}[${at}]`, one));
+}
+
+/** What `[...value]` takes the items of. */
+export function iterable(name: string, value: unknown): void {
+  if (value === undefined || value === null || typeof (value as Partial<Iterable<unknown>>)[Symbol.iterator] !== 'function') {
+    throw wrong(name, value, 'an array or another iterable');
+  }
 }
 
 export function callable(name: string, value: unknown): void {

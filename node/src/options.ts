@@ -1,4 +1,4 @@
-import { boolean, invalid, list, looked, milliseconds, onlyOptions, signal, text, whole, wrong } from './checks';
+import { attached, boolean, invalid, list, looked, milliseconds, onlyOptions, signal, text, whole, wrong } from './checks';
 import type { NativeOptions } from './native';
 
 /** The channels every connection offers by default. A program's own channels start at 256. */
@@ -174,6 +174,9 @@ export function bytesOf(data: Payload): Uint8Array {
   }
   if (!(data instanceof Uint8Array)) {
     throw wrong('data', data, 'a Uint8Array or a string');
+  }
+  if (data.length === 0) {
+    attached('data', data);
   }
   // Another thread may write to shared memory while it is read: take the copy where that is allowed.
   return data.buffer instanceof SharedArrayBuffer ? Buffer.from(data) : data;

@@ -1,4 +1,4 @@
-import { wrong } from './checks';
+import { detached, wrong } from './checks';
 import { ROW } from './native';
 import type { Verb } from './native';
 import type { Marks, Payload } from './options';
@@ -65,8 +65,7 @@ export class Outgoing {
       // Another thread may write to shared memory while it is read: take the copy where that is allowed.
       return data.buffer instanceof SharedArrayBuffer ? Buffer.from(data) : data;
     }
-    this.out.set(data, this.#used);
-    this.#used += data.length;
+    this.#copy('data', data);
     return data.length;
   }
 
@@ -111,9 +110,17 @@ export class Outgoing {
     if (!(bytes instanceof Uint8Array) || bytes.length === 0 || bytes.length > MARKS / 2) {
       throw wrong(name, mark, 'a Uint8Array or a string, neither empty nor long');
     }
-    this.out.set(bytes, this.#used);
-    this.#used += bytes.length;
+    this.#copy(name, bytes);
     return bytes.length;
+  }
+
+  #copy(name: string, bytes: Uint8Array): void {
+    try {
+      this.out.set(bytes, this.#used);
+    } catch {
+      throw detached(name);
+    }
+    this.#used += bytes.length;
   }
 
   /** Where the payloads end, to go back to with `back`. */

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { looked, onlyOptions, text, whole } from './checks';
+import { iterable, looked, onlyOptions, text, whole } from './checks';
 import { As, context } from './context';
 import type { Start } from './context';
 import type { HostlaneError } from './errors';
@@ -93,6 +93,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
    */
   async sendBatch(payloads: Iterable<Payload>, options: SendBatchOptions = {}): Promise<void> {
     onlyOptions('sendBatch', Known.sendBatch, options);
+    iterable('payloads', payloads);
     const channel = channelOf(options.channel ?? Channel.DATA);
     this.#level ??= this.info().level;
     if (this.#level > 0) {

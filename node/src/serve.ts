@@ -133,16 +133,24 @@ export class Server {
       this.#done();
       return;
     }
-    const failed = passed === undefined ? message.fail(HANDLER_FAILED, described(error)) : message.fail(passed.status, passed.data);
-    failed.then(
+    this.#fail(message, passed ?? { status: HANDLER_FAILED, data: described(error) }, true);
+  }
+
+  /** Tells the caller; if that is refused for what it is told, then of that. */
+  #fail(message: Message, { status, data }: Told, again: boolean): void {
+    message.fail(status, data).then(
       () => {
         this.#done();
       },
       (reason: unknown) => {
-        message.release();
         if (!(reason instanceof HostlaneError && isGone(reason))) {
           this.#report(reason, message);
+          if (again) {
+            this.#fail(message, { status: HANDLER_FAILED, data: described(reason) }, false);
+            return;
+          }
         }
+        message.release();
         this.#done();
       },
     );
@@ -185,8 +193,14 @@ function asError(thrown: unknown): Error {
   return new Error('a handler threw what is no error', { cause: thrown });
 }
 
+/** What the caller of a call that failed is told. */
+interface Told {
+  readonly status: number;
+  readonly data: Payload | undefined;
+}
+
 /** The status and data of a call that the handler failed by throwing `ERR_HOSTLANE_REMOTE_ERROR`. */
-function passedOn(thrown: unknown): { readonly status: number; readonly data: Buffer | undefined } | undefined {
+function passedOn(thrown: unknown): Told | undefined {
   try {
     if (thrown instanceof HostlaneError && thrown.status !== undefined) {
       return { status: thrown.status, data: thrown.data };

@@ -84,6 +84,8 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
   const at = address(t);
   const link = await Link.open(address(t));
   t.after(() => link.close());
+  const gone = new Uint8Array(8);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
   await refused(
     ...[5, null, 'text', () => undefined].flatMap((options) => [
       [() => connect(at, options), 'options of connect'],
@@ -121,6 +123,13 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
     [() => Link.open(at, { reconnect: 1 }), 'reconnect'],
     [() => Link.open(at, { delayMs: 'long' }), 'delayMs'],
     [() => client.request(5), 'data is 5'],
+    ...[undefined, null, 5, {}].map((payloads) => [() => client.sendBatch(payloads), 'payloads is']),
+    [() => client.sendBatch(['x', 5]), 'data is 5'],
+    [() => client.request(gone), 'data is an array whose memory was transferred'],
+    [() => client.send(gone), 'data is an array whose memory was transferred'],
+    [() => client.sendBatch(['x', gone]), 'data is an array whose memory was transferred'],
+    [() => client.sendBatch([Buffer.alloc(200_000), gone]), 'data is an array whose memory was transferred'],
+    [() => client.request('x', { trace: gone }), 'trace is'],
     [() => client.openStream({}), 'data is an object'],
     [() => client.send('x', { channel: '2' }), 'channel is "2"'],
     [() => client.send('x', { fds: 5 }), 'fds is 5'],

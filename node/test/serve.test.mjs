@@ -136,6 +136,9 @@ test('whatever a handler throws or returns, its caller is told at once, and serv
     status: Object.defineProperties(new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR'), { status: throws }),
     tag: { get [Symbol.toStringTag]() { throw new Error('of the tag'); }, toString: undefined },
     proxy,
+    negative: new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR', 'told', { status: -5 }),
+    long: new HostlaneError('ERR_HOSTLANE_REMOTE_ERROR', 'told', { status: 9, data: Buffer.alloc(16 * 1024 * 1024 + 1) }),
+    text: new Error('x'.repeat(16 * 1024 * 1024)),
   };
   const errors = [];
   const serving = server.serve(
@@ -152,7 +155,9 @@ test('whatever a handler throws or returns, its caller is told at once, and serv
     assert.ok(data.length > 0, asked);
     assert.equal((await client.request('fine', wait)).data.toString(), 'fine');
   }
-  assert.ok(Object.values(thrown).every((error, at) => errors[at] === error));
+  const { negative, long, ...told } = thrown;
+  assert.ok(Object.values(told).every((error) => errors.includes(error)));
+  assert.ok(!errors.includes(negative) && !errors.includes(long));
   await client.close();
   await serving;
 });
