@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hostlane._serving import unanswered
-from hostlane._waiting import limit
+from hostlane._waiting import limit, some
 from hostlane.errors import TimeoutError
 from hostlane.types import DEFAULT_TIMEOUT
 
@@ -130,6 +130,7 @@ class ServedPeer:
 
     def recv_batch(self, most: int, timeout: float | None, /) -> list[Message]:
         server = self._server
+        most = some(most)
         messages = [self.recv(None, timeout)]
         if most > 1:
             messages += server.context.recv_now(server, self.native, most - 1)

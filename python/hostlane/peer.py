@@ -157,7 +157,7 @@ class Peer:
     def recv_batch(self, most: int = 64, *, timeout: float | None = None) -> list[Message]:
         """Returns all messages that are there, at most ``most``; waits for the first.
 
-        Raises what :meth:`recv` raises.
+        Raises what :meth:`recv` raises, and :class:`InvalidArgumentError` where none is wanted.
         """
         return self._native.recv_batch(most, timeout)
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::error::{OrRaise, entry};
 use crate::look::Look;
 use crate::message::Message;
-use crate::wait::{Deadline, blocking};
+use crate::wait::{Deadline, Seconds, blocking};
 
 /// A started call. `hostlane.Call` wraps it, and sees to it that one thread at a time waits.
 #[pyclass(frozen, module = "hostlane._native")]
@@ -52,7 +52,7 @@ impl NativeCall {
 #[pymethods]
 impl NativeCall {
     /// The reply. A wait that takes too long leaves the call open, until its own deadline has passed.
-    fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Message> {
+    fn result(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<Message> {
         entry(py, || {
             let until = Deadline::after(timeout).or_raise(py)?;
             let Some(mut call) = self.take(State::Waiting) else {

@@ -18,7 +18,7 @@ use crate::message::{AioMessage, Message, copy_out};
 use crate::options::{Number, Options, With, call_options};
 use crate::peer::NativePeer;
 use crate::stream::NativeStream;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Seconds};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -134,7 +134,7 @@ impl NativeContext {
         host: &Object<'py>,
         address: &str,
         options: Options,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -150,7 +150,7 @@ impl NativeContext {
         &self,
         host: &Object<'py>,
         listener: &NativeListener,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -165,7 +165,7 @@ impl NativeContext {
         host: &Object<'py>,
         peer: &NativePeer,
         channel: Option<Number<u16>>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -190,7 +190,7 @@ impl NativeContext {
     }
 
     /// Ends when a message of any channel is there.
-    fn readable<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<f64>) -> PyResult<Object<'py>> {
+    fn readable<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<Seconds>) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
@@ -206,7 +206,7 @@ impl NativeContext {
         peer: &NativePeer,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'py>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
@@ -225,7 +225,7 @@ impl NativeContext {
         peer: &NativePeer,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'py>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
@@ -242,7 +242,7 @@ impl NativeContext {
         host: &Object<'py>,
         message: AnyMessage<'py>,
         data: Data<'_>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -258,7 +258,7 @@ impl NativeContext {
         message: AnyMessage<'py>,
         status: Number<u32>,
         data: Data<'_>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -273,7 +273,7 @@ impl NativeContext {
         &self,
         host: &Object<'py>,
         message: AnyMessage<'py>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -288,7 +288,7 @@ impl NativeContext {
         host: &Object<'py>,
         stream: &NativeStream,
         data: Data<'_>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -302,7 +302,7 @@ impl NativeContext {
         &self,
         host: &Object<'py>,
         stream: &NativeStream,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -317,7 +317,7 @@ impl NativeContext {
         &self,
         host: &Object<'py>,
         stream: &NativeStream,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
@@ -327,7 +327,7 @@ impl NativeContext {
     }
 
     /// Measures a round trip.
-    fn ping<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<f64>) -> PyResult<Object<'py>> {
+    fn ping<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<Seconds>) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
@@ -336,7 +336,7 @@ impl NativeContext {
     }
 
     /// Ends a connection in good order.
-    fn drain<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<f64>) -> PyResult<Object<'py>> {
+    fn drain<'py>(&self, host: &Object<'py>, peer: &NativePeer, timeout: Option<Seconds>) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;

@@ -3,6 +3,7 @@
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 
 /// The bytes of an argument, pinned for the duration of the call.
 pub(crate) enum Data<'a> {
@@ -37,11 +38,24 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Data<'a> {
         if let Ok(bytes) = <&[u8]>::extract(object) {
             return Ok(Data::Bytes(bytes));
         }
-        let buffer = PyUntypedBuffer::get(&object)?;
+        let buffer = match PyUntypedBuffer::get(&object) {
+            // Some leave out what a view can tell: the strides, as ctypes does, or the shape of one value.
+            Err(error) if error.is_instance_of::<PyBufferError>(object.py()) => viewed(object)?,
+            other => other?,
+        };
         if buffer.is_c_contiguous() {
             Ok(Data::Pinned(buffer))
         } else {
             Err(PyBufferError::new_err("the payload is not contiguous; pass bytes(payload)"))
         }
+    }
+}
+
+/// The buffer of a view of an exporter that says too little of its own; of one value, which has no dimensions, a copy.
+fn viewed(object: Borrowed<'_, '_, PyAny>) -> PyResult<PyUntypedBuffer> {
+    let view = PyMemoryView::from(&object)?;
+    match view.getattr("ndim")?.extract::<usize>()? {
+        0 => PyUntypedBuffer::get(&view.call_method0("tobytes")?),
+        _ => PyUntypedBuffer::get(&view),
     }
 }

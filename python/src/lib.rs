@@ -8,6 +8,7 @@ mod context;
 mod data;
 mod error;
 mod facts;
+mod fork;
 mod link;
 mod listener;
 mod log;

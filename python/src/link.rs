@@ -11,10 +11,11 @@ use crate::context::AnyMessage;
 use crate::data::Data;
 use crate::error::{OrRaise, entry, raise};
 use crate::facts;
+use crate::fork::Process;
 use crate::message::{AioMessage, Message};
 use crate::options::{Number, Options, With, call_options};
 use crate::stream::NativeStream;
-use crate::wait::{Deadline, detached};
+use crate::wait::{Deadline, Seconds, detached};
 
 type Object<'py> = Bound<'py, PyAny>;
 type Pairs<'py> = Bound<'py, PyList>;
@@ -27,6 +28,7 @@ pub(crate) struct NativeLink {
     aio: bool,
     /// Calls that were started and whose results nobody has taken.
     tickets: Mutex<Vec<u64>>,
+    made_in: Process,
 }
 
 /// Opens a link.
@@ -35,7 +37,7 @@ pub(crate) fn open_link(py: Python<'_>, address: &str, options: Options, aio: bo
     entry(py, || {
         let open = || Link::open(&address.parse::<Address>()?, options.link()?);
         let link = py.detach(open).or_raise(py)?;
-        Ok(NativeLink { link, aio, tickets: Mutex::default() })
+        Ok(NativeLink { link, aio, tickets: Mutex::default(), made_in: Process::this() })
     })
 }
 
@@ -65,7 +67,7 @@ impl NativeLink {
 #[pymethods]
 impl NativeLink {
     /// The next event: a `LinkUp`, a `LinkDown` or a message.
-    fn next<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Object<'py>> {
+    fn next<'py>(slf: &Bound<'py, Self>, timeout: Option<Seconds>) -> PyResult<Object<'py>> {
         let (py, this) = (slf.py(), slf.get());
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
@@ -89,7 +91,7 @@ impl NativeLink {
         slf: &Bound<'py, Self>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'py>,
     ) -> PyResult<Object<'py>> {
         let (py, this) = (slf.py(), slf.get());
@@ -108,7 +110,7 @@ impl NativeLink {
         py: Python<'_>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'_>,
     ) -> PyResult<u64> {
         entry(py, || {
@@ -180,7 +182,7 @@ impl NativeLink {
     }
 
     /// Answers a message; never waits, so it has no use for a timeout.
-    fn reply(&self, py: Python<'_>, message: AnyMessage<'_>, data: Data<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn reply(&self, py: Python<'_>, message: AnyMessage<'_>, data: Data<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         entry(py, || {
             Deadline::after(timeout).or_raise(py)?;
             self.link.reply(message.answering(), data.as_slice()).or_raise(py)
@@ -194,7 +196,7 @@ impl NativeLink {
         message: AnyMessage<'_>,
         status: Number<u32>,
         data: Data<'_>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<()> {
         entry(py, || {
             let prepare = || Ok((status.get("a status")?, Deadline::after(timeout)?));
@@ -210,15 +212,18 @@ impl NativeLink {
     }
 
     /// The same.
-    fn wait_cancelled(&self, py: Python<'_>, message: AnyMessage<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn wait_cancelled(&self, py: Python<'_>, message: AnyMessage<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         let _ = (message, timeout);
         Err(Error::new(Code::Unsupported, "a link cannot wait for that; look at .cancelled")).or_raise(py)
     }
 
     /// Whether this side is the one that listens; `None` while there is no decision.
     #[getter]
-    fn is_serving(&self) -> Option<bool> {
-        self.link.is_serving()
+    fn is_serving(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+        entry(py, || {
+            self.made_in.check().or_raise(py)?;
+            Ok(self.link.is_serving())
+        })
     }
 
     /// Facts about the connection there is.

@@ -8,7 +8,7 @@ use crate::facts;
 use crate::look::Look;
 use crate::options::Options;
 use crate::peer::NativePeer;
-use crate::wait::{Deadline, blocking};
+use crate::wait::{Deadline, Seconds, blocking};
 
 /// A bound address. `hostlane.Listener` wraps it.
 #[pyclass(frozen, module = "hostlane._native")]
@@ -36,7 +36,7 @@ pub(crate) fn listen(py: Python<'_>, address: &str, options: Options) -> PyResul
 #[pymethods]
 impl NativeListener {
     /// The next connection whose handshake is done.
-    fn accept(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<NativePeer> {
+    fn accept(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<NativePeer> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             blocking(py, deadline, &self.look, |wait| self.listener.accept(wait)).map(NativePeer::new)

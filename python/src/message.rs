@@ -23,7 +23,7 @@ use crate::error::{OrRaise, entry};
 use crate::look::Look;
 use crate::options::Number;
 use crate::stream::NativeStream;
-use crate::wait::{DEFAULT_TIMEOUT, Deadline, blocking};
+use crate::wait::{DEFAULT_TIMEOUT, Deadline, Seconds, blocking};
 
 /// What both classes are made of.
 struct Body {
@@ -250,8 +250,8 @@ message_class! {
         ///
         /// Waits up to `timeout` seconds, `None` for ever, and raises what `Peer.send` raises;
         /// `CallEndedError` when no answer is wanted any more.
-        #[pyo3(signature = (data, *, timeout = Some(DEFAULT_TIMEOUT)), text_signature = "($self, data, *, timeout=5.0)")]
-        fn reply(slf: &Bound<'_, Self>, data: Data<'_>, timeout: Option<f64>) -> PyResult<()> {
+        #[pyo3(signature = (data, *, timeout = Some(Seconds(DEFAULT_TIMEOUT))), text_signature = "($self, data, *, timeout=5.0)")]
+        fn reply(slf: &Bound<'_, Self>, data: Data<'_>, timeout: Option<Seconds>) -> PyResult<()> {
             let (py, this) = (slf.py(), slf.get());
             entry(py, || match &this.way {
                 Way::Direct => {
@@ -270,10 +270,10 @@ message_class! {
         ///
         /// Raises `UnsupportedError` on wire level 0, `InvalidArgumentError` for a one-way message, and what `reply` raises.
         #[pyo3(
-            signature = (status, data = Data::EMPTY, *, timeout = Some(DEFAULT_TIMEOUT)),
+            signature = (status, data = Data::EMPTY, *, timeout = Some(Seconds(DEFAULT_TIMEOUT))),
             text_signature = "($self, status, data=b'', *, timeout=5.0)"
         )]
-        fn fail(slf: &Bound<'_, Self>, status: Number<u32>, data: Data<'_>, timeout: Option<f64>) -> PyResult<()> {
+        fn fail(slf: &Bound<'_, Self>, status: Number<u32>, data: Data<'_>, timeout: Option<Seconds>) -> PyResult<()> {
             let (py, this) = (slf.py(), slf.get());
             entry(py, || {
                 let status = status.get("a status").or_raise(py)?;
@@ -307,7 +307,7 @@ message_class! {
 
         /// Waits until no answer is wanted any more.
         #[pyo3(signature = (*, timeout = None))]
-        fn wait_cancelled(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        fn wait_cancelled(slf: &Bound<'_, Self>, timeout: Option<Seconds>) -> PyResult<()> {
             let (py, this) = (slf.py(), slf.get());
             entry(py, || match &this.way {
                 Way::Direct => {
@@ -336,11 +336,11 @@ message_class! {
         ///
         /// Waits up to `timeout` seconds, `None` for ever, and raises what `Peer.send` raises;
         /// `CallEndedError` when no answer is wanted any more.
-        #[pyo3(signature = (data, *, timeout = Some(DEFAULT_TIMEOUT)), text_signature = "($self, data, *, timeout=5.0)")]
+        #[pyo3(signature = (data, *, timeout = Some(Seconds(DEFAULT_TIMEOUT))), text_signature = "($self, data, *, timeout=5.0)")]
         fn reply<'py>(
             slf: &Bound<'py, Self>,
             data: &Bound<'py, PyAny>,
-            timeout: Option<f64>,
+            timeout: Option<Seconds>,
         ) -> PyResult<Bound<'py, PyAny>> {
             slf.get().host.bind(slf.py()).call_method1("reply", (slf, data, timeout))
         }
@@ -349,14 +349,14 @@ message_class! {
         ///
         /// Raises `UnsupportedError` on wire level 0, `InvalidArgumentError` for a one-way message, and what `reply` raises.
         #[pyo3(
-            signature = (status, data = None, *, timeout = Some(DEFAULT_TIMEOUT)),
+            signature = (status, data = None, *, timeout = Some(Seconds(DEFAULT_TIMEOUT))),
             text_signature = "($self, status, data=b'', *, timeout=5.0)"
         )]
         fn fail<'py>(
             slf: &Bound<'py, Self>,
             status: &Bound<'py, PyAny>,
             data: Option<&Bound<'py, PyAny>>,
-            timeout: Option<f64>,
+            timeout: Option<Seconds>,
         ) -> PyResult<Bound<'py, PyAny>> {
             let py = slf.py();
             let empty = PyBytes::new(py, b"").into_any();
@@ -371,7 +371,7 @@ message_class! {
 
         /// Waits until no answer is wanted any more.
         #[pyo3(signature = (*, timeout = None))]
-        fn wait_cancelled<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        fn wait_cancelled<'py>(slf: &Bound<'py, Self>, timeout: Option<Seconds>) -> PyResult<Bound<'py, PyAny>> {
             slf.get().host.bind(slf.py()).call_method1("wait_cancelled", (slf, timeout))
         }
 

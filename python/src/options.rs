@@ -13,7 +13,7 @@ use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
 use crate::error::OrRaise;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Seconds};
 
 /// A Python integer of any size; `None` when it does not fit `T`. What does not fit is a mistake in
 /// the argument and gets the error of one, not an `OverflowError`.
@@ -54,20 +54,20 @@ pub(crate) struct Options {
     auth_token: Option<String>,
     secret: Option<String>,
     allow_uids: Option<Vec<Number<u32>>>,
-    handshake_timeout: Option<f64>,
+    handshake_timeout: Option<Seconds>,
     max_message: Option<Number<usize>>,
     level: Option<Number<u8>>,
     max_calls: Option<Number<usize>>,
-    keepalive: Option<f64>,
+    keepalive: Option<Seconds>,
     policies: Option<Vec<(Number<u16>, String)>>,
     fds: Option<bool>,
-    spin: Option<f64>,
+    spin: Option<Seconds>,
     backlog: Option<Number<u16>>,
     command: Option<Vec<PathBuf>>,
     reconnect: Option<bool>,
     retries: Option<Number<u32>>,
-    delay: Option<f64>,
-    max_delay: Option<f64>,
+    delay: Option<Seconds>,
+    max_delay: Option<Seconds>,
 }
 
 /// Sets what `$options` names on `$builder`: the two builders have the same setters and no type in
@@ -154,15 +154,15 @@ impl Options {
 }
 
 /// Seconds, of which none is `Off`.
-fn spin(seconds: f64) -> Result<Spin> {
+fn spin(seconds: Seconds) -> Result<Spin> {
     match span("spin", seconds)?.as_micros() {
         0 => Ok(Spin::Off),
         micros => Ok(Spin::Micros(u32::try_from(micros).unwrap_or(u32::MAX))),
     }
 }
 
-fn span(what: &str, seconds: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(seconds)
+fn span(what: &str, seconds: Seconds) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds.0)
         .map_err(|_| Error::new(Code::InvalidArgument, format!("{what} is a finite number of seconds, not below zero")))
 }
 

@@ -9,11 +9,12 @@ use crate::call::NativeCall;
 use crate::data::Data;
 use crate::error::{OrRaise, entry};
 use crate::facts;
+use crate::fork::Process;
 use crate::look::Look;
 use crate::message::Message;
 use crate::options::{Number, Options, With, call_options};
 use crate::stream::NativeStream;
-use crate::wait::{Deadline, blocking, detached};
+use crate::wait::{Deadline, Seconds, blocking, detached};
 
 /// One connection. `hostlane.Peer` and `hostlane.aio.Peer` wrap it.
 #[pyclass(frozen, module = "hostlane._native")]
@@ -22,12 +23,13 @@ pub(crate) struct NativePeer {
     /// Of waits for an answer, and for a message: one is soon over, the other may never be.
     calls: Arc<Look>,
     receives: Look,
+    made_in: Process,
 }
 
 impl NativePeer {
     pub(crate) fn new(peer: Peer) -> Self {
         let calls = Arc::new(Look::new());
-        Self { peer, calls, receives: Look::new() }
+        Self { peer, calls, receives: Look::new(), made_in: Process::this() }
     }
 
     pub(crate) fn get(&self) -> &Peer {
@@ -37,7 +39,12 @@ impl NativePeer {
 
 /// Connects to `address` within `timeout` seconds, the handshake included.
 #[pyfunction]
-pub(crate) fn connect(py: Python<'_>, address: &str, options: Options, timeout: Option<f64>) -> PyResult<NativePeer> {
+pub(crate) fn connect(
+    py: Python<'_>,
+    address: &str,
+    options: Options,
+    timeout: Option<Seconds>,
+) -> PyResult<NativePeer> {
     entry(py, || {
         let prepare = || Ok((address.parse::<Address>()?, options.connect()?, Deadline::after(timeout)?));
         let (address, options, deadline) = prepare().or_raise(py)?;
@@ -53,7 +60,7 @@ impl NativePeer {
         py: Python<'_>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'_>,
     ) -> PyResult<()> {
         entry(py, || {
@@ -70,7 +77,7 @@ impl NativePeer {
         py: Python<'_>,
         batch: Vec<Bound<'_, PyAny>>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
     ) -> PyResult<()> {
         entry(py, || {
             let prepare = || Ok((channel.channel()?, Deadline::after(timeout)?));
@@ -82,7 +89,7 @@ impl NativePeer {
     }
 
     /// The next message, of one channel or of any.
-    fn recv(&self, py: Python<'_>, channel: Option<Number<u16>>, timeout: Option<f64>) -> PyResult<Message> {
+    fn recv(&self, py: Python<'_>, channel: Option<Number<u16>>, timeout: Option<Seconds>) -> PyResult<Message> {
         entry(py, || {
             let prepare = || Ok((channel.map(Number::channel).transpose()?, Deadline::after(timeout)?));
             let (channel, deadline) = prepare().or_raise(py)?;
@@ -95,9 +102,9 @@ impl NativePeer {
     }
 
     /// All messages that are there, at most `most`; waits for the first.
-    fn recv_batch(&self, py: Python<'_>, most: Number<usize>, timeout: Option<f64>) -> PyResult<Vec<Message>> {
+    fn recv_batch(&self, py: Python<'_>, most: Number<usize>, timeout: Option<Seconds>) -> PyResult<Vec<Message>> {
         entry(py, || {
-            let prepare = || Ok((most.get("the number of messages")?.max(1), Deadline::after(timeout)?));
+            let prepare = || Ok((most.get("the number of messages")?, Deadline::after(timeout)?));
             let (most, deadline) = prepare().or_raise(py)?;
             let mut messages = Vec::new();
             blocking(py, deadline, &self.receives, |wait| self.peer.recv_all(&mut messages, most, wait))?;
@@ -111,7 +118,7 @@ impl NativePeer {
         py: Python<'_>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'_>,
     ) -> PyResult<Message> {
         entry(py, || {
@@ -129,7 +136,7 @@ impl NativePeer {
         py: Python<'_>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'_>,
     ) -> PyResult<NativeCall> {
         entry(py, || {
@@ -148,7 +155,7 @@ impl NativePeer {
         py: Python<'_>,
         data: Data<'_>,
         channel: Number<u16>,
-        timeout: Option<f64>,
+        timeout: Option<Seconds>,
         with_: With<'_>,
     ) -> PyResult<NativeStream> {
         entry(py, || {
@@ -161,6 +168,7 @@ impl NativePeer {
     /// Holds small writes back until [`uncork`](NativePeer::uncork), as often as it is called.
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
+            self.made_in.check().or_raise(py)?;
             std::mem::forget(self.peer.cork());
             Ok(())
         })
@@ -175,7 +183,7 @@ impl NativePeer {
     }
 
     /// Seconds of one round trip.
-    fn ping(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<f64> {
+    fn ping(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<f64> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             blocking(py, deadline, &self.calls, |wait| self.peer.ping(wait)).map(|time| time.as_secs_f64())
@@ -183,7 +191,7 @@ impl NativePeer {
     }
 
     /// Ends the connection in good order.
-    fn drain(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn drain(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             blocking(py, deadline, &ONCE, |wait| self.peer.drain(wait))

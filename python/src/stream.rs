@@ -8,7 +8,7 @@ use crate::data::Data;
 use crate::error::{OrRaise, entry};
 use crate::look::Look;
 use crate::message::copy_out;
-use crate::wait::{Deadline, blocking};
+use crate::wait::{Deadline, Seconds, blocking};
 
 /// A stream. `hostlane.Stream` and `hostlane.aio.Stream` wrap it.
 #[pyclass(frozen, module = "hostlane._native")]
@@ -36,7 +36,7 @@ impl NativeStream {
     }
 
     /// Sends an item.
-    fn send(&self, py: Python<'_>, data: Data<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn send(&self, py: Python<'_>, data: Data<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             let item = data.as_slice();
@@ -45,7 +45,7 @@ impl NativeStream {
     }
 
     /// Ends this side's direction.
-    fn finish(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn finish(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             blocking(py, deadline, &self.look, |wait| self.stream.finish(wait))
@@ -53,7 +53,7 @@ impl NativeStream {
     }
 
     /// The next item; `None` at the end.
-    fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyBytes>>> {
+    fn recv(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<Option<Py<PyBytes>>> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
             let item = blocking(py, deadline, &self.look, |wait| self.stream.recv(wait))?;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use hostlane_bridge::{Code, Error, Result, Wait};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
 use crate::error::OrRaise;
@@ -11,6 +12,24 @@ use crate::look::Look;
 
 /// Seconds a call waits when it is not told otherwise.
 pub(crate) const DEFAULT_TIMEOUT: f64 = 5.0;
+
+/// Seconds as Python has them: a float, or an integer. One that no float can express is out of any range, and no
+/// `OverflowError`.
+#[derive(Clone, Copy, IntoPyObject)]
+#[pyo3(transparent)]
+pub(crate) struct Seconds(pub(crate) f64);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Seconds {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<f64>() {
+            Ok(seconds) => Ok(Seconds(seconds)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => Ok(Seconds(f64::NAN)),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 /// When a call gives up: seconds from now, or never for `None`.
 #[derive(Clone, Copy)]
@@ -23,8 +42,8 @@ pub(crate) enum Deadline {
 
 impl Deadline {
     /// Reads a timeout argument.
-    pub(crate) fn after(seconds: Option<f64>) -> Result<Self> {
-        let Some(seconds) = seconds else { return Ok(Deadline::Never) };
+    pub(crate) fn after(seconds: Option<Seconds>) -> Result<Self> {
+        let Some(Seconds(seconds)) = seconds else { return Ok(Deadline::Never) };
         if seconds.is_nan() || seconds < 0.0 {
             return Err(Error::new(
                 Code::InvalidArgument,

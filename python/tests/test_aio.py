@@ -301,6 +301,15 @@ def test_a_handler_that_has_answered_goes_on(loop: Loop, joined: Callable[..., A
     loop.run(body)
 
 
+def test_a_batch_of_none(loop: Loop, joined: Callable[..., Any]) -> None:
+    async def body() -> None:
+        async with joined() as (client, _):
+            with pytest.raises(hostlane.InvalidArgumentError):
+                await client.recv_batch(0, timeout=5)
+
+    loop.run(body)
+
+
 def test_handlers_answer_and_fail(
     loop: Loop, joined: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -103,3 +103,26 @@ def test_a_corked_peer_is_dropped_in_any_order(pair: Pair) -> None:
     assert pair.server.recv(timeout=5).data == b"left by closing the cork"
     pair.client._native.cork()
     pair.client.close()
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_batch_of_none(pair: Pair, most: int) -> None:
+    pair.client.send(b"x")
+    with pytest.raises(hostlane.InvalidArgumentError):
+        pair.server.recv_batch(most, timeout=5)
+    assert pair.server.recv_batch(1, timeout=5)[0].data == b"x"
+
+
+def test_a_batch_of_none_of_a_served_peer(
+    listener: hostlane.Listener, pool: ThreadPoolExecutor
+) -> None:
+    def handler(_: hostlane.Message, peer: hostlane.Peer) -> bytes:
+        with pytest.raises(hostlane.InvalidArgumentError):
+            peer.recv_batch(0, timeout=0)
+        return b"refused"
+
+    serving = pool.submit(listener.serve, handler)
+    with hostlane.connect(listener.address) as client:
+        assert client.request(b"x").data == b"refused"
+    listener.close()
+    serving.result(10)

@@ -98,7 +98,7 @@ def test_a_result_can_be_waited_for_again(pair: Pair) -> None:
     assert first.data == b"y"
 
 
-@pytest.mark.parametrize("wrong", [-1, -2, float("nan")])
+@pytest.mark.parametrize("wrong", [-1, -2, float("nan"), 10**400, -(10**400)])
 def test_a_wrong_timeout_is_refused_while_another_waits(
     pair: Pair, pool: ThreadPoolExecutor, wrong: float
 ) -> None:

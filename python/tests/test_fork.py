@@ -40,6 +40,7 @@ USES: dict[str, Callable[[hostlane.Peer], object]] = {
     "send-batch": lambda peer: peer.send_batch([b"from the child"]),
     "recv-batch": lambda peer: peer.recv_batch(timeout=0),
     "serve": lambda peer: peer.serve(lambda *_: None),
+    "cork": lambda peer: peer.cork().__enter__(),
 }
 
 
@@ -47,6 +48,11 @@ USES: dict[str, Callable[[hostlane.Peer], object]] = {
 def test_a_child_cannot_use_a_peer(pair: Pair, use: Callable[[hostlane.Peer], object]) -> None:
     assert in_child(lambda: use(pair.client)) == "ForkedError"
     works(pair)
+
+
+def test_a_child_cannot_ask_a_link(address: str) -> None:
+    with hostlane.Link.open(address) as link:
+        assert in_child(lambda: link.is_serving) == "ForkedError"
 
 
 def test_a_child_cannot_reply(pair: Pair) -> None:

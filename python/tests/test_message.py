@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import gc
 import mmap
+import struct
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hostlane
 import pytest
@@ -47,6 +49,21 @@ def test_any_buffer_arrives_as_its_bytes(pair: Pair, data: ReadableBuffer) -> No
     assert message.data == bytes(data)
     assert type(message.data) is bytes
     assert message.channel == hostlane.DATA
+
+
+@pytest.mark.parametrize(
+    ("data", "sent"),
+    [
+        ((ctypes.c_ubyte * 3)(1, 2, 3), b"\1\2\3"),
+        ((ctypes.c_uint16 * 2 * 2)((1, 2), (3, 4)), struct.pack("=4H", 1, 2, 3, 4)),
+        (ctypes.c_uint16(5), struct.pack("=H", 5)),
+        ((ctypes.c_ubyte * 0)(), b""),
+    ],
+    ids=["array", "array-of-arrays", "value", "empty"],
+)
+def test_what_ctypes_makes_is_a_payload(pair: Pair, data: Any, sent: bytes) -> None:
+    pair.client.send(data, timeout=5)
+    assert pair.server.recv(timeout=5).data == sent
 
 
 def test_a_view_with_gaps_is_refused(pair: Pair) -> None:

@@ -168,6 +168,7 @@ def test_a_started_program() -> None:
         {"keepalive": 0},
         {"keepalive": 0.001},
         {"keepalive": float("nan")},
+        {"keepalive": 10**400},
         {"policies": {2: "never"}},
         {"policies": {300: "block"}},
         {"policies": {0: "block"}},

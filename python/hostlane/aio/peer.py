@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from hostlane import _options
 from hostlane._executing import MAX_RUNNING
 from hostlane._serving import capped
+from hostlane._waiting import some
 from hostlane.aio._driver import current
 from hostlane.aio.stream import Stream
 from hostlane.errors import ClosedError, Error, PeerClosedError
@@ -137,9 +138,10 @@ class Peer:
     ) -> list[AioMessage]:
         """Returns all messages that are there, at most ``most``; waits for the first.
 
-        Raises what :meth:`recv` raises.
+        Raises what :meth:`recv` raises, and :class:`InvalidArgumentError` where none is wanted.
         """
         driver = self._driver
+        most = some(most)
         messages = [await self.recv(timeout=timeout)]
         if most > 1:
             messages += driver.context.recv_now(driver, self.native, most - 1)
