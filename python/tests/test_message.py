@@ -55,7 +55,7 @@ def test_any_buffer_arrives_as_its_bytes(pair: Pair, data: ReadableBuffer) -> No
     ("data", "sent"),
     [
         ((ctypes.c_ubyte * 3)(1, 2, 3), b"\1\2\3"),
-        ((ctypes.c_uint16 * 2 * 2)((1, 2), (3, 4)), struct.pack("=4H", 1, 2, 3, 4)),
+        ((ctypes.c_uint16 * 2 * 2).from_buffer_copy(b"abcdefgh"), b"abcdefgh"),
         (ctypes.c_uint16(5), struct.pack("=H", 5)),
         ((ctypes.c_ubyte * 0)(), b""),
     ],
