@@ -69,8 +69,9 @@ fn a_server_without_a_standard_error_of_its_own_keeps_its_frames_clean() {
 #[test]
 fn a_server_ends_with_its_killed_client() {
     let mut client = Command::new(binary())
-        // Nobody answers.
-        .args(["request", "--deadline", "1m", &spawn("listen"), "--data", "x"])
+        // It goes on for as long as its input does.
+        .args(["stream", &spawn("echo")])
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
