@@ -223,30 +223,35 @@ impl Conn {
         if let Err(error) = self.may_stream().and_then(|()| self.check_len(payload.len())) {
             return Some(Err(error));
         }
-        self.one.as_mut()?.stream_send(op, id, payload, fin, &mut self.ops, deadline)
+        let step = self.one.as_mut()?.stream_send(op, id, payload, fin, &mut self.ops, deadline);
+        self.or_lost(step, Sent::No)
     }
 
     /// The next item of a stream, or its end.
     pub(crate) fn stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
         let step = one.stream_recv(op, id, &mut self.ops, deadline);
-        self.read_step(step)
+        self.or_lost(step, Sent::Maybe)
     }
 
     /// The next item of a stream, or its end, if it is there; otherwise waits until it is, and takes nothing.
     pub(crate) fn poll_stream_recv(&mut self, op: OpId, id: u64, deadline: Option<Instant>) -> Step {
         let Some(one) = &mut self.one else { return Some(Err(level_0("streams"))) };
         let step = one.poll_stream_recv(op, id, &mut self.ops, deadline);
-        self.read_step(step)
+        self.or_lost(step, Sent::Maybe)
     }
 
-    fn read_step(&self, step: Step) -> Step {
-        match (&self.state, &step) {
-            // The call is forgotten with the connection, and that is the reason to tell.
-            (State::Ended(error), Some(Err(gone))) if gone.code() == Code::CallEnded => {
-                Some(Err(lost(error).with_sent(Sent::Maybe)))
-            }
-            _ => step,
+    /// A call that was forgotten with the connection, or with the answers that cannot come any more: that is the reason
+    /// to tell.
+    fn or_lost(&self, step: Step, sent: Sent) -> Step {
+        let reason = match &self.state {
+            State::Ended(error) => lost(error),
+            _ if self.read_ended => lost(&peer_closed()),
+            _ => return step,
+        };
+        match step {
+            Some(Err(gone)) if gone.code() == Code::CallEnded => Some(Err(reason.with_sent(sent))),
+            step => step,
         }
     }
 

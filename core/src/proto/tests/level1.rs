@@ -286,13 +286,28 @@ fn items_that_wait_for_credit_end_with_what_comes() {
     assert_eq!(ended.len(), 20 - left);
     assert!(ended.iter().all(|(_, outcome)| outcome.as_ref().unwrap_err().code() == Code::CallEnded));
     let late = pair.server.stream_send(20, id, item, false, None).unwrap().unwrap_err();
-    assert_eq!(late.code(), Code::CallEnded);
+    assert_eq!((late.code(), late.sent()), (Code::ConnectionLost, Sent::No));
     // The caller has half an answer, and is told so.
     pair.exchange();
     for _ in 0..left {
         let op = 9_000;
         assert!(matches!(pair.client.stream_recv(op, id, None), Some(Ok(Outcome::Item(_)))));
     }
+}
+
+#[test]
+fn a_stream_whose_answer_cannot_come_any_more_was_lost() {
+    let mut pair = pair();
+    let item = Bytes::from_static(b"item");
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), item.clone(), pair.now).unwrap();
+    assert!(pair.client.stream_send(1, id, item.clone(), false, None).is_none());
+    pair.exchange();
+    pair.client.hung_up();
+    // What was sent before is still to be written: the connection has not ended, its calls have.
+    let late = pair.client.stream_send(2, id, item, false, None).unwrap().unwrap_err();
+    assert_eq!((late.code(), late.sent()), (Code::ConnectionLost, Sent::No));
+    let read = pair.client.stream_recv(3, id, None).unwrap().unwrap_err();
+    assert_eq!((read.code(), read.sent()), (Code::ConnectionLost, Sent::Maybe));
 }
 
 #[test]
