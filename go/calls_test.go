@@ -176,9 +176,12 @@ func TestContextOfARequestThatRanOutOfTimeSaysSo(t *testing.T) {
 			<-sent // nothing left before the deadline
 			continue
 		}
-		mustBe(t, err, context.DeadlineExceeded)
 		at := <-seen
 		child, own := <-ended, <-ended
+		if errors.Is(err, hostlane.ErrCallAbandoned) && time.Now().After(deadline) {
+			continue // the handler's clock rang first, and its end was here before this side looked at its own
+		}
+		mustBe(t, err, context.DeadlineExceeded)
 		if at.ours.Sub(at.theirs) > 15*time.Millisecond {
 			continue // too long under way for this machine to tell the two apart
 		}
