@@ -9,7 +9,7 @@ use crate::os::per_process::PerProcess;
 use crate::os::poller::Bell;
 use crate::os::{AsFd, BorrowedFd, Errno, fork};
 
-/// A forked child has none of its parent's listeners.
+/// A forked child has none of its parent's listeners. Locked before a backlog.
 static NAMES: PerProcess<Mutex<BTreeMap<String, Arc<Backlog>>>> = PerProcess::new();
 
 #[derive(Debug)]
@@ -28,11 +28,6 @@ pub(crate) struct Inproc {
     stamp: fork::Stamp,
 }
 
-/// Taken before a backlog's lock.
-fn names() -> MutexGuard<'static, BTreeMap<String, Arc<Backlog>>> {
-    locked(NAMES.get())
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -45,7 +40,7 @@ impl Inproc {
             limit: usize::try_from(limit).unwrap_or_default() + 1,
             bell: Bell::new()?,
         });
-        let mut names = names();
+        let mut names = NAMES.lock();
         if names.contains_key(name) {
             return Err(Error::new(Code::AddressInUse, format!("inproc:{name} has a listener in this process")));
         }
@@ -65,7 +60,7 @@ impl Inproc {
 
     /// Frees the name and turns away who waits.
     pub(crate) fn shut(&self) {
-        let mut names = names();
+        let mut names = NAMES.lock();
         if names.get(&self.name).is_some_and(|there| Arc::ptr_eq(there, &self.backlog)) {
             names.remove(&self.name);
         }
@@ -91,7 +86,7 @@ impl AsFd for Inproc {
 
 /// Connects to a listener of this process. `not_found` without one, `queue_full` when its backlog is.
 pub(crate) fn connect(name: &str) -> Result<Carrier> {
-    let names = names();
+    let names = NAMES.lock();
     let Some(backlog) = names.get(name) else {
         return Err(Error::new(Code::NotFound, format!("inproc:{name} has no listener in this process")));
     };
@@ -113,7 +108,7 @@ mod tests {
     #[test]
     fn a_child_has_its_own_names_whoever_was_at_the_parents_at_the_fork() {
         let listener = Inproc::bind("of-the-parent", 1).unwrap();
-        let (others, waiting) = (names(), locked(&listener.backlog.waiting));
+        let (others, waiting) = (NAMES.lock(), locked(&listener.backlog.waiting));
         let status = in_fork(|| {
             let parents = connect("of-the-parent").err().map(|e| e.code());
             let own = Inproc::bind("of-the-parent", 1).unwrap();

@@ -1,6 +1,7 @@
 //! Statics that a forked child does not share with its parent.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::os::fork::Stamp;
 
@@ -19,6 +20,13 @@ impl<T: Default + Send + Sync> PerProcess<T> {
     /// This process's value. The parent's, in a child, is left as it is: one small leak per fork.
     pub(crate) fn get(&self) -> &'static T {
         self.get_or_make(|_| T::default())
+    }
+}
+
+impl<T: Default + Send> PerProcess<Mutex<T>> {
+    /// This process's value, locked.
+    pub(crate) fn lock(&self) -> MutexGuard<'static, T> {
+        self.get().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The random id of this process's endpoints.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::os::per_process::PerProcess;
@@ -8,13 +8,9 @@ use crate::os::system;
 
 static INSTANCE: PerProcess<Mutex<Option<String>>> = PerProcess::new();
 
-fn locked() -> MutexGuard<'static, Option<String>> {
-    INSTANCE.get().lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// 32 hex digits, the same for the whole life of the process, another one in a forked child.
 pub(crate) fn instance() -> Result<String> {
-    let mut cached = locked();
+    let mut cached = INSTANCE.lock();
     if let Some(instance) = &*cached {
         return Ok(instance.clone());
     }
@@ -43,7 +39,7 @@ mod tests {
     #[test]
     fn a_child_has_an_id_of_its_own_whoever_asked_for_the_parents_at_the_fork() {
         let mine = instance().unwrap();
-        let asking = locked();
+        let asking = INSTANCE.lock();
         assert_eq!(in_fork(|| instance().is_ok_and(|own| own != mine).into()), 1);
         drop(asking);
         assert_eq!(instance().unwrap(), mine);

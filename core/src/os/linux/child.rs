@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::io::Errno;
 
@@ -47,7 +47,7 @@ pub(crate) fn argv(text: &str, option: Option<&[OsString]>) -> Result<Vec<OsStri
 
 /// Starts the program. `not_found`, `permission_denied` as the system says.
 pub(crate) fn spawn(argv: &[OsString]) -> Result<Carrier> {
-    locked().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    LEFT.lock().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     let (program, arguments) = argv.split_first().expect("a command has a program");
     let (mine, theirs) = domain::pair()?;
     let failed = |doing: &str, e: std::io::Error| {
@@ -102,13 +102,9 @@ impl Drop for Child {
                 // The thread waits for it, so it arrives.
                 let _ = handle.send(process);
             }
-            Err(_) => locked().push(process),
+            Err(_) => LEFT.lock().push(process),
         }
     }
-}
-
-fn locked() -> std::sync::MutexGuard<'static, Vec<std::process::Child>> {
-    LEFT.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -118,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_child_starts_programs_whoever_looked_after_the_parents_at_the_fork() {
-        let looking = locked();
+        let looking = LEFT.lock();
         assert_eq!(in_fork(|| spawn(&["true".into()]).is_ok().into()), 1);
         drop(looking);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::inherited;
 use crate::api::options::Common;
@@ -35,7 +35,7 @@ struct Claim {
 impl Claim {
     fn new(number: i32) -> Option<Claim> {
         // Made only where it is held: its end takes the number out again.
-        locked().insert(number).then(|| Claim { number, stamp: Stamp::now() })
+        IN_USE.lock().insert(number).then(|| Claim { number, stamp: Stamp::now() })
     }
 }
 
@@ -43,13 +43,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         // In a forked child the number is free, or a listener of its own has it.
         if self.stamp.current() {
-            locked().remove(&self.number);
+            IN_USE.lock().remove(&self.number);
         }
     }
-}
-
-fn locked() -> MutexGuard<'static, BTreeSet<i32>> {
-    IN_USE.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Passed {
@@ -133,7 +129,7 @@ mod tests {
     #[test]
     fn a_child_claims_numbers_of_its_own_whoever_claimed_one_of_the_parents_at_the_fork() {
         let claim = Claim::new(1 << 20).unwrap();
-        let claiming = locked();
+        let claiming = IN_USE.lock();
         let status = in_fork(|| {
             let own = Claim::new(claim.number);
             // The parent's listener, which the child has too.
