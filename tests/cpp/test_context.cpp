@@ -24,6 +24,25 @@ std::map<std::uint64_t, hostlane::event> finish(const hostlane::context &context
     }
     return finished;
 }
+
+struct seats {
+    hostlane::listener listener;
+    hostlane::context context;
+    hostlane::peer server;
+    hostlane::peer client;
+};
+
+// A connection with both of its sides in one context.
+seats seated() {
+    const std::string address = lane_path("context");
+    auto listener = hostlane::listener::listen(address).value();
+    auto context = hostlane::context::create().value();
+    const std::uint64_t accepting = context.accept(listener, soon).value().op();
+    const std::uint64_t connecting = context.connect(address, soon).value().op();
+    auto opened = finish(context, 2);
+    return {std::move(listener), std::move(context), opened.at(accepting).take_peer(),
+            opened.at(connecting).take_peer()};
+}
 } // namespace
 
 TEST(a_call_through_a_poll_loop) {
@@ -57,14 +76,7 @@ TEST(a_call_through_a_poll_loop) {
 }
 
 TEST(batches_of_operations) {
-    const std::string address = lane_path("context");
-    const auto listener = hostlane::listener::listen(address).value();
-    const auto context = hostlane::context::create().value();
-    const std::uint64_t accepting = context.accept(listener, soon).value().op();
-    const std::uint64_t connecting = context.connect(address, soon).value().op();
-    auto opened = finish(context, 2);
-    const hostlane::peer server = opened.at(accepting).take_peer();
-    const hostlane::peer client = opened.at(connecting).take_peer();
+    const auto [listener, context, server, client] = seated();
 
     hostlane::submissions operations;
     const std::string first = "first";
@@ -120,14 +132,7 @@ TEST(batches_of_operations) {
 }
 
 TEST(waiting_for_many) {
-    const std::string address = lane_path("context");
-    const auto listener = hostlane::listener::listen(address).value();
-    const auto context = hostlane::context::create().value();
-    const std::uint64_t accepting = context.accept(listener, soon).value().op();
-    const std::uint64_t connecting = context.connect(address, soon).value().op();
-    auto opened = finish(context, 2);
-    const hostlane::peer server = opened.at(accepting).take_peer();
-    const hostlane::peer client = opened.at(connecting).take_peer();
+    const auto [listener, context, server, client] = seated();
     CHECK(context.recv(server, soon).value().pending() && context.recv(server, soon).value().pending());
     hostlane::submissions operations;
     operations.send(client, 2, "one", soon).send(client, 2, "two", soon);
@@ -150,14 +155,7 @@ TEST(waiting_for_many) {
 }
 
 TEST(a_stream_and_a_buffer) {
-    const std::string address = lane_path("context");
-    const auto listener = hostlane::listener::listen(address).value();
-    const auto context = hostlane::context::create().value();
-    const std::uint64_t accepting = context.accept(listener, soon).value().op();
-    const std::uint64_t connecting = context.connect(address, soon).value().op();
-    auto opened = finish(context, 2);
-    const hostlane::peer server = opened.at(accepting).take_peer();
-    const hostlane::peer client = opened.at(connecting).take_peer();
+    const auto [listener, context, server, client] = seated();
     const auto receiving = context.recv(server, soon).value();
     const auto stream = client.open_stream("open").value();
     auto received = finish(context, 1);
