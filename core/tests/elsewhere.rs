@@ -4,59 +4,41 @@ mod common;
 
 use std::sync::{Mutex, Once, mpsc};
 
+use common::hears::{Fields, Hears, shown};
 use common::{Place, SOON, pair};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::Level;
 
 /// What is to hold a thread of the library's up: an address, whom to tell, what to wait for.
 type HeldUp = (String, mpsc::Sender<()>, mpsc::Receiver<()>);
 
 static HELD_UP: Mutex<Vec<HeldUp>> = Mutex::new(Vec::new());
 
-struct Slow;
-
-impl Subscriber for Slow {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "hostlane"
+fn hold(_: Level, fields: Fields) {
+    let current = std::thread::current();
+    let name = current.name().unwrap_or_default();
+    if !(name.starts_with("hostlane-") || name.starts_with("tokio-")) {
+        return;
     }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let current = std::thread::current();
-        let name = current.name().unwrap_or_default();
-        if !(name.starts_with("hostlane-") || name.starts_with("tokio-")) {
-            return;
-        }
-        let mut fields = String::new();
-        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            fields += &format!("{field}={value:?};");
-        });
-        let held_up = {
-            let mut held_up = HELD_UP.lock().unwrap();
-            let at = held_up
-                .iter()
-                .position(|(address, ..)| fields.contains("event=\"ended\"") && fields.contains(address.as_str()));
-            at.map(|at| held_up.remove(at))
-        };
-        if let Some((_, tell, wait)) = held_up {
-            tell.send(()).unwrap();
-            let _ = wait.recv_timeout(3 * SOON);
-        }
+    let fields = shown(&fields);
+    let held_up = {
+        let mut held_up = HELD_UP.lock().unwrap();
+        let at = held_up
+            .iter()
+            .position(|(address, ..)| fields.contains("event=\"ended\"") && fields.contains(address.as_str()));
+        at.map(|at| held_up.remove(at))
+    };
+    if let Some((_, tell, wait)) = held_up {
+        tell.send(()).unwrap();
+        let _ = wait.recv_timeout(3 * SOON);
     }
 }
 
 /// Holds up whoever of the library's threads tells that a connection of `place` has ended.
 fn hold_up(place: &Place) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
     static SUBSCRIBED: Once = Once::new();
-    SUBSCRIBED.call_once(|| tracing::subscriber::set_global_default(Slow).unwrap());
+    SUBSCRIBED.call_once(|| {
+        tracing::subscriber::set_global_default(Hears { most: Level::TRACE, hear: hold }).unwrap();
+    });
     let ((tell, told), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
     HELD_UP.lock().unwrap().push((place.address(""), tell, wait));
     (told, go_on)

@@ -8,44 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use common::hears::{Fields, Hears};
 use common::{Place, SOON, pair, until};
 use hostlane::{Bytes, Channel, Link, LinkOptions, Peer, Result, Wait};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::Level;
 
-/// Does something at the first event called `at` on its thread.
-struct Acts<F> {
-    at: &'static str,
-    act: F,
-}
-
-impl<F: Fn() + Send + Sync + 'static> Subscriber for Acts<F> {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "hostlane"
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut named = false;
-        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            named |= field.name() == "event" && format!("{value:?}") == format!("{:?}", self.at);
-        });
-        if named {
-            (self.act)();
-        }
-    }
-}
-
+/// Runs with a subscriber that acts at the events called `at` on this thread.
 fn acting<T>(at: &'static str, act: impl Fn() + Send + Sync + 'static, run: impl FnOnce() -> T) -> T {
-    tracing::subscriber::with_default(Acts { at, act }, run)
+    let hear = move |_, fields: Fields| {
+        if fields.contains(&("event", format!("{at:?}"))) {
+            act();
+        }
+    };
+    tracing::subscriber::with_default(Hears { most: Level::TRACE, hear }, run)
 }
 
 /// Enough for the other side to note that its queue is high, and within the credit.

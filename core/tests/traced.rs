@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use common::hears::{Fields, Hears, shown};
 use common::{Place, SOON, pair};
 use hostlane::{Code, Peer, log};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::Level;
 
 /// Keeps the fields of events, and uses a peer at each, as one would that ships its log through it.
 #[derive(Clone, Default)]
@@ -18,45 +16,23 @@ struct Ships {
     through: Arc<OnceLock<Arc<Peer>>>,
 }
 
-#[derive(Default)]
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Ships {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "hostlane" && *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
+impl Ships {
+    fn hear(&self, level: Level, fields: Fields) {
         if let Some(peer) = self.through.get() {
             // It would wait for ever if the library told under the peer's lock.
             peer.stats().unwrap();
             assert!(!peer.is_open());
         }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        self.seen.lock().unwrap().push((*event.metadata().level(), fields.0));
+        self.seen.lock().unwrap().push((level, shown(&fields)));
     }
 }
 
 #[test]
 fn each_event_is_traced_where_it_happens_with_no_lock_held() {
     let ships = Ships::default();
-    tracing::subscriber::set_global_default(ships.clone()).unwrap();
+    let ears = ships.clone();
+    let hear = move |level, fields| ears.hear(level, fields);
+    tracing::subscriber::set_global_default(Hears { most: Level::INFO, hear }).unwrap();
     let place = Place::new();
     let (client, server) = pair(&place);
     let (client, server) = (Arc::new(client), server);

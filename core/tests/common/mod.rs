@@ -4,6 +4,7 @@
 #[cfg(unix)]
 pub mod bytes;
 pub mod events;
+pub mod hears;
 #[cfg(unix)]
 mod raw;
 
