@@ -3,7 +3,6 @@
 //! all that the slowest calls show.
 
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -38,9 +37,8 @@ pub(super) fn run(workspace: &Workspace) -> Result<bool> {
         }
         let mut command = workspace.command(workspace.path("bench/target/release/beside"));
         command.args([work, &rounds.to_string(), &seconds.to_string()]);
-        // The server's command comes behind what puts it in its place.
-        let placed = placement.server(Command::new("server"));
-        command.args([placed.get_program()].into_iter().chain(placed.get_args()).filter(|&word| word != "server"));
+        // It starts the server itself, behind this.
+        command.args(placement.server_core().into_iter().flat_map(|core| ["taskset", "--cpu-list", core]));
         let mut command = placement.client(command);
         let output = command.output().with_context(|| shown(&command))?;
         let said = String::from_utf8_lossy(&output.stderr);

@@ -43,18 +43,29 @@ impl Placement {
         }
     }
 
-    pub(super) fn server(self, command: Command) -> Command {
+    /// The core of the server, if it has one.
+    pub(super) fn server_core(self) -> Option<&'static str> {
         match self {
-            Placement::Free | Placement::Hogs => command,
-            Placement::Apart | Placement::Together => pinned(&command, "0"),
+            Placement::Free | Placement::Hogs => None,
+            Placement::Apart | Placement::Together => Some("0"),
+        }
+    }
+
+    fn client_core(self) -> Option<&'static str> {
+        if self == Placement::Apart { Some("1") } else { self.server_core() }
+    }
+
+    pub(super) fn server(self, command: Command) -> Command {
+        match self.server_core() {
+            Some(core) => pinned(&command, core),
+            None => command,
         }
     }
 
     pub(super) fn client(self, command: Command) -> Command {
-        match self {
-            Placement::Free | Placement::Hogs => command,
-            Placement::Apart => pinned(&command, "1"),
-            Placement::Together => pinned(&command, "0"),
+        match self.client_core() {
+            Some(core) => pinned(&command, core),
+            None => command,
         }
     }
 }
