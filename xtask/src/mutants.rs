@@ -14,16 +14,19 @@ use crate::workspace::Workspace;
 /// Of the mutants that can be built, so many of a hundred have to be caught.
 const GOAL: f64 = 85.0;
 
-/// Simulated worlds a mutant has to live through, beside the tests.
-const SEEDS: &str = "60";
+/// Random inputs of each property.
+const CASES: &str = "32";
 
 /// Seconds after which a mutant that still runs counts as caught.
-const TIMEOUT: &str = "90";
+const TIMEOUT: &str = "15";
 
 /// Who is known to live, and why.
 const SURVIVORS: &str = "core/mutants.json";
 
 const LEDGER: &str = "core/mutants-ledger.json";
+
+/// In the folder of what was found: what `--again` adds to.
+const KEPT: &str = "kept.json";
 
 /// Which mutants.
 #[derive(Args)]
@@ -37,6 +40,9 @@ pub(crate) struct Options {
     /// How many are built and run at the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
+    /// Only those that were not caught in the last run; the others keep its verdict. For tests that are new: code has to be as it was
+    #[arg(long, conflicts_with_all = ["shard", "file"])]
+    again: bool,
     /// Add the run to the ledger
     #[arg(long)]
     record: bool,
@@ -101,8 +107,17 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if let Some(shard) = &options.shard {
         command.args(["--shard", shard, "--sharding", "round-robin"]);
     }
-    command.args(["--", "--lib", "--", "--include-ignored"]);
-    command.env("HOSTLANE_SIMULATE_SEEDS", SEEDS);
+    let kept: Kept = match options.again {
+        true => {
+            command.arg("--iterate");
+            let kept = std::fs::read_to_string(folder.join(KEPT)).context("the last run was not finished")?;
+            serde_json::from_str(&kept).context(KEPT)?
+        }
+        false => Kept::default(),
+    };
+    // For the build too, which else makes all of the tests.
+    command.args(["--cargo-arg=--lib", "--", "--", "proto::"]);
+    command.env("PROPTEST_CASES", CASES);
     // One failing input is enough.
     command.env("PROPTEST_MAX_SHRINK_ITERS", "0").env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
     let status = command.status().context("starting cargo-mutants")?;
@@ -111,7 +126,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         bail!("cargo-mutants ended with {status}");
     }
     let found = std::fs::read_to_string(folder.join("mutants.out/outcomes.json")).context("its outcomes")?;
-    let tally = tally(&found)?;
+    let mut tally = tally(&found)?;
+    tally.keep(kept);
+    std::fs::write(folder.join(KEPT), serde_json::to_string(&tally.kept)?).context(KEPT)?;
     let known: Vec<Survivor> = serde_json::from_str(&workspace.read(SURVIVORS)?).context(SURVIVORS)?;
     let known: BTreeSet<&str> = known.iter().map(|survivor| survivor.mutant.as_str()).collect();
     let unknown: Vec<&String> = tally.missed.keys().filter(|name| !known.contains(name.as_str())).collect();
@@ -122,7 +139,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     println!("{} caught, {missed} missed, {} not built: {:.1} %", tally.caught, tally.unviable, tally.percent());
     if options.record {
         let (commit, date) = ledger::commit(workspace)?;
-        let part = options.shard.clone().unwrap_or_else(|| "all".into());
+        let part = match (&options.shard, options.file.is_empty()) {
+            (Some(shard), _) => shard.clone(),
+            (None, true) => "all".into(),
+            (None, false) => options.file.join(" "),
+        };
         let percent = (tally.percent() * 10.0).round() / 10.0;
         let run = Run { date, commit, part, caught: tally.caught, missed, unviable: tally.unviable, percent };
         ledger::append(workspace, LEDGER, vec![run])?;
@@ -131,15 +152,30 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(unknown.is_empty() && tally.percent() >= GOAL)
 }
 
+/// Verdicts that `--again` does not ask for: cargo-mutants says which mutants it leaves out, and not why.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Kept {
+    caught: usize,
+    unviable: usize,
+}
+
 #[derive(Default)]
 struct Tally {
     caught: usize,
     unviable: usize,
+    kept: Kept,
     /// How many of each name, which says no line: a mutant keeps it when code moves.
     missed: BTreeMap<String, usize>,
 }
 
 impl Tally {
+    fn keep(&mut self, before: Kept) {
+        self.caught += before.caught;
+        self.unviable += before.unviable;
+        self.kept.caught += before.caught;
+        self.kept.unviable += before.unviable;
+    }
+
     /// How many of a hundred were caught.
     fn percent(&self) -> f64 {
         let missed: usize = self.missed.values().sum();
@@ -156,8 +192,16 @@ fn tally(found: &str) -> Result<Tally> {
             continue;
         };
         match summary.as_str() {
-            "CaughtMutant" | "Timeout" => tally.caught += 1,
-            "Unviable" => tally.unviable += 1,
+            // One that took too long is asked again.
+            "Timeout" => tally.caught += 1,
+            "CaughtMutant" => {
+                tally.caught += 1;
+                tally.kept.caught += 1;
+            }
+            "Unviable" => {
+                tally.unviable += 1;
+                tally.kept.unviable += 1;
+            }
             "MissedMutant" => *tally.missed.entry(without_place(&name)).or_default() += 1,
             other => bail!("{name}: {other}"),
         }
@@ -193,10 +237,13 @@ mod tests {
             mutant(4, "MissedMutant"),
             mutant(5, "MissedMutant"),
         ];
-        let tally = tally(&serde_json::json!({ "outcomes": all }).to_string()).unwrap();
+        let mut tally = tally(&serde_json::json!({ "outcomes": all }).to_string()).unwrap();
         assert_eq!((tally.caught, tally.unviable, tally.percent()), (2, 1, 50.0));
         let lives = "core/src/proto/ops.rs: replace < with <= in Ops::room".to_owned();
         assert_eq!(tally.missed, BTreeMap::from([(lives, 2)]));
+        tally.keep(Kept { caught: 5, unviable: 3 });
+        assert_eq!((tally.caught, tally.unviable), (7, 4));
+        assert_eq!((tally.kept.caught, tally.kept.unviable), (6, 4), "one that took too long is asked again");
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) fn drain_bytes(conn: &mut Conn) -> Vec<u8> {
         let mut slices = Vec::new();
         conn.slices(&mut slices);
         let chunk: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
+        assert!(!chunk.is_empty(), "it wants to write and has nothing to");
         conn.transmitted(chunk.len());
         bytes.extend(chunk);
     }
@@ -53,6 +54,7 @@ pub(super) fn give<'a>(conn: &mut Conn, mut bytes: &'a [u8], now: Instant) -> &'
     while !bytes.is_empty() && conn.wants_read() {
         let (buffer, offered) = conn.read_buffer();
         let n = offered.min(bytes.len());
+        assert!(n > 0, "it wants to read and has no room");
         buffer.extend_from_slice(&bytes[..n]);
         bytes = &bytes[n..];
         conn.received(n, offered, now);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Pair, SECOND, config, connector, done};
+use super::{MOST_ROUNDS, Pair, SECOND, config, connector, done};
 use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::channel::Channel;
@@ -339,6 +339,7 @@ fn policies_say_what_happens_without_credit() {
     assert!(stats.send_queued == 1 && stats.dropped > 0, "{stats:?}");
     let mut seen = Vec::new();
     while let Some(Ok(Outcome::Message(message))) = pair.server.recv(1, Some(Channel::DATA), None) {
+        assert!(seen.len() < MOST_ROUNDS);
         seen.push(message.payload[0]);
         pair.exchange();
     }
@@ -369,9 +370,9 @@ fn a_large_message_does_not_hold_up_a_small_one_of_another_channel() {
         let bytes: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).take(64 * 1024).collect();
         pair.client.transmitted(bytes.len());
         written += bytes.len();
+        assert!(written <= 3 * limits::FRAGMENT && !bytes.is_empty(), "{written} bytes went first");
         assert!(super::give(&mut pair.server, &bytes, pair.now).is_empty());
     }
-    assert!(written <= 3 * limits::FRAGMENT, "{written} bytes went first");
 }
 
 #[test]
@@ -393,7 +394,8 @@ fn streams_carry_items_both_ways_under_their_own_credit() {
     pair.exchange();
     assert!(done(&mut pair.client).len() < 12);
     let mut got = 0;
-    loop {
+    for round in 0.. {
+        assert!(round < MOST_ROUNDS);
         match pair.server.stream_recv(7, id, None) {
             Some(Ok(Outcome::Item(bytes))) => {
                 assert_eq!(bytes, item);
@@ -917,7 +919,8 @@ fn nothing_follows_the_last_words() {
     let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     super::give(&mut pair.client, &bad, pair.now);
     let mut words = super::drain_bytes(&mut pair.client);
-    while let Some(Ok(Outcome::Message(_))) = pair.client.recv(99, None, None) {}
+    let left = (0..MOST_ROUNDS).find(|_| !matches!(pair.client.recv(99, None, None), Some(Ok(Outcome::Message(_)))));
+    assert!(left.is_some());
     assert!(pair.client.finished());
     words.extend(super::drain_bytes(&mut pair.client));
     assert_eq!(words[4], 9, "a CLOSE and nothing else");
@@ -1086,6 +1089,7 @@ fn whatever_may_have_to_wait_is_bounded_by_the_operations_that_may_be_pending() 
         };
         let mut op = 10;
         while pair.client.recv(op, None, None).is_none() {
+            assert!(op <= 2 * limits::MAX_OPS as u64);
             op += 1;
         }
         assert_eq!(pair.client.stats().pending_operations, limits::MAX_OPS);

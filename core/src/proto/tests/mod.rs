@@ -18,6 +18,9 @@ use crate::limits;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How often bytes go both ways until a test says that this does not end.
+const MOST_ROUNDS: usize = 10_000;
+
 struct Pair {
     client: Conn,
     server: Conn,
@@ -37,7 +40,7 @@ impl Pair {
 
     /// Moves bytes both ways until both are quiet.
     fn exchange(&mut self) {
-        loop {
+        for _ in 0..MOST_ROUNDS {
             let to_server = drain_bytes(&mut self.client);
             let to_client = drain_bytes(&mut self.server);
             if to_server.is_empty() && to_client.is_empty() {
@@ -48,6 +51,7 @@ impl Pair {
             let left = give(&mut self.client, &to_client, self.now);
             assert!(left.is_empty() || self.client.end_error().is_some());
         }
+        panic!("they do not become quiet");
     }
 
     fn deadline(&self, after: Duration) -> Option<Instant> {
@@ -316,6 +320,7 @@ fn reading_pauses_at_the_bound_and_goes_on_at_half() {
     assert!(pair.server.stats().receive_queue.bytes < limits::RECV_QUEUE + message.len() + limits::MESSAGE_OVERHEAD);
     let mut taken = 0;
     while !pair.server.wants_read() {
+        assert!(taken < 12, "reading goes on");
         received(&mut pair.server);
         taken += 1;
     }
