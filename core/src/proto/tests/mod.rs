@@ -1,7 +1,14 @@
 //! Two state machines and a pretended clock: everything about time, order and ends, without a socket.
 
+mod corks;
+mod counters;
+mod extras;
+
+mod hand;
 mod level1;
 mod level1_vectors;
+mod places;
+
 mod rules;
 mod vectors;
 
