@@ -2,6 +2,7 @@
 
 mod corks;
 mod counters;
+mod ending;
 mod extras;
 
 mod hand;
@@ -10,7 +11,9 @@ mod level1_vectors;
 mod places;
 
 mod rules;
+mod strays;
 mod vectors;
+mod windows;
 
 use std::time::{Duration, Instant};
 
