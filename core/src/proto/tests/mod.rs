@@ -12,6 +12,7 @@ mod places;
 
 mod rules;
 mod strays;
+mod streams;
 mod vectors;
 mod windows;
 
