@@ -205,6 +205,24 @@ fn nothing_received_is_left_after_a_close_and_all_of_it_after_an_end() {
 }
 
 #[test]
+fn bytes_that_end_inside_a_message_were_cut_off() {
+    let message = frame(kind::MESSAGE, WHOLE, 2, 0, b"abc");
+    let begins = frame(kind::MESSAGE, 1, 2, 0, &[&6u32.to_le_bytes()[..], b"abc"].concat());
+    let in_pieces = [begins.clone(), frame(kind::MESSAGE, 2, 2, 0, b"def")].concat();
+    for bytes in [message, in_pieces] {
+        for cut in 0..=bytes.len() {
+            let mut pair = pair();
+            give(&mut pair.server, &bytes[..cut], pair.now);
+            assert!(pair.server.recv(1, Some(Channel::ERROR), None).is_none());
+            pair.server.hung_up();
+            let clean = cut == 0 || cut == bytes.len();
+            assert_eq!(result(&mut pair.server, 1).unwrap_err().code() == Code::PeerClosed, clean, "{cut}");
+            assert_eq!(pair.server.is_open(), clean, "the other direction goes on");
+        }
+    }
+}
+
+#[test]
 fn why_a_call_ended_is_told_in_words() {
     let mut pair = pair();
     for op in 1..=3 {

@@ -9,6 +9,8 @@ mod hand;
 mod level1;
 mod level1_vectors;
 mod places;
+mod reading;
+mod receiving;
 
 mod rules;
 mod strays;

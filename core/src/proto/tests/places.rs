@@ -108,7 +108,7 @@ fn an_answer_may_come_as_soon_as_the_request_has_begun_to_leave() {
     // Nothing of it has: the other side cannot know of it.
     let mut pair = pair();
     ask(&mut pair, 1, "queued", None);
-    to_client(&mut pair, &[early.clone()]);
+    to_client(&mut pair, std::slice::from_ref(&early));
     assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
     // On the way.
     let mut pair = self::pair();
