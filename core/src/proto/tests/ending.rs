@@ -10,8 +10,8 @@ use super::{SECOND, connector, done, drain_bytes, give};
 use crate::error::{Code, Error};
 use crate::proto::channel::Channel;
 use crate::proto::conn::Conn;
-use crate::proto::level1::With;
 use crate::proto::level1::wire::kind;
+use crate::proto::level1::{Proofs, With};
 use crate::proto::{Outcome, Secret};
 
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -294,4 +294,9 @@ fn the_handshake_is_over_when_both_are_ready_and_each_step_comes_once() {
     let mut pair = self::pair();
     to_client(&mut pair, &[frame(kind::AUTH, 0, 0, 0, &[0; 32])]);
     assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
+}
+
+#[test]
+fn a_proof_is_not_shown() {
+    assert_eq!(format!("{:?}", Proofs::new(b"secret", true, b"request", b"response")), "Proofs");
 }
