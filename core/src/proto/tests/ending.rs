@@ -82,7 +82,15 @@ fn a_drain_closes_once_and_behind_all_that_was_sent() {
     assert!(ends.iter().any(|(op, end)| *op == 100 && matches!(end, Ok(Outcome::Drained))));
     assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
 
-    // The frames of the whole end, in order.
+    // The frames of the whole end, in order: of one in which nothing is to be waited for but the acknowledgement.
+    let mut pair = self::pair();
+    pair.client.drain(1, None);
+    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY]);
+    pair.client.handle_timeout(pair.now);
+    assert!(pair.client.is_open() && leaving(&mut pair.client).is_empty());
+    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
+    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY, kind::CLOSE]);
+    // And of one with a call.
     let mut pair = self::pair();
     ask(&mut pair, 1, "?", None);
     pair.exchange();
