@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::hand::{WHOLE, frames, kinds, leaving, post, to_client, to_server};
 use super::level1::{acceptor, answer, ask, frame, level_1, pair, pair_of, reply, result, take};
 use super::{SECOND, connector, done, drain_bytes, give};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Sent};
 use crate::proto::channel::Channel;
 use crate::proto::conn::Conn;
 use crate::proto::level1::wire::kind;
@@ -209,6 +209,9 @@ fn nothing_received_is_left_after_a_close_and_all_of_it_after_an_end() {
             true => assert_eq!(item.unwrap_err().code(), Code::Closed),
             false => assert!(matches!(item, Ok(Outcome::Item(item)) if item == "item")),
         }
+        // Behind the items there is the end, for whoever comes late.
+        let end = pair.client.stream_recv(7, id, None).expect("nothing is waited for").unwrap_err();
+        assert_eq!((end.code(), end.sent()), (code, Sent::Maybe));
     }
 }
 
@@ -293,8 +296,13 @@ fn the_handshake_is_over_when_both_are_ready_and_each_step_comes_once() {
     let (_, mut server, proof) = start();
     give(&mut server, &[proof.clone(), proof].concat(), now);
     assert_eq!(server.end_error().unwrap().code(), Code::ProtocolError);
-    let (_, mut server, _) = start();
-    give(&mut server, &ready, now);
+    for early in [&ready, &frame(kind::PING, 0, 0, 0, &[1; 8]), &frame(kind::MESSAGE, WHOLE, 2, 0, b"m")] {
+        let (_, mut server, _) = start();
+        give(&mut server, early, now);
+        assert_eq!(server.end_error().unwrap().code(), Code::ProtocolError);
+    }
+    let (_, mut server, proof) = start();
+    give(&mut server, &[proof, frame(kind::PING, 0, 0, 0, &[1; 8])].concat(), now);
     assert_eq!(server.end_error().unwrap().code(), Code::ProtocolError);
     let mut pair = pair();
     to_client(&mut pair, &[ready]);
