@@ -231,3 +231,34 @@ impl Level1 {
         self.served.contains_key(&id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::channel::{Channel, ChannelSet};
+    use crate::proto::level1::{Limits, Setup};
+
+    #[test]
+    fn who_watches_a_call_no_more_leaves_nothing_behind() {
+        let channels = ChannelSet::new(Channel::DEFAULT.to_vec());
+        let setup = Setup {
+            connector: false,
+            channels: &channels,
+            own: Limits::default(),
+            peer: Limits::default(),
+            proofs: None,
+            fds: false,
+            policies: &[],
+            grease: 0,
+            arrived: Vec::new(),
+        };
+        let mut one = Level1::new(setup, Instant::now());
+        one.serve(0, 1, true, None, None);
+        one.watch(1, 1);
+        for op in 2..1000 {
+            one.watch(op, 1);
+            one.unwatch(op, 1);
+        }
+        assert_eq!(one.served[&1].watchers, [1]);
+    }
+}

@@ -4,22 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, frames, post, to_client, to_server};
+use super::hand::{WHOLE, descriptors, frames, post, to_client, to_server};
 use super::level1::{acceptor, frame, level_1, pair, pair_of, take};
 use super::{Pair, SECOND, connector, done, drain_bytes, give};
 use crate::error::Code;
 use crate::limits::{DESCRIPTOR_OVERHEAD, MAX_FDS, MAX_KEY, MESSAGE_OVERHEAD, WINDOW_DATA};
-use crate::os::Descriptor;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
 use crate::proto::level1::With;
 use crate::proto::level1::wire::{flag, kind};
 use crate::proto::offer::FDS;
-
-fn descriptors(count: usize) -> Vec<Descriptor> {
-    let file = || std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    (0..count).map(|_| file().into()).collect()
-}
 
 fn with_fds(count: usize) -> With {
     let mut with = With::default();

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Pair, drain_bytes, give};
+use crate::os::Descriptor;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
 use crate::proto::level1::With;
@@ -45,13 +46,14 @@ pub(super) fn takes(conn: &mut Conn, n: usize) -> Vec<u8> {
     bytes
 }
 
-/// Both sides get these frames as if the other one had sent them.
+/// The server gets these frames as if the client had sent them.
 pub(super) fn to_server(pair: &mut Pair, frames: &[Vec<u8>]) {
     for bytes in frames {
         give(&mut pair.server, bytes, pair.now);
     }
 }
 
+/// The client gets these frames as if the server had sent them.
 pub(super) fn to_client(pair: &mut Pair, frames: &[Vec<u8>]) {
     for bytes in frames {
         give(&mut pair.client, bytes, pair.now);
@@ -62,4 +64,10 @@ pub(super) fn to_client(pair: &mut Pair, frames: &[Vec<u8>]) {
 pub(super) fn post(pair: &mut Pair, op: OpId, channel: Channel, len: usize) -> Step {
     let message = Post::Message(channel, With::default());
     pair.client.post(op, message, Bytes::from(vec![op as u8; len]), pair.now, None)
+}
+
+/// So many descriptors, of any file.
+pub(super) fn descriptors(count: usize) -> Vec<Descriptor> {
+    let file = || std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    (0..count).map(|_| file().into()).collect()
 }

@@ -1,10 +1,9 @@
 //! The reader alone: limits that a header gives away, messages in pieces, and the buffers that are read into.
 
-use super::hand::WHOLE;
+use super::hand::{WHOLE, descriptors};
 use super::level1::frame;
 use crate::error::{Code, Result};
 use crate::limits::{MAX_CONTROL_FRAME, MAX_EXTENSIONS, MAX_FDS, MAX_SKIPPED_FRAME};
-use crate::os::Descriptor;
 use crate::proto::level1::Body;
 use crate::proto::level1::wire::{Event, Header, Reader, flag, kind};
 
@@ -22,11 +21,6 @@ fn reader() -> Reader {
     let mut reader = Reader::new(MAX, Vec::new());
     reader.set_ready(true);
     reader
-}
-
-fn descriptors(count: usize) -> Vec<Descriptor> {
-    let file = || std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    (0..count).map(|_| file().into()).collect()
 }
 
 /// Reads `bytes` as far as is offered at once: how many those were, and of how many.
