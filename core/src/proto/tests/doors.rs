@@ -269,3 +269,112 @@ fn a_frame_of_another_level_ends_the_connection() {
     give(&mut pair.server, &frame(kind::MESSAGE, 3, 2, 0, b"x"), pair.now);
     assert_eq!(pair.server.end_error().unwrap().code(), Code::BadMagic);
 }
+
+#[test]
+fn what_is_there_is_taken_in_order_as_long_as_is_wanted() {
+    for mut pair in both() {
+        for (op, channel) in [Channel::DATA, Channel::TELEMETRY, Channel::DATA, Channel::ERROR].into_iter().enumerate()
+        {
+            message(&mut pair.client, op as u64, channel, Bytes::from(vec![op as u8]), pair.now);
+        }
+        pair.exchange();
+        let mut several = |channel, most: usize| {
+            let mut taken = Vec::new();
+            let result = pair.server.recv_many(channel, |channel, body, _| {
+                taken.push((channel, body.into_bytes()[0]));
+                taken.len() < most
+            });
+            result.map(|()| taken).map_err(|error| error.code())
+        };
+        assert_eq!(several(Some(Channel::TELEMETRY), 9), Ok(vec![(Channel::TELEMETRY, 1)]));
+        assert_eq!(several(None, 2), Ok(vec![(Channel::DATA, 0), (Channel::DATA, 2)]));
+        assert_eq!(several(Some(Channel::DATA), 9), Ok(vec![]));
+        assert_eq!(several(Some(Channel::new(300).unwrap()), 9), Err(Code::InvalidChannel));
+        let oldest = pair.server.take_oldest().unwrap();
+        assert_eq!((oldest.channel, &oldest.payload[..]), (Channel::ERROR, &[3][..]));
+        assert!(pair.server.take_oldest().is_none());
+    }
+}
+
+#[test]
+fn one_that_polls_takes_what_is_there_and_else_is_woken_once() {
+    for mut pair in both() {
+        assert!(pair.server.poll_recv(1, Some(Channel::DATA), None).is_none() && pair.server.is_pending(1));
+        assert!(!pair.server.is_pending(2));
+        message(&mut pair.client, 1, Channel::ERROR, Bytes::from_static(b"e"), pair.now);
+        pair.exchange();
+        assert!(pair.server.is_pending(1), "that is for another channel");
+        message(&mut pair.client, 2, Channel::DATA, Bytes::from_static(b"d"), pair.now);
+        pair.exchange();
+        assert!(matches!(done(&mut pair.server)[..], [(1, Ok(Outcome::Readable))]) && !pair.server.is_pending(1));
+        let there = pair.server.poll_recv(2, Some(Channel::DATA), None);
+        assert!(matches!(&there, Some(Ok(Outcome::Message(m))) if m.payload[..] == *b"d"), "{there:?}");
+        assert!(matches!(pair.server.poll_recv(3, None, None), Some(Ok(Outcome::Message(_)))));
+        let unknown = Some(Channel::new(300).unwrap());
+        for step in [pair.server.poll_recv(4, unknown, None), pair.server.recv(5, unknown, None)] {
+            assert_eq!(step.unwrap().unwrap_err().code(), Code::InvalidChannel);
+        }
+        pair.server.close();
+        for step in [pair.server.poll_recv(6, None, None), pair.server.readable(7, None), pair.server.open(8, None)] {
+            assert_eq!(step.unwrap().unwrap_err().code(), Code::Closed);
+        }
+        assert_eq!(pair.server.stats().pending_operations, 0);
+    }
+}
+
+#[test]
+fn who_waits_for_the_handshake_is_told_its_end() {
+    let now = Instant::now();
+    let mut pair =
+        Pair { client: Conn::new(config(connector()), now), server: Conn::new(config(acceptor()), now), now };
+    assert!(pair.client.open(1, None).is_none());
+    pair.exchange();
+    assert!(matches!(done(&mut pair.client)[..], [(1, Ok(Outcome::Opened))]));
+    assert!(matches!(pair.client.open(2, None), Some(Ok(Outcome::Opened))), "it was over");
+    let mut late = Conn::new(config(connector()), now);
+    assert!(late.open(1, Some(now + SECOND)).is_none());
+    late.handle_timeout(now + SECOND);
+    assert_eq!(super::code(&mut late, 1), Code::Timeout);
+    assert_eq!(late.end_error().unwrap().code(), Code::Timeout, "it can do nothing else");
+}
+
+#[test]
+fn a_wait_until_all_has_left_ends_with_the_last_byte() {
+    let mut zero = Pair::new();
+    assert!(matches!(zero.client.flush(1, None), Some(Ok(Outcome::Sent))), "level 0 gathers nothing");
+    let mut pair = pair();
+    assert!(matches!(pair.client.flush(1, None), Some(Ok(Outcome::Sent))), "nothing is there");
+    assert!(pair.client.send_short(Channel::DATA, b"short").unwrap());
+    assert!(pair.client.flush(2, None).is_none());
+    pair.client.stage();
+    let mut slices = Vec::new();
+    pair.client.slices(&mut slices);
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    pair.client.transmitted(bytes - 1);
+    assert!(done(&mut pair.client).is_empty());
+    pair.client.transmitted(1);
+    assert!(matches!(done(&mut pair.client)[..], [(2, Ok(Outcome::Sent))]));
+    pair.client.close();
+    assert_eq!(pair.client.flush(3, None).unwrap().unwrap_err().code(), Code::Closed);
+    assert_eq!(pair.client.send_short(Channel::DATA, b"short").unwrap_err().code(), Code::Closed);
+}
+
+#[test]
+fn level_0_gathers_nothing_and_has_no_streams() {
+    let mut zero = Pair::new();
+    assert!(!zero.client.send_short(Channel::DATA, b"short").unwrap(), "it has to be posted");
+    let part = zero.client.send_part(Channel::DATA, Bytes::new(), None, None);
+    let opened = zero.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), zero.now);
+    let ended = [
+        part,
+        opened.map(|_| ()),
+        zero.client.stream_send(1, 1, Bytes::new(), false, None).unwrap().map(|_| ()),
+        zero.client.stream_recv(2, 1, None).unwrap().map(|_| ()),
+        zero.client.poll_stream_recv(3, 1, None).unwrap().map(|_| ()),
+        zero.client.watch(4, 1, None).unwrap().map(|_| ()),
+    ];
+    for result in ended {
+        assert_eq!(result.unwrap_err().code(), Code::Unsupported);
+    }
+    assert!(!zero.client.is_served(1) && zero.client.is_open());
+}

@@ -5,6 +5,7 @@ mod level1;
 mod level1_vectors;
 mod rules;
 mod vectors;
+mod writing;
 
 use std::time::{Duration, Instant};
 
