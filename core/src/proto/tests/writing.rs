@@ -120,9 +120,9 @@ fn every_post_is_checked_before_it_is_written() {
         ] {
             let error = pair.client.inline(&post, len, pair.now).err().map(|error| error.code());
             assert_eq!(error, refused, "{post:?}");
-            if refused.is_some() && len == 1 {
+            if let (Some(refused), 1) = (refused, len) {
                 let step = pair.client.post(1, post, Bytes::from_static(b"x"), pair.now, None);
-                assert_eq!(step.unwrap().unwrap_err().code(), refused.unwrap());
+                assert_eq!(step.unwrap().unwrap_err().code(), refused);
             }
         }
         assert_eq!(pair.client.stats().pending_operations, 0);
