@@ -1,6 +1,7 @@
 //! Two state machines and a pretended clock: everything about time, order and ends, without a socket.
 
 mod doors;
+mod ends;
 mod level1;
 mod level1_vectors;
 mod rules;
