@@ -421,6 +421,6 @@ fn what_the_other_side_forces_is_an_end_of_its_own() {
     let mut zero = Pair::new();
     let payload = Control::ShutdownForce.encode();
     let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
-    give(&mut zero.client, &[&header[..], &payload].concat(), zero.now);
+    give(&mut zero.client, &[&header[..], payload].concat(), zero.now);
     assert_eq!(zero.client.end_error().unwrap().code(), Code::PeerClosed);
 }
