@@ -53,7 +53,6 @@ impl Conn {
     pub(super) fn end_reading(&mut self) {
         self.read_ended = true;
         self.lose(peer_closed());
-        let _ = self.inbox.abandon().count();
         let lost = lost(&peer_closed());
         if let Some(one) = &mut self.one {
             one.end_reading(&lost, &mut self.ops);
@@ -167,7 +166,6 @@ impl Conn {
         }
         let told = self.shutdown_sent || self.read_ended || self.one.as_ref().is_some_and(|one| one.drained_by_end());
         let drained = told && matches!(error.code(), Code::PeerClosed | Code::Closed);
-        let _ = self.inbox.abandon().count();
         let kept = self.last_words.is_some();
         if let Some(one) = &mut self.one {
             one.end_streams(&lost(&error), kept, &mut self.ops);
