@@ -93,3 +93,82 @@ impl Reason {
 fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
     payload.first_chunk::<N>().copied().ok_or_else(|| bad("a control frame is too short"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_says_its_own_and_a_longer_payload_is_legal() {
+        let payload: Vec<u8> = (1..=40).collect();
+        let token = [1, 2, 3, 4, 5, 6, 7, 8];
+        let number = u64::from_le_bytes(token);
+        let proof: [u8; PROOF] = std::array::from_fn(|n| n as u8 + 1);
+        let read = |of| Control::decode(of, &payload).unwrap();
+        assert!(matches!(read(kind::AUTH), Control::Auth(p) if p == proof));
+        assert!(matches!(read(kind::PING), Control::Ping(t) if t == token));
+        assert!(matches!(read(kind::PONG), Control::Pong(t) if t == token));
+        assert!(matches!(read(kind::GOAWAY), Control::GoAway(last) if last == number));
+        assert!(matches!(read(kind::CREDIT), Control::Credit(total) if total == number));
+        assert!(matches!(read(kind::DRAIN_ACK), Control::DrainAck));
+        assert!(matches!(read(kind::CANCEL), Control::Cancel));
+        assert!(matches!(Control::decode(kind::READY, &[]), Ok(Control::Ready)));
+        assert!(matches!(Control::decode(kind::NOP, &[]), Ok(Control::Nop)));
+        let told = |reason: &Reason| (reason.code, reason.text.len()) == (0x0403_0201, 36);
+        assert!(matches!(read(kind::CLOSE), Control::Close(reason) if told(&reason)));
+        assert!(matches!(read(kind::ERROR), Control::Error(reason) if told(&reason)));
+        assert!(matches!(read(kind::REFUSE), Control::Refuse(reason) if told(&reason)));
+        // Extensions that are none.
+        assert!(Control::decode(kind::READY, &payload).is_err());
+    }
+
+    #[test]
+    fn each_type_has_a_shortest_payload() {
+        for (of, shortest) in [
+            (kind::AUTH, PROOF),
+            (kind::PING, 8),
+            (kind::PONG, 8),
+            (kind::GOAWAY, 12),
+            (kind::CLOSE, 4),
+            (kind::ERROR, 4),
+            (kind::CREDIT, 8),
+            (kind::REFUSE, 4),
+        ] {
+            let payload = vec![0; shortest];
+            assert!(Control::decode(of, &payload).is_ok(), "{of:#04x}");
+            let error = Control::decode(of, &payload[1..]).unwrap_err();
+            assert_eq!(error.code(), Code::ProtocolError, "{of:#04x}");
+        }
+    }
+
+    #[test]
+    fn a_reason_fills_its_frame_at_most_and_is_cut_between_characters() {
+        let number = Code::QueueFull.number().to_le_bytes();
+        let room = limits::MAX_CONTROL_FRAME - 4;
+        for (text, kept) in [
+            (String::new(), 0),
+            ("short".into(), 5),
+            ("x".repeat(room), room),
+            ("x".repeat(room + 1), room),
+            // 1020 is three times 340: one byte in front, and the last character does not fit.
+            ("€".repeat(1000), room),
+            (format!("x{}", "€".repeat(1000)), room - 2),
+        ] {
+            let payload = Reason::encode(&Error::new(Code::QueueFull, text.clone()));
+            assert_eq!((&payload[..4], payload.len()), (&number[..], 4 + kept));
+            assert_eq!(payload[4..], text.as_bytes()[..kept]);
+        }
+    }
+
+    #[test]
+    fn a_code_of_a_later_version_is_told_as_a_number() {
+        let error = |code| Reason { code, text: "why".into() }.error();
+        let known = error(Code::QueueFull.number() as u32);
+        assert_eq!((known.code(), known.message()), (Code::QueueFull, "why"));
+        for code in [999_999, u32::MAX] {
+            let unknown = error(code);
+            assert_eq!(unknown.code(), Code::RemoteError);
+            assert!(unknown.message().contains(&code.to_string()) && unknown.message().contains("why"), "{unknown}");
+        }
+    }
+}

@@ -188,4 +188,82 @@ mod tests {
         }
         assert!(Ext::decode(&1025u16.to_le_bytes()).is_err());
     }
+
+    #[test]
+    fn extensions_are_written_behind_whatever_is_there() {
+        let mut bytes = b"before".to_vec();
+        full().encode(&mut bytes);
+        assert!(bytes.starts_with(b"before"));
+        assert_eq!(Ext::decode(&bytes[6..]).unwrap(), Some((full(), bytes.len() - 6)));
+        assert!(!full().is_empty() && Ext::default().is_empty());
+        for part in [
+            Ext { deadline_us: Some(0), ..Ext::default() },
+            Ext { status: Some(0), ..Ext::default() },
+            Ext { dropped: Some(1), ..Ext::default() },
+        ] {
+            let mut bytes = Vec::new();
+            part.encode(&mut bytes);
+            assert_eq!(Ext::parse(&bytes[2..]).unwrap(), part);
+        }
+    }
+
+    #[test]
+    fn each_extension_has_its_limits_and_stands_once() {
+        let one = |kind: u16, len: usize, value: u8| {
+            let mut block = [kind.to_le_bytes(), (len as u16).to_le_bytes()].concat();
+            block.resize(4 + len, value);
+            block
+        };
+        let max = limits::MAX_KEY;
+        for (kind, len, value, good) in [
+            (DEADLINE, 8, 1, true),
+            (DEADLINE, 7, 1, false),
+            (DEADLINE, 9, 1, false),
+            (IDEMPOTENCY, 0, 1, false),
+            (IDEMPOTENCY, 1, 1, true),
+            (IDEMPOTENCY, max, 1, true),
+            (IDEMPOTENCY, max + 1, 1, false),
+            (TRACE, 0, 1, false),
+            (TRACE, max, 1, true),
+            (TRACE, max + 1, 1, false),
+            (STATUS, 4, 1, true),
+            (STATUS, 3, 1, false),
+            (FDS, 1, 0, false),
+            (FDS, 1, 1, true),
+            (FDS, 1, limits::MAX_FDS as u8, true),
+            (FDS, 1, limits::MAX_FDS as u8 + 1, false),
+            (FDS, 2, 1, false),
+            (DROPPED, 8, 1, true),
+            (DROPPED, 4, 1, false),
+            (CRITICAL, 0, 1, false),
+            (CRITICAL - 1, 0, 1, true),
+        ] {
+            let block = one(kind, len, value);
+            assert_eq!(Ext::parse(&block).is_ok(), good, "{kind:#06x} {len} {value}");
+            let twice = Ext::parse(&block.repeat(2)).is_ok();
+            assert_eq!(twice, good && kind == CRITICAL - 1, "{kind:#06x} twice");
+            if good && kind != CRITICAL - 1 {
+                assert_ne!(Ext::parse(&block).unwrap(), Ext::default(), "{kind:#06x}");
+            }
+        }
+        assert_eq!(Ext::parse(&one(FDS, 1, 3)).unwrap().fds, Some(3));
+        assert_eq!(Ext::parse(&one(STATUS, 4, 0x11)).unwrap().status, Some(0x1111_1111));
+    }
+
+    #[test]
+    fn a_block_is_as_long_as_its_limit_and_no_longer() {
+        let most = limits::MAX_EXTENSIONS;
+        let block = |len: usize| {
+            let unknown = [0x99, 0, (len - 4) as u8, ((len - 4) >> 8) as u8];
+            let mut bytes = [&(len as u16).to_le_bytes()[..], &unknown].concat();
+            bytes.resize(2 + len, 0);
+            bytes
+        };
+        assert_eq!(Ext::decode(&block(most)).unwrap(), Some((Ext::default(), 2 + most)));
+        assert!(Ext::decode(&block(most + 1)).is_err());
+        // Which is told from its length alone.
+        assert_eq!(Ext::decode(&block(most)[..2]).unwrap(), None);
+        assert!(Ext::decode(&block(most + 1)[..2]).is_err());
+        assert_eq!(Ext::decode(&[0, 0, 1]).unwrap(), Some((Ext::default(), 2)));
+    }
 }

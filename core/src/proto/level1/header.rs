@@ -89,3 +89,42 @@ impl Header {
         matches!(self.kind, kind::NOP | kind::AUTH..=kind::REFUSE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Header =
+        Header { len: 7, kind: kind::MESSAGE, flags: flag::FIRST | flag::LAST, channel: 0x0201, id: 0 };
+
+    #[test]
+    fn each_type_is_of_the_program_or_of_the_protocol_or_unknown() {
+        for of in 0..=u8::MAX {
+            let header = Header { kind: of, ..PLAIN };
+            assert_eq!(header.is_message(), (0x10..=0x13).contains(&of), "{of:#04x}");
+            assert_eq!(header.is_control(), of == 0 || (0x03..=0x0D).contains(&of), "{of:#04x}");
+            assert_eq!(header.is_plain(), of == 0x10, "{of:#04x}");
+        }
+    }
+
+    #[test]
+    fn a_plain_message_is_whole_and_has_nothing_beside_its_bytes() {
+        for flags in 0..=u8::MAX {
+            let header = Header { flags, ..PLAIN };
+            assert_eq!(header.is_plain(), flags == 3, "{flags:#04x}");
+            assert!((0..8).all(|bit| header.has(1 << bit) == (flags >> bit & 1 == 1)), "{flags:#04x}");
+        }
+        for id in [1, 1 << 63] {
+            assert!(!Header { id, ..PLAIN }.is_plain());
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written_and_not_before_it_is_whole() {
+        let header = Header { len: 0x0403_0201, kind: 5, flags: 6, channel: 0x0807, id: 0x100F_0E0D_0C0B_0A09 };
+        let bytes: Vec<u8> = (1..=16).collect();
+        assert_eq!(header.encode()[..], bytes);
+        assert_eq!(Header::decode(&[&bytes[..], &[99]].concat()), Some(header));
+        assert_eq!(Header::decode(&bytes[..15]), None);
+    }
+}

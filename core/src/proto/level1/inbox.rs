@@ -370,4 +370,85 @@ mod tests {
         assert_eq!(window.widen(10), None);
         assert_eq!(window.widen(2000), Some(2500));
     }
+
+    fn inbox() -> Inbox {
+        let mut inbox = Inbox::default();
+        inbox.open(&[Channel::COMMAND, Channel::DATA], 1 << 30);
+        inbox
+    }
+
+    fn arrive(inbox: &mut Inbox, at: usize, len: usize) {
+        assert!(inbox.arrive(at, Body::Short(&vec![at as u8; len]), None).is_none());
+    }
+
+    fn take(inbox: &mut Inbox, count: usize) {
+        (0..count).for_each(|_| drop(inbox.take_delivery(None).expect("one is there")));
+    }
+
+    #[test]
+    fn the_oldest_of_all_channels_comes_first() {
+        let mut inbox = inbox();
+        for (n, at) in [1, 0, 1, 1, 0].into_iter().enumerate() {
+            arrive(&mut inbox, at, n);
+        }
+        let lens: Vec<usize> =
+            std::iter::from_fn(|| inbox.take_delivery(None)).map(|(delivery, _)| delivery.payload.len()).collect();
+        assert_eq!(lens, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn small_payloads_lie_one_behind_the_other_and_larger_ones_alone() {
+        let mut inbox = inbox();
+        arrive(&mut inbox, 0, SMALL);
+        assert_eq!(inbox.queues[0].arena.len(), SMALL);
+        arrive(&mut inbox, 0, SMALL + 1);
+        assert_eq!(inbox.queues[0].arena.len(), SMALL);
+        arrive(&mut inbox, 0, 1);
+        assert_eq!(inbox.queues[0].arena.len(), SMALL + 1);
+    }
+
+    #[test]
+    fn an_empty_queue_holds_no_arena_worth_the_name() {
+        for (count, kept) in [(1, true), (2, false), (100, false)] {
+            let mut inbox = inbox();
+            for _ in 0..count {
+                arrive(&mut inbox, 0, SMALL);
+            }
+            take(&mut inbox, count);
+            assert_eq!(inbox.queues[0].arena.capacity() > 0, kept, "{count}");
+            assert_eq!((inbox.queues[0].arena.len(), inbox.queues[0].head), (0, 0));
+        }
+        // One in which only large messages are left holds what may be of use again.
+        for (count, kept) in [(64, true), (65, false)] {
+            let mut inbox = inbox();
+            for _ in 0..count {
+                arrive(&mut inbox, 0, SMALL);
+            }
+            arrive(&mut inbox, 0, SMALL + 1);
+            take(&mut inbox, count - 1);
+            assert_eq!(inbox.queues[0].arena.len(), count * SMALL);
+            take(&mut inbox, 1);
+            assert_eq!((inbox.queues[0].arena.len(), inbox.queues[0].head), (0, 0));
+            assert_eq!(inbox.queues[0].arena.capacity() > 0, kept, "{count}");
+        }
+    }
+
+    #[test]
+    fn an_arena_of_which_most_was_taken_is_compacted() {
+        // Half of it, and more than is worth the while.
+        for (count, before) in [(200, 100), (100, 64)] {
+            let mut inbox = inbox();
+            for _ in 0..count {
+                arrive(&mut inbox, 0, SMALL);
+            }
+            for taken in 1..=before {
+                take(&mut inbox, 1);
+                assert_eq!((inbox.queues[0].arena.len(), inbox.queues[0].head), (count * SMALL, taken * SMALL));
+            }
+            take(&mut inbox, 1);
+            assert_eq!((inbox.queues[0].arena.len(), inbox.queues[0].head), ((count - before - 1) * SMALL, 0));
+            take(&mut inbox, count - before - 1);
+            assert_eq!(inbox.queues[0].arena.capacity(), 0);
+        }
+    }
 }

@@ -596,3 +596,6 @@ impl Outbox {
         self.staged_bytes() + self.control.len() + self.channels.iter().map(ChannelQueue::unstaged).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,3 +301,6 @@ impl ChannelQueue {
         self.in_turn = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

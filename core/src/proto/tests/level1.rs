@@ -646,7 +646,14 @@ fn levels_meet_at_the_highest_common_one() {
 }
 
 /// Hands `post` in as drivers do: written at once as far as the carrier takes it, `taken` bytes here.
-fn write(pair: &mut Pair, server: bool, op: OpId, post: Post, payload: Bytes, taken: usize) -> crate::proto::Step {
+pub(super) fn write(
+    pair: &mut Pair,
+    server: bool,
+    op: OpId,
+    post: Post,
+    payload: Bytes,
+    taken: usize,
+) -> crate::proto::Step {
     let (from, to) = match server {
         true => (&mut pair.server, &mut pair.client),
         false => (&mut pair.client, &mut pair.server),
@@ -767,7 +774,7 @@ fn an_answer_leaves_although_nobody_waits_for_that() {
 }
 
 /// A stream with a window so small that one item fills it, known to both sides.
-fn narrow_stream() -> (Pair, u64) {
+pub(super) fn narrow_stream() -> (Pair, u64) {
     let (mut client, mut server) = (level_1(connector()), level_1(acceptor()));
     client.own.limits.stream_window = 10;
     server.own.limits.stream_window = 10;
