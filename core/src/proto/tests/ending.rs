@@ -10,8 +10,8 @@ use super::{SECOND, connector, done, drain_bytes, give};
 use crate::error::{Code, Error};
 use crate::proto::channel::Channel;
 use crate::proto::conn::Conn;
-use crate::proto::level1::With;
 use crate::proto::level1::wire::kind;
+use crate::proto::level1::{Proofs, With};
 use crate::proto::{Outcome, Secret};
 
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -82,7 +82,15 @@ fn a_drain_closes_once_and_behind_all_that_was_sent() {
     assert!(ends.iter().any(|(op, end)| *op == 100 && matches!(end, Ok(Outcome::Drained))));
     assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
 
-    // The frames of the whole end, in order.
+    // The frames of the whole end, in order: of one in which nothing is to be waited for but the acknowledgement.
+    let mut pair = self::pair();
+    pair.client.drain(1, None);
+    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY]);
+    pair.client.handle_timeout(pair.now);
+    assert!(pair.client.is_open() && leaving(&mut pair.client).is_empty());
+    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
+    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY, kind::CLOSE]);
+    // And of one with a call.
     let mut pair = self::pair();
     ask(&mut pair, 1, "?", None);
     pair.exchange();
@@ -294,4 +302,9 @@ fn the_handshake_is_over_when_both_are_ready_and_each_step_comes_once() {
     let mut pair = self::pair();
     to_client(&mut pair, &[frame(kind::AUTH, 0, 0, 0, &[0; 32])]);
     assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
+}
+
+#[test]
+fn a_proof_is_not_shown() {
+    assert_eq!(format!("{:?}", Proofs::new(b"secret", true, b"request", b"response")), "Proofs");
 }

@@ -198,6 +198,8 @@ fn a_peer_that_drains_takes_the_calls_up_to_the_last_it_names() {
     to_client(&mut pair, &[frame(kind::RESPONSE, WHOLE, 1, 3, b"r"), frame(kind::RESPONSE, WHOLE, 1, 5, b"r")]);
     assert_eq!(done(&mut pair.client).len(), 2);
     assert_eq!(pair.client.stats().open_calls, 1);
+    to_client(&mut pair, &[frame(kind::ERROR, 0, 0, 1, &Code::Cancelled.number().to_le_bytes())]);
+    assert_eq!((pair.client.stats().open_calls, pair.client.stats().late), (0, 0), "an end that was awaited");
     assert_eq!(kinds(&mut pair.client), [kind::DRAIN_ACK]);
     // It may say so again; its acknowledgement was given once.
     to_client(&mut pair, &[goaway(5)]);

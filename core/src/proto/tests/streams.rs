@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, kinds, leaving, to_client, to_server};
+use super::hand::{WHOLE, frames, kinds, leaving, takes, to_client, to_server};
 use super::level1::{acceptor, answer, frame, level_1, narrow_stream, pair, pair_of, result, take};
-use super::{Pair, connector, done, drain_bytes};
+use super::{Pair, SECOND, connector, done, drain_bytes};
 use crate::error::{Code, Sent};
 use crate::limits::MESSAGE_OVERHEAD;
 use crate::proto::channel::Channel;
@@ -337,4 +337,43 @@ fn a_served_stream_with_credit_goes_on_when_its_caller_says_no_more() {
     let ended: Vec<_> = done(&mut pair.client).into_iter().map(|(op, end)| (op, end.unwrap_err().code())).collect();
     assert_eq!(ended, [(3, Code::Cancelled), (1, Code::Cancelled), (2, Code::CallEnded)]);
     drain_bytes(&mut pair.client);
+}
+
+#[test]
+fn an_end_that_has_come_stays_although_nothing_else_can_come() {
+    let (mut pair, id) = stream(1000);
+    to_client(&mut pair, &[frame(kind::RESPONSE, WHOLE, 2, id, b"r")]);
+    pair.client.hung_up();
+    assert_eq!(leaving(&mut pair.client), [], "it is over: nothing is to be cancelled");
+    assert_eq!(pair.client.stats().calls_cancelled, 0);
+    assert_eq!(next(&mut pair.client, id), "END r");
+}
+
+#[test]
+fn a_call_that_ends_inside_its_request_is_cancelled_behind_it_and_forgotten() {
+    // Its caller leaves: what comes for it after its end is late.
+    let mut pair = pair();
+    super::level1::ask(&mut pair, 1, "half of it", None);
+    pair.client.stage();
+    takes(&mut pair.client, 20);
+    pair.client.cancel(1);
+    assert_eq!(result(&mut pair.client, 1).unwrap_err().sent(), Sent::Maybe);
+    assert_eq!(pair.client.stats().calls_cancelled, 0, "not before it is told");
+    takes(&mut pair.client, 6);
+    assert_eq!(kinds(&mut pair.client), [kind::CANCEL]);
+    assert_eq!((pair.client.stats().calls_cancelled, pair.client.stats().open_calls), (1, 1));
+    to_client(&mut pair, &[frame(kind::ERROR, 0, 0, 1, &Code::Cancelled.number().to_le_bytes())]);
+    assert_eq!((pair.client.stats().late, pair.client.stats().open_calls), (0, 0));
+    to_client(&mut pair, &[frame(kind::RESPONSE, WHOLE, 1, 1, b"late")]);
+    assert_eq!(pair.client.stats().late, 1);
+    // Its time is over: the program still gets that end.
+    let with = With::new(pair.deadline(SECOND));
+    let id = pair.client.open_stream(Channel::DATA, false, with, Bytes::from_static(b"half"), pair.now).unwrap();
+    pair.client.stage();
+    takes(&mut pair.client, 17);
+    pair.pass(SECOND);
+    let rest = drain_bytes(&mut pair.client);
+    assert_eq!(frames(&rest[rest.len() - 16..])[0].0.kind, kind::CANCEL);
+    assert_eq!(next(&mut pair.client, id), "Timeout");
+    assert_eq!(next(&mut pair.client, id), "CallEnded");
 }
