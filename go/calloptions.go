@@ -13,15 +13,17 @@ type CallOption func(*callOptions)
 
 type callOptions struct {
 	channel Channel
-	key     []byte
-	trace   []byte
-	files   []*os.File
+	// named tells that the program chose the channel, whatever its number.
+	named bool
+	key   []byte
+	trace []byte
+	files []*os.File
 }
 
 // OnChannel makes the call on another channel than ChannelCommand. It means nothing to
 // Send, which names its channel.
 func OnChannel(channel Channel) CallOption {
-	return func(o *callOptions) { o.channel = channel }
+	return func(o *callOptions) { o.channel, o.named = channel, true }
 }
 
 // IdempotencyKey says that the call may be sent again under the same key, 1 to 64
@@ -45,6 +47,9 @@ func Files(files ...*os.File) CallOption {
 // with gives what the core is told beside the channel, nil for nothing. Call done when
 // the operation has started.
 func (o *callOptions) with() (with *capi.With, done func(), err error) {
+	if o.named && o.channel == 0 {
+		return nil, nil, &Error{Code: CodeInvalidChannel, Msg: "channel 0 carries the protocol's own messages"}
+	}
 	if o.key == nil && o.trace == nil && o.files == nil {
 		return nil, func() {}, nil
 	}

@@ -106,6 +106,11 @@ func TestNothingIsSentOnChannelZero(t *testing.T) {
 	}
 	mustBe(t, client.Send(ctx, 0, nil, hostlane.Trace("t")), hostlane.ErrInvalidChannel)
 	mustBe(t, client.Send(ctx, 0, nil, hostlane.OnChannel(hostlane.ChannelData)), hostlane.ErrInvalidChannel)
+	_, err = client.Request(ctx, nil, hostlane.OnChannel(0))
+	mustBe(t, err, hostlane.ErrInvalidChannel)
+	_, err = client.OpenStream(ctx, nil, hostlane.OnChannel(0))
+	mustBe(t, err, hostlane.ErrInvalidChannel)
+	must(t, client.Send(ctx, hostlane.ChannelData, nil, hostlane.OnChannel(0))) // means nothing there
 	var wg sync.WaitGroup
 	for range 50 { // what starts together becomes one call
 		wg.Add(1)
@@ -117,7 +122,7 @@ func TestNothingIsSentOnChannelZero(t *testing.T) {
 	wg.Wait()
 	stats, err := client.Stats()
 	must(t, err)
-	if stats.MessagesSent != 0 {
+	if stats.MessagesSent != 1 {
 		t.Errorf("%d were sent", stats.MessagesSent)
 	}
 }

@@ -63,13 +63,9 @@ func WithRetries(n int) LinkOption {
 // longest; each is shortened at random by up to half. Both are rounded up to a millisecond. The
 // defaults, also for 0, are 10 milliseconds and 2 seconds.
 func WithDelay(first, longest time.Duration) LinkOption {
-	milliseconds := func(d time.Duration) int64 {
-		if d < 0 {
-			return -1 // however small, for the core to refuse
-		}
-		return millisecondsUp(d)
+	return func(o *linkOptions) {
+		o.capi.DelayMS, o.capi.LongestMS = millisecondsUp(first), millisecondsUp(longest)
 	}
-	return func(o *linkOptions) { o.capi.DelayMS, o.capi.LongestMS = milliseconds(first), milliseconds(longest) }
 }
 
 // LinkEvent is what Next gives: a [LinkUp], a [LinkDown] or a [Message].

@@ -158,6 +158,7 @@ func TestWrongOptionsAndUseAfterClose(t *testing.T) {
 		"calls":             {hostlane.WithMaxCalls(-1)},
 		"keepalive":         {hostlane.WithKeepalive(time.Millisecond)},
 		"negative":          {hostlane.WithKeepalive(-time.Second)},
+		"hardly negative":   {hostlane.WithKeepalive(-1)},
 		"handshake":         {hostlane.WithHandshakeTimeout(-1)},
 		"message":           {hostlane.WithMaxMessage(-1)},
 		"policy":            {hostlane.WithPolicy(hostlane.ChannelData, 9)},

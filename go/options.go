@@ -115,11 +115,7 @@ func WithCommand(words ...string) Option {
 // WithHandshakeTimeout bounds the whole handshake, however the bytes arrive, and
 // is rounded up to a millisecond. The default, also for 0, is 5 seconds.
 func WithHandshakeTimeout(d time.Duration) Option {
-	ms := millisecondsUp(d)
-	if d < 0 {
-		ms = -1 // however small, for the core to refuse
-	}
-	return func(o *options) { o.capi.HandshakeTimeoutMS = ms }
+	return func(o *options) { o.capi.HandshakeTimeoutMS = millisecondsUp(d) }
 }
 
 // WithMaxMessage sets the largest payload in bytes, sent or received. The default,
@@ -165,7 +161,12 @@ func collect(opts []Option) options {
 	return o
 }
 
+// millisecondsUp rounds up. A negative time stays one however small it is, for the core
+// to refuse.
 func millisecondsUp(d time.Duration) int64 {
+	if d < 0 {
+		return min(int64(d/time.Millisecond), -1)
+	}
 	ms := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 {
 		ms++

@@ -157,7 +157,7 @@ func (p *Peer) do(ctx context.Context, op *capi.Op, channel Channel, opts []Call
 		if channel == 0 {
 			op.Channel = int32(o.channel)
 		} else {
-			o.channel = channel
+			o.channel, o.named = channel, true
 		}
 		with, done, err := o.with()
 		if err != nil {

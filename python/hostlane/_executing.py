@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from hostlane._serving import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor, Future
-    from typing import Any
 
 __all__ = ["MAX_RUNNING", "Running"]
 
@@ -32,16 +33,16 @@ class Running:
         with self._changed:
             return self._count < MAX_RUNNING
 
-    def call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Runs a function, once there is room for it."""
+    def call(self, *arguments: Any) -> None:
+        """Has :func:`run` answer a message, once there is room for it."""
         if self._executor is None:
-            function(*arguments)
+            run(*arguments)
             return
         with self._changed:
             self._changed.wait_for(lambda: self._count < MAX_RUNNING)
             self._count += 1
         try:
-            future = self._executor.submit(function, *arguments)
+            future = self._executor.submit(lambda: run(*arguments, elsewhere=True))
         except BaseException:
             self._leave()
             raise

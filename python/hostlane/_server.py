@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hostlane import _core
 from hostlane._executing import Running
 from hostlane._served import Cell, Client, ServedPeer, ServedStream
-from hostlane._serving import run
 from hostlane.errors import ClosedError, Error, PeerClosedError
 from hostlane.peer import Peer
 from hostlane.stream import Stream
@@ -112,9 +111,7 @@ class Server:
             if message is None:
                 self._read(client)
             else:
-                self._running.call(
-                    run, self._handler, message, client.peer, client.reply, client.fail
-                )
+                self._running.call(self._handler, message, client.peer, client.reply, client.fail)
 
     def resume(self, client: Client, held: deque[Message | None]) -> None:
         """Has handled what was held of a client, on any thread: before what came behind it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
 import time
@@ -88,7 +89,7 @@ def _said(error: RemoteError) -> tuple[int, bytes]:
     return status, bytes(memoryview(error.data))
 
 
-def _text(error: Exception) -> bytes:
+def _text(error: BaseException) -> bytes:
     try:
         return f"{type(error).__name__}: {error}".encode(errors="replace")
     except Exception:  # noqa: BLE001
@@ -118,8 +119,13 @@ def run(
     source: Source,
     reply: Callable[[Message, ReadableBuffer], None] = _core.Message.reply,
     fail: Callable[[Message, int, bytes], None] = _core.Message.fail,
+    *,
+    elsewhere: bool = False,
 ) -> None:
-    """Has one message answered, on this thread, by ``reply`` or ``fail``."""
+    """Has one message answered, on this thread, by ``reply`` or ``fail``.
+
+    ``elsewhere`` than where what the handler raises ends the serving: on an executor's thread.
+    """
     token = deadline.set(message.deadline)
     try:
         try:
@@ -135,6 +141,13 @@ def run(
                     fail(message, *told)
                 except PayloadTooLargeError as large:
                     fail(message, *failure(message, large))
+        except BaseException as error:
+            # Meant for the whole thread. One of an executor goes on all the same, so the caller is
+            # told.
+            if elsewhere and message.is_request:
+                with contextlib.suppress(Error, ConnectionError):
+                    fail(message, HANDLER_FAILED, _text(error))
+            raise
     except (CallEndedError, UnsupportedError, ConnectionError) as error:
         _log.debug("no answer to %r: %s", message, error)
     except Error as error:

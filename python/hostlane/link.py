@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from hostlane import _core, _options
 from hostlane._core import Message
 from hostlane._executing import Running
-from hostlane._serving import capped, run
+from hostlane._serving import capped
 from hostlane.errors import ClosedError
 from hostlane.types import (
     COMMAND,
@@ -168,7 +168,7 @@ class Link:
             except ClosedError:
                 return
             if isinstance(event, Message):
-                running.call(run, handler, event, self)
+                running.call(handler, event, self)
             # A call is abandoned once nobody has its message any more.
             del event
 

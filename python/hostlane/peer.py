@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from hostlane import _core, _options
 from hostlane._executing import Running
-from hostlane._serving import Handler, capped, deadline, run
+from hostlane._serving import Handler, capped, deadline
 from hostlane.call import Call
 from hostlane.errors import ClosedError, PeerClosedError
 from hostlane.stream import Stream
@@ -242,7 +242,9 @@ class Peer:
         executor if one is given; never on a thread of the library's. What it returns is the
         answer; with None it has answered by itself, or the call is abandoned. When it raises, the
         caller gets :class:`RemoteError`: that of a ``RemoteError`` it raised, else with the
-        status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves.
+        status :data:`HANDLER_FAILED`. Calls it makes end with the one it serves. What is no
+        ``Exception``, such as ``SystemExit``, ends the serving; on an executor's thread it is told
+        the caller like one, goes to ``threading.excepthook``, and the serving goes on.
         """
         _options.serving(handler)
         running = Running(executor)
@@ -251,7 +253,7 @@ class Peer:
                 message = self._native.recv(None, None)
             except (PeerClosedError, ClosedError):
                 return
-            running.call(run, handler, message, self)
+            running.call(handler, message, self)
             # A call is abandoned once nobody has its message any more.
             del message
 

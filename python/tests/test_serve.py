@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -321,6 +322,34 @@ def test_what_is_no_exception_leaves_and_closes_all(listener: hostlane.Listener)
                 client.request(b"", timeout=10)
             with pytest.raises(SystemExit):
                 serving.result(5)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_what_is_no_exception_on_an_executor_is_told_its_caller_alone(
+    listener: hostlane.Listener,
+    pool: ThreadPoolExecutor,
+    kind: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
+
+    def handler(message: hostlane.Message, _: hostlane.Peer) -> bytes:
+        if message.data == b"stop":
+            raise kind
+        return message.data
+
+    with ThreadPoolExecutor(1) as executor:
+        serving = pool.submit(listener.serve, handler, executor=executor)
+        with hostlane.connect(listener.address) as client:
+            with pytest.raises(hostlane.RemoteError) as error:
+                client.request(b"stop", timeout=10)
+            assert error.value.status == hostlane.HANDLER_FAILED
+            assert bytes(error.value.data).startswith(kind.__name__.encode())
+            assert client.request(b"on", timeout=10).data == b"on"
+        listener.close()
+        serving.result(5)
+    assert seen == [kind]
 
 
 def test_timeouts_of_a_call_of_a_served_peer(

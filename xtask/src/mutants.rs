@@ -93,6 +93,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         "cargo-mutants is missing: cargo install --locked cargo-mutants@27.1.0"
     );
     let folder = workspace.path("target/mutants-found");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let mut command = workspace.command("cargo");
     command.args(["mutants", "--package", "hostlane", "--profile", "mutants", "--cap-lints", "true"]);
     command.args(["--no-shuffle", "--colors", "never", "--timeout", TIMEOUT]);

@@ -99,3 +99,44 @@ impl ChannelSet {
         Some(self.sorted[at].1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_channels_have_names_and_others_their_number() {
+        let named = [(0, "CONTROL"), (1, "COMMAND"), (2, "DATA"), (3, "TELEMETRY"), (4, "ERROR")];
+        for (number, name) in named {
+            let channel = Channel::from_wire(number);
+            assert_eq!((channel.name(), channel.to_string().as_str()), (Some(name), name));
+        }
+        for number in [5, 255, 256, u16::MAX] {
+            let channel = Channel::from_wire(number);
+            assert_eq!((channel.name(), channel.to_string()), (None, number.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_program_has_the_numbers_that_are_not_reserved() {
+        for (number, free) in [(0, false), (1, true), (4, true), (5, false), (255, false), (256, true), (65535, true)] {
+            match Channel::new(number) {
+                Ok(channel) => assert!(free && channel.number() == number),
+                Err(error) => assert!(!free && error.code() == Code::InvalidChannel, "{number}"),
+            }
+        }
+        let told = |number| Channel::new(number).unwrap_err().to_string();
+        assert!(told(0).contains("protocol's own") && told(5).contains("reserved"));
+    }
+
+    #[test]
+    fn a_channel_is_found_in_whatever_order_they_were_agreed() {
+        for order in [vec![1, 2, 3, 4], vec![2], vec![4, 300, 1], vec![1, 3], (256..512).rev().collect()] {
+            let set = ChannelSet::new(order.iter().map(|&number| Channel(number)).collect());
+            for number in 0..600 {
+                let at = order.iter().position(|&other| other == number);
+                assert_eq!(set.position(Channel(number)), at, "{number} of {order:?}");
+            }
+        }
+    }
+}

@@ -51,6 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn they_are_swept_when_more_ended_than_count() {
+        let at = Instant::now();
+        let mut deadlines = Deadlines::default();
+        for id in 0..(2 * 3 + STALE as u64) {
+            deadlines.insert(at, id, 3, |_| false);
+        }
+        assert_eq!(deadlines.len(), 2 * 3 + STALE);
+        deadlines.insert(at, 1000, 3, |id| id == 1000);
+        assert_eq!(deadlines.len(), 1);
+    }
+
+    #[test]
     fn what_has_ended_is_passed_over_and_does_not_pile_up() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut deadlines = Deadlines::default();

@@ -300,6 +300,50 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_inclusive() {
+        let of = |protocol: &str, version: &str, token: &str| {
+            let text =
+                format!(r#"{{"protocol":"{protocol}","version":"{version}","channels":[1],"auth_token":"{token}"}}"#);
+            judge(text.as_bytes(), &Channel::DEFAULT, None, &zero()).map(|_| ()).map_err(|error| error.code())
+        };
+        let name = |len: usize| "p".repeat(len);
+        assert_eq!(of(&name(limits::MAX_PROTOCOL), "1.0", "t"), Err(Code::ProtocolMismatch));
+        assert_eq!(of(&name(limits::MAX_PROTOCOL + 1), "1.0", "t"), Err(Code::BadHandshake));
+        let version = |len: usize| format!("1.{}0", "0".repeat(len - 3));
+        assert_eq!(of(PROTOCOL, &version(limits::MAX_VERSION), "t"), Ok(()));
+        assert_eq!(of(PROTOCOL, &version(limits::MAX_VERSION + 1), "t"), Err(Code::BadHandshake));
+        assert_eq!(of(PROTOCOL, "1.0", &name(limits::MAX_AUTH_TOKEN)), Ok(()));
+        assert_eq!(of(PROTOCOL, "1.0", &name(limits::MAX_AUTH_TOKEN + 1)), Err(Code::BadHandshake));
+        assert_eq!(of(PROTOCOL, "1.0", ""), Err(Code::BadHandshake));
+        let id = |len: usize| {
+            let bytes = response(&[Channel::DATA], &name(len), None);
+            welcome(&bytes, &Channel::DEFAULT, &zero()).map(|_| ()).map_err(|error| error.code())
+        };
+        assert_eq!((id(limits::MAX_PEER_ID), id(limits::MAX_PEER_ID + 1)), (Ok(()), Err(Code::BadHandshake)));
+    }
+
+    #[test]
+    fn a_server_refuses_for_reasons_of_its_own_alone() {
+        let refused = |code: Code| {
+            let error = welcome(&refusal(&Error::new(code, "no")), &Channel::DEFAULT, &zero()).unwrap_err();
+            error.code()
+        };
+        for code in [Code::PermissionDenied, Code::Timeout, Code::QueueFull, Code::BadHandshake, Code::NoCommonChannel]
+        {
+            assert_eq!(refused(code), code);
+        }
+        for code in [Code::Closed, Code::Internal, Code::InvalidArgument] {
+            assert_eq!(refused(code), Code::Refused);
+        }
+    }
+
+    #[test]
+    fn an_older_acceptor_is_spoken_to_and_a_newer_one_not() {
+        assert!(compatible((1, 0), (1, 0)) && compatible((1, 7), (1, 0)));
+        assert!(!compatible((1, 0), (1, 1)) && !compatible((2, 0), (1, 0)) && !compatible((0, 9), (1, 0)));
+    }
+
+    #[test]
     fn a_secret_is_needed_where_one_is_set() {
         let secret = Secret::new("s3cret").unwrap();
         let bytes = request(&Channel::DEFAULT, Some(&secret), &zero());

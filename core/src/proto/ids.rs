@@ -36,6 +36,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bytes_are_spread_too() {
+        let hash = |bytes: &[u8]| {
+            let mut hasher = IdHasher::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        let hashes: HashSet<u64> = (0..=u16::MAX).map(|word| hash(&word.to_le_bytes())).collect();
+        assert!(hashes.len() > 65_000, "{}", hashes.len());
+    }
+
+    #[test]
     fn ids_in_any_even_steps_are_spread() {
         for step in [1, 2, 1 << 16, 1 << 32, 1 << 40, 1 << 53] {
             let place = |n: u64| {

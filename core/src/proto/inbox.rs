@@ -17,6 +17,7 @@ type Queued = (u64, Bytes);
 pub(crate) struct Inbox {
     /// One queue per agreed channel, by its position.
     queues: Vec<VecDeque<Queued>>,
+    /// Who waits, in order. Once nothing arrives any more this means nothing.
     waiting: VecDeque<(OpId, Option<usize>)>,
     arrivals: u64,
     depth: Depth,
@@ -103,11 +104,6 @@ impl Inbox {
 
     pub(crate) fn forget(&mut self, op: OpId) {
         self.waiting.retain(|&(o, _)| o != op);
-    }
-
-    /// Takes all waiting operations, at the end of the connection.
-    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = OpId> {
-        std::mem::take(&mut self.waiting).into_iter().map(|(op, _)| op)
     }
 
     /// Whether reading has to wait until the application took messages.

@@ -44,3 +44,59 @@ fn depth(text: &str) -> usize {
     }
     deepest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct One {
+        #[serde(rename = "x")]
+        _x: u32,
+    }
+
+    fn refused(text: &str) -> String {
+        object::<One>(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn each_kind_of_fault_is_told_without_the_value() {
+        for (text, told) in [
+            (r#"{"x":"secret"}"#, "a member is missing or has another type"),
+            (r#"{"y":1}"#, "a member is missing or has another type"),
+            (r#"{"x":1"#, "it ends early"),
+            (r#"{"x":secret}"#, "it is not valid JSON"),
+            (r#"{"x":1} secret"#, "it is not valid JSON"),
+            (r#"[{"x":1}]"#, "a JSON object is expected"),
+            ("", "a JSON object is expected"),
+        ] {
+            let error = refused(text);
+            assert!(error.starts_with(told) && !error.contains("secret"), "{text}: {error}");
+        }
+        assert!(object::<One>(b" \t\r\n{\"x\":1}").is_ok());
+        assert!(object::<One>(b"{\"x\":1,\"y\":\"\xFF\"}").is_err());
+    }
+
+    #[test]
+    fn brackets_count_outside_strings_up_to_the_limit() {
+        let nested = |levels: usize| format!(r#"{{"x":1,"y":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(object::<One>(nested(MAX_JSON_DEPTH - 1).as_bytes()).is_ok());
+        assert!(refused(&nested(MAX_JSON_DEPTH)).contains("deeper"));
+        for text in [
+            // In strings, behind quotes that end none, and one behind the other.
+            format!(r#"{{"x":1,"y":"{}"}}"#, "[{".repeat(MAX_JSON_DEPTH)),
+            format!(r#"{{"x":1,"y":"\"{}"}}"#, "[{".repeat(MAX_JSON_DEPTH)),
+            format!(r#"{{"x":1,"y":[{}[]]}}"#, "[],".repeat(MAX_JSON_DEPTH)),
+            format!(r#"{{"x":1,"y":["]]",{}[]]}}"#, "{},".repeat(MAX_JSON_DEPTH)),
+        ] {
+            assert!(object::<One>(text.as_bytes()).is_ok(), "{text}");
+        }
+        for text in [
+            // A string ends at its quote, also where a backslash before it is itself escaped.
+            format!(r#"{{"x":1,"y":"\\","z":{}1{}}}"#, "[".repeat(MAX_JSON_DEPTH), "]".repeat(MAX_JSON_DEPTH)),
+            format!(r#"{{"x":1,"]":"]","z":{}1{}}}"#, "[".repeat(MAX_JSON_DEPTH), "]".repeat(MAX_JSON_DEPTH)),
+        ] {
+            assert!(refused(&text).contains("deeper"), "{text}");
+        }
+    }
+}

@@ -189,6 +189,71 @@ mod tests {
     }
 
     #[test]
+    fn one_write_has_so_many_frames_and_bytes() {
+        let mut outbox = Outbox::default();
+        for op in 0..40 {
+            outbox.push(Channel::DATA, Bytes::from_static(b"x"), Some(op));
+        }
+        assert_eq!(bytes(&outbox).len(), BATCH_FRAMES * (HEADER_LEN + 1));
+        let filled = |first: usize, taken: usize| {
+            let mut outbox = Outbox::default();
+            outbox.push(Channel::DATA, Bytes::from(vec![0; first - HEADER_LEN]), Some(1));
+            outbox.taken(taken, |_| ());
+            outbox.push(Channel::DATA, Bytes::from_static(b"second"), Some(2));
+            bytes(&outbox).len()
+        };
+        let second = HEADER_LEN + 6;
+        assert_eq!(filled(BATCH_BYTES - 1, 0), BATCH_BYTES - 1 + second);
+        assert_eq!(filled(BATCH_BYTES, 0), BATCH_BYTES, "they are enough");
+        // What has left counts no more.
+        assert_eq!(filled(BATCH_BYTES + 9, 10), BATCH_BYTES - 1 + second);
+        assert_eq!(filled(BATCH_BYTES + 9, HEADER_LEN), BATCH_BYTES + 1);
+    }
+
+    #[test]
+    fn a_header_that_has_left_is_not_offered_empty() {
+        let mut outbox = Outbox::default();
+        outbox.push(Channel::DATA, Bytes::from_static(b"x"), Some(1));
+        outbox.taken(HEADER_LEN, |_| ());
+        let mut slices = Vec::new();
+        outbox.slices(&mut slices);
+        assert_eq!(slices.iter().map(|slice| slice.to_vec()).collect::<Vec<_>>(), [b"x"]);
+    }
+
+    #[test]
+    fn what_is_queued_is_charged_until_it_has_left() {
+        let mut outbox = Outbox::default();
+        let room = limits::SEND_QUEUE - limits::MESSAGE_OVERHEAD;
+        outbox.push(Channel::DATA, Bytes::from(vec![0; room - 1]), Some(1));
+        assert!(outbox.has_room(), "a byte is free");
+        assert!(outbox.rises().is_some() && outbox.rises().is_none(), "told once");
+        outbox.push_control(&b""[..], false);
+        assert!(!outbox.has_room());
+        outbox.clear();
+        assert!(outbox.has_room() && outbox.is_empty());
+        assert_eq!((outbox.depth().messages, outbox.depth().bytes, outbox.control_queued()), (0, 0, 0));
+        assert_eq!(outbox.depth().peak_bytes, limits::SEND_QUEUE + limits::MESSAGE_OVERHEAD - 1);
+        outbox.push(Channel::DATA, Bytes::from(vec![0; room]), Some(1));
+        assert!(!outbox.has_room(), "none is");
+        outbox.clear();
+        outbox.push_control(&b"one"[..], false);
+        outbox.push_control(&b"two"[..], false);
+        outbox.taken(HEADER_LEN + 3, |_| ());
+        assert_eq!((outbox.control_queued(), outbox.depth().messages), (1, 1));
+    }
+
+    #[test]
+    fn urgent_words_overtake_messages_and_no_other_words() {
+        let mut outbox = Outbox::default();
+        outbox.push(Channel::DATA, Bytes::from_static(b"d"), Some(1));
+        outbox.push_control(&b"1"[..], true);
+        outbox.push_control(&b"2"[..], true);
+        outbox.push_control(&b"3"[..], false);
+        let order: Vec<u8> = outbox.chunks.iter().map(|chunk| chunk.payload[0]).collect();
+        assert_eq!(order, *b"12d3");
+    }
+
+    #[test]
     fn only_an_untouched_frame_can_be_retracted() {
         let mut outbox = Outbox::default();
         outbox.push(Channel::DATA, Bytes::from_static(b"a"), Some(1));

@@ -230,6 +230,92 @@ mod tests {
     }
 
     #[test]
+    fn a_large_payload_gets_a_buffer_of_its_own() {
+        const LARGEST_STAGED: usize = 16 * 1024;
+        for (len, own) in [(LARGEST_STAGED, false), (LARGEST_STAGED + 1, true)] {
+            let mut reader = FrameReader::new(1 << 24);
+            feed(&mut reader, &encode(2, &vec![1; len])[..HEADER_LEN + 1], &[64]).unwrap();
+            let (buffer, begun) = (reader.buffer(), if own { 1 } else { HEADER_LEN + 1 });
+            assert_eq!(buffer.len(), begun, "{len}");
+            assert_eq!(buffer.capacity() - buffer.len(), len - 1, "room for what is missing");
+            // One that came at once gives its buffer away, or is copied out of it.
+            let mut reader = FrameReader::new(1 << 24);
+            let whole = encode(2, &vec![1; len]);
+            reader.buffer().reserve_exact(whole.len());
+            reader.buffer().extend_from_slice(&whole);
+            let frame = reader.next().unwrap().unwrap();
+            assert_eq!((frame.payload.len(), reader.staging.capacity() == 0), (len, own));
+        }
+        // What came with it stays behind it.
+        let mut reader = FrameReader::new(1 << 24);
+        let two = [encode(2, &[1; 20_000]), encode(3, &[2; 5])].concat();
+        reader.buffer().reserve_exact(two.len());
+        reader.buffer().extend_from_slice(&two);
+        assert_eq!(reader.next().unwrap().unwrap().payload.len(), 20_000);
+        assert_eq!(reader.next().unwrap().unwrap().channel, Channel::TELEMETRY);
+        assert!(reader.next().unwrap().is_none() && !reader.inside_frame());
+    }
+
+    #[test]
+    fn the_buffer_grows_when_reads_fill_it_and_shrinks_after_many_light_ones() {
+        let size = |reader: &mut FrameReader| {
+            let mut spare = Vec::new();
+            reader.give_back(&mut spare);
+            let buffer = reader.buffer();
+            buffer.capacity() - buffer.len()
+        };
+        let mut reader = FrameReader::new(1 << 24);
+        assert_eq!(size(&mut reader), 4 * 1024);
+        reader.filled(4 * 1024 - 1, 4 * 1024);
+        assert_eq!(size(&mut reader), 4 * 1024, "it was not full");
+        for light in [0, 2 * 1024 - 1] {
+            reader.filled(4 * 1024, 4 * 1024);
+            assert_eq!(size(&mut reader), 68 * 1024);
+            for _ in 0..63 {
+                reader.filled(light, 68 * 1024);
+            }
+            // One that is not light is not counted, and one that fills it begins anew.
+            reader.filled(2 * 1024, 68 * 1024);
+            assert_eq!(size(&mut reader), 68 * 1024);
+            reader.filled(68 * 1024, 68 * 1024);
+            for _ in 0..63 {
+                reader.filled(light, 68 * 1024);
+            }
+            assert_eq!(size(&mut reader), 68 * 1024);
+            reader.filled(light, 68 * 1024);
+            assert_eq!(size(&mut reader), 4 * 1024, "{light}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_reads_into_a_buffer_that_is_lent() {
+        let mut reader = FrameReader::new(1 << 24);
+        let mut spare = Vec::with_capacity(100_000);
+        reader.lend(&mut spare);
+        assert_eq!((spare.capacity(), reader.buffer().capacity()), (0, 100_000));
+        let mut other = Vec::with_capacity(10);
+        reader.lend(&mut other);
+        assert_eq!((other.capacity(), reader.buffer().capacity()), (10, 100_000), "it has one");
+        reader.buffer().extend_from_slice(&encode(2, b"whole"));
+        reader.give_back(&mut spare);
+        assert_eq!((spare.capacity(), reader.buffer().capacity()), (0, 100_000), "something is in it");
+        assert!(reader.next().unwrap().is_some() && reader.next().unwrap().is_none());
+        let mut larger = Vec::with_capacity(200_000);
+        reader.give_back(&mut larger);
+        assert_eq!((larger.capacity(), reader.staging.capacity()), (200_000, 0), "the larger one is kept");
+        reader.give_back(&mut spare);
+        assert_eq!(spare.capacity(), 0, "there was nothing to give back");
+        reader.lend(&mut larger);
+        reader.give_back(&mut spare);
+        assert_eq!(spare.capacity(), 200_000);
+        let mut same = vec![7; 200_000];
+        same.truncate(3);
+        reader.lend(&mut spare);
+        reader.give_back(&mut same);
+        assert_eq!(same, [7; 3], "one that is as large stays as it is");
+    }
+
+    #[test]
     fn one_byte_at_a_time() {
         let bytes = encode(2, &[7; 40_000]);
         let mut reader = FrameReader::new(1 << 24);

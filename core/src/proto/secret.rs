@@ -40,3 +40,24 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_a_length_and_never_shows() {
+        for (len, good) in [(0, false), (1, true), (limits::MAX_AUTH_TOKEN, true), (limits::MAX_AUTH_TOKEN + 1, false)]
+        {
+            match Secret::new("x".repeat(len)) {
+                Ok(secret) => assert!(good && secret.expose().len() == len && format!("{secret:?}") == "Secret(…)"),
+                Err(error) => assert!(!good && error.code() == Code::InvalidArgument, "{len}"),
+            }
+        }
+        let secret = Secret::new("s3cret").unwrap();
+        assert!(secret.matches("s3cret"));
+        for other in ["", "s3cre", "s3cret ", "S3cret", "s3creT"] {
+            assert!(!secret.matches(other), "{other}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::hello;
 use crate::proto::inbox::Inbox;
+use crate::proto::level1::Level1;
 use crate::proto::notice::Notice;
 use crate::proto::ops::{Kind, OpId, Outcome};
 use crate::proto::outbox::Standing;
@@ -52,7 +53,6 @@ impl Conn {
     pub(super) fn end_reading(&mut self) {
         self.read_ended = true;
         self.lose(peer_closed());
-        let _ = self.inbox.abandon().count();
         let lost = lost(&peer_closed());
         if let Some(one) = &mut self.one {
             one.end_reading(&lost, &mut self.ops);
@@ -166,7 +166,6 @@ impl Conn {
         }
         let told = self.shutdown_sent || self.read_ended || self.one.as_ref().is_some_and(|one| one.drained_by_end());
         let drained = told && matches!(error.code(), Code::PeerClosed | Code::Closed);
-        let _ = self.inbox.abandon().count();
         let kept = self.last_words.is_some();
         if let Some(one) = &mut self.one {
             one.end_streams(&lost(&error), kept, &mut self.ops);
@@ -181,7 +180,7 @@ impl Conn {
                 }
                 Kind::StreamRecv(_) => Err(lost(&error)),
                 Kind::StreamSend(_) | Kind::Send if self.one.is_some() => {
-                    let unsent = self.one.as_mut().is_some_and(|one| one.withdraw_send(op));
+                    let unsent = self.one.as_mut().is_some_and(|one| withdraw(one, op, kind));
                     Err(lost(&error).with_sent(if unsent { Sent::No } else { Sent::Maybe }))
                 }
                 Kind::StreamSend(_) => Err(lost(&error)),
@@ -222,10 +221,7 @@ impl Conn {
             }
             Kind::Send | Kind::StreamSend(_) => {
                 // What has begun goes on; only this wait is over.
-                let unsent = match kind {
-                    Kind::StreamSend(id) => one.withdraw_item(op, id),
-                    _ => one.withdraw_send(op),
-                };
+                let unsent = withdraw(one, op, kind);
                 self.ops.finish(op, Err(reason.with_sent(if unsent { Sent::No } else { Sent::Maybe })));
             }
             Kind::Recv | Kind::Readable => {
@@ -256,7 +252,7 @@ impl Conn {
             let Some(one) = &mut self.one else { return };
             match kind {
                 Kind::Send | Kind::StreamSend(_) => {
-                    let sent = if one.withdraw_send(op) { Sent::No } else { Sent::Maybe };
+                    let sent = if withdraw(one, op, kind) { Sent::No } else { Sent::Maybe };
                     self.ops.finish(op, Err(error.with_sent(sent)));
                 }
                 Kind::Request(id) if one.sent(id, false) == Sent::No => {
@@ -274,6 +270,14 @@ impl Conn {
         if self.read_ended {
             self.end(peer_closed());
         }
+    }
+}
+
+/// Takes back what a send of level 1 has not begun to write; `false` if that is nothing.
+fn withdraw(one: &mut Level1, op: OpId, kind: Kind) -> bool {
+    match kind {
+        Kind::StreamSend(id) => one.withdraw_item(op, id),
+        _ => one.withdraw_send(op),
     }
 }
 

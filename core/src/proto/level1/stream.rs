@@ -99,11 +99,16 @@ impl Stream {
         self.watchers.drain(..).for_each(|op| ops.finish(op, Ok(Outcome::Readable)));
     }
 
-    /// The call ended: readers get what is left, then the end.
+    /// The call ended, and nobody wants the items that wait.
     pub(super) fn end(&mut self, result: Result<Bytes>, ops: &mut Ops) {
+        self.out.drain(..).for_each(|item| ops.finish(item.op, Err(call_ended())));
+        self.end_in_with(result, ops);
+    }
+
+    /// Nothing comes any more: readers get what is left, then the end.
+    fn end_in_with(&mut self, result: Result<Bytes>, ops: &mut Ops) {
         self.in_ended = true;
         self.end = Some(result);
-        self.out.drain(..).for_each(|item| ops.finish(item.op, Err(call_ended())));
         // Readers wait only while there is no item, so the first one gets the end.
         while let Some(op) = self.readers.pop_front() {
             let result = self.take_end();
@@ -351,7 +356,8 @@ impl Level1 {
         }
     }
 
-    /// The connection ended with `error`: streams keep what has arrived, then fail with it.
+    /// The connection ended with `error`: streams keep what has arrived, then fail with it. Items that wait are those of
+    /// their operations.
     pub(crate) fn end_streams(&mut self, error: &Error, kept: bool, ops: &mut Ops) {
         let ids: Vec<u64> = self.calls.keys().copied().collect();
         for id in ids {
@@ -359,7 +365,7 @@ impl Level1 {
             if let Some(stream) = self.calls.get_mut(&id).and_then(|call| call.stream.as_mut())
                 && !stream.ended()
             {
-                stream.end(Err(error.with_sent(sent)), ops);
+                stream.end_in_with(Err(error.with_sent(sent)), ops);
             }
         }
     }

@@ -2,21 +2,22 @@
 
 mod corks;
 mod counters;
+mod doors;
 mod ending;
 mod extras;
-
 mod hand;
 mod level1;
 mod level1_vectors;
+mod outcomes;
 mod places;
 mod reading;
 mod receiving;
-
 mod rules;
 mod strays;
 mod streams;
 mod vectors;
 mod windows;
+mod writing;
 
 use std::time::{Duration, Instant};
 

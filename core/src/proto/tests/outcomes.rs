@@ -1,0 +1,426 @@
+//! How each kind of operation ends before its time, and what is then said about it.
+
+use bytes::Bytes;
+
+use super::level1::{acceptor, ask, level_1, pair, take};
+use super::{Pair, SECOND, code, config, connector, done, drain_bytes, give};
+use crate::error::{Code, Error, Result, Sent};
+use crate::limits;
+use crate::os::Descriptor;
+use crate::proto::Outcome;
+use crate::proto::channel::Channel;
+use crate::proto::conn::{Conn, Post};
+use crate::proto::control::Control;
+use crate::proto::frame::Header;
+use crate::proto::level1::With;
+use crate::proto::notice::Notice;
+use crate::proto::offer::Level;
+
+const RECV: u64 = 1;
+const READABLE: u64 = 2;
+const PING: u64 = 3;
+/// Queued, with nothing of it written.
+const SEND: u64 = 4;
+const CALL: u64 = 5;
+/// Written, and not answered.
+const ASKED: u64 = 6;
+const ITEM: u64 = 7;
+const NEXT_ITEM: u64 = 8;
+const WATCH: u64 = 9;
+const STREAM: [u64; 2] = [ITEM, NEXT_ITEM];
+
+/// A client on which an operation of each kind waits until `after`.
+fn waiting(level: u8, after: Option<std::time::Duration>) -> Pair {
+    let mut pair = if level == 0 { Pair::new() } else { pair() };
+    let until = after.map(|after| pair.now + after);
+    let now = pair.now;
+    let mut stream = 0;
+    if level == 1 {
+        let command = Channel::COMMAND;
+        stream = pair.client.open_stream(command, false, With::default(), Bytes::new(), now).unwrap();
+        let post = Post::Request(command, With::default());
+        assert!(pair.server.post(1, post, Bytes::from_static(b"back"), now, None).is_none());
+    }
+    let post = Post::Request(Channel::COMMAND, With::default());
+    assert!(pair.client.post(ASKED, post, Bytes::from_static(b"asked"), now, until).is_none());
+    pair.exchange();
+    if level == 1 {
+        let id = take(&mut pair.client).request().unwrap().id;
+        assert!(pair.client.watch(WATCH, id, until).is_none());
+        assert!(pair.client.stream_recv(NEXT_ITEM, stream, until).is_none());
+        // More than its window takes, so that it stays where it is.
+        for op in 100..120 {
+            assert!(pair.client.stream_send(op, stream, Bytes::from(vec![0; 64 * 1024]), false, None).is_none());
+        }
+        pair.exchange();
+        assert!(pair.client.stream_send(ITEM, stream, Bytes::from_static(b"item"), false, until).is_none());
+    }
+    assert!(pair.client.recv(RECV, Some(Channel::DATA), until).is_none());
+    assert!(pair.client.poll_recv(READABLE, Some(Channel::TELEMETRY), until).is_none());
+    assert!(pair.client.ping(PING, now, until).is_none());
+    let post = Post::Message(Channel::DATA, With::default());
+    assert!(pair.client.post(SEND, post, Bytes::from_static(b"sent"), now, until).is_none());
+    let post = Post::Request(Channel::COMMAND, With::default());
+    assert!(pair.client.post(CALL, post, Bytes::from_static(b"called"), now, until).is_none());
+    pair.client.take_notices();
+    pair
+}
+
+fn of_level(level: u8) -> Vec<u64> {
+    let kinds = [RECV, READABLE, PING, SEND, CALL, ASKED];
+    if level == 0 { kinds.into() } else { kinds.into_iter().chain(STREAM).chain([WATCH]).collect() }
+}
+
+/// What each of them ended with.
+fn ends(conn: &mut Conn, level: u8) -> Vec<(u64, Result<Outcome>)> {
+    let mut ended: Vec<_> = done(conn).into_iter().filter(|(op, _)| *op < 100).collect();
+    ended.sort_by_key(|(op, _)| *op);
+    let ops: Vec<u64> = ended.iter().map(|(op, _)| *op).collect();
+    assert_eq!(ops, of_level(level), "each once");
+    ended
+}
+
+/// What may have reached the other side when the wait for an operation of this kind was over.
+fn reached(op: u64) -> Sent {
+    if op == ASKED { Sent::Maybe } else { Sent::No }
+}
+
+/// The same when the connection was over: who reads a stream learns what became of its call.
+fn lost(op: u64) -> Sent {
+    if op == NEXT_ITEM { Sent::Maybe } else { reached(op) }
+}
+
+#[test]
+fn each_kind_tells_what_had_not_happened_at_its_deadline() {
+    let texts = [
+        (RECV, "no message came"),
+        (READABLE, "no message came"),
+        (PING, "no answer to the ping"),
+        (SEND, "the message was not taken"),
+        (CALL, "no reply came"),
+        (ASKED, "no reply came"),
+        (ITEM, "the item was not taken"),
+        (NEXT_ITEM, "no item came"),
+        (WATCH, "an answer was still wanted"),
+    ];
+    for level in [0, 1] {
+        let mut pair = waiting(level, Some(SECOND));
+        pair.pass(SECOND);
+        for (op, result) in ends(&mut pair.client, level) {
+            let error = result.unwrap_err();
+            let (_, text) = texts.iter().find(|(of, _)| *of == op).unwrap();
+            assert!(error.message().starts_with(text), "{op}: {error}");
+            assert_eq!((error.code(), error.sent()), (Code::Timeout, reached(op)), "{op} of {level}");
+        }
+        // Level 0 has no ids: the answer that is late could be taken for the next one's.
+        assert_eq!(pair.client.is_open(), level == 1);
+        // Items before the one that was asked for wait on.
+        let items = (100..120).filter(|op| pair.client.is_pending(*op)).count();
+        assert_eq!((pair.client.stats().pending_operations, items > 0), (items, level == 1));
+    }
+    let mut early = Conn::new(config(connector()), std::time::Instant::now());
+    let now = early.now();
+    assert!(early.open(1, Some(now + SECOND)).is_none());
+    early.handle_timeout(now + SECOND);
+    let (_, error) = done(&mut early).pop().unwrap();
+    assert!(error.unwrap_err().message().starts_with("the handshake was not over"));
+}
+
+#[test]
+fn what_is_given_up_leaves_the_rest_alone() {
+    for level in [0, 1] {
+        for given_up in of_level(level).into_iter().filter(|op| level == 1 || *op != ASKED) {
+            let mut pair = waiting(level, None);
+            assert!(pair.client.cancel(given_up) && !pair.client.cancel(given_up), "once");
+            let ended: Vec<_> = done(&mut pair.client).into_iter().filter(|(op, _)| *op < 100).collect();
+            let [(op, Err(error))] = &ended[..] else { panic!("{ended:?}") };
+            assert_eq!((*op, error.code(), error.sent()), (given_up, Code::Cancelled, reached(given_up)));
+            assert!(of_level(level).into_iter().all(|op| pair.client.is_pending(op) == (op != given_up)));
+            assert!(pair.client.is_open());
+            // It reaches nobody any more.
+            pair.exchange();
+            let mut came = Vec::new();
+            pair.server
+                .recv_many(None, |_, body, _| {
+                    came.push(body.into_bytes());
+                    true
+                })
+                .unwrap();
+            for (op, text) in [(SEND, &b"sent"[..]), (CALL, &b"called"[..])] {
+                let waits = level == 0 && op == CALL;
+                let expected = given_up != op && !waits;
+                assert_eq!(came.iter().any(|bytes| bytes[..] == *text), expected, "{op} after {given_up}, {level}");
+            }
+        }
+        assert!(!waiting(level, None).client.cancel(99), "nobody waits under that id");
+    }
+}
+
+#[test]
+fn a_close_ends_everything_at_once() {
+    for level in [0, 1] {
+        let mut pair = waiting(level, None);
+        pair.client.close();
+        for (op, result) in ends(&mut pair.client, level) {
+            match result {
+                Ok(outcome) => assert!(op == WATCH && matches!(outcome, Outcome::CallEnded)),
+                Err(error) => assert_eq!((error.code(), error.sent()), (Code::Closed, lost(op)), "{op}"),
+            }
+        }
+        assert_eq!(pair.client.end_error().unwrap().code(), Code::Closed);
+        assert!(!pair.client.wants_read() && pair.client.stats().receive_queue.messages == 0);
+        let notices = pair.client.take_notices();
+        assert!(matches!(&notices[..], [Notice::Ended(error)] if error.code() == Code::Closed), "{notices:?}");
+        pair.client.close();
+        assert!(pair.client.take_notices().is_empty() && done(&mut pair.client).is_empty(), "once");
+    }
+}
+
+#[test]
+fn a_carrier_that_breaks_ends_everything_with_its_error() {
+    for level in [0, 1] {
+        let mut pair = waiting(level, None);
+        pair.client.read_failed(Error::new(Code::ConnectionLost, "reset"));
+        for (op, result) in ends(&mut pair.client, level) {
+            match result {
+                Ok(outcome) => assert!(op == WATCH && matches!(outcome, Outcome::CallEnded)),
+                Err(error) => {
+                    assert_eq!((error.code(), error.sent()), (Code::ConnectionLost, lost(op)), "{op}");
+                    assert_eq!(error.message(), "reset");
+                }
+            }
+        }
+        assert!(pair.client.finished() && !pair.client.is_open());
+    }
+}
+
+#[test]
+fn whoever_takes_no_more_may_still_have_answered() {
+    for level in [0, 1] {
+        let mut pair = waiting(level, None);
+        pair.client.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+        let failed: Vec<u64> = done(&mut pair.client)
+            .into_iter()
+            .filter(|(op, _)| *op < 100)
+            .map(|(op, result)| {
+                let error = result.unwrap_err();
+                assert_eq!(
+                    (error.code(), error.sent(), error.message()),
+                    (Code::ConnectionLost, Sent::No, "broken pipe")
+                );
+                op
+            })
+            .collect();
+        let expected = if level == 0 { vec![SEND, CALL] } else { vec![SEND, CALL, ITEM] };
+        let mut sorted = failed.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected);
+        assert!(pair.client.is_open() && pair.client.wants_read() && !pair.client.wants_write());
+        assert!(pair.client.is_pending(ASKED) && pair.client.is_pending(RECV));
+        pair.client.hung_up();
+        let rest = done(&mut pair.client);
+        assert!(rest.iter().any(|(op, result)| *op == ASKED
+            && result.as_ref().is_err_and(|e| (e.code(), e.sent()) == (Code::ConnectionLost, Sent::Maybe))));
+        assert!(!pair.client.is_pending(RECV) && pair.client.finished());
+        // The first reason is what the log tells.
+        let notices = pair.client.take_notices();
+        assert!(matches!(&notices[..], [Notice::Ended(_)]), "{notices:?}");
+    }
+}
+
+#[test]
+fn an_end_of_the_stream_is_named_by_where_it_comes() {
+    for level in [0, 1] {
+        // Between frames: it sends no more, and what it was asked cannot be answered.
+        let mut pair = waiting(level, None);
+        pair.client.hung_up();
+        let ended = done(&mut pair.client);
+        let of = |op: u64| ended.iter().find(|(other, _)| *other == op).map(|(_, result)| result);
+        for op in [RECV, READABLE] {
+            assert!(of(op).unwrap().as_ref().is_err_and(|e| e.code() == Code::PeerClosed), "{op}");
+        }
+        for op in [PING, CALL, ASKED].into_iter().chain(STREAM.into_iter().skip(1).filter(|_| level == 1)) {
+            let error = of(op).unwrap().as_ref().unwrap_err();
+            assert_eq!(error.code(), Code::ConnectionLost, "{op}");
+            assert_eq!(error.sent(), lost(op), "{op}");
+        }
+        if level == 1 {
+            assert!(matches!(of(WATCH), Some(Ok(Outcome::CallEnded))));
+        }
+        assert!(of(SEND).is_none() && pair.client.is_pending(SEND), "it may still read");
+        assert!(!pair.client.wants_read() && pair.client.wants_write());
+        assert_eq!(pair.client.recv(50, None, None).unwrap().unwrap_err().code(), Code::PeerClosed);
+        // Inside one: it was cut.
+        let mut pair = waiting(level, None);
+        give(&mut pair.client, if level == 0 { b"IP" } else { &[5, 0, 0] }, pair.now);
+        assert!(pair.client.inside_frame());
+        pair.client.hung_up();
+        assert_eq!(pair.client.end_error().unwrap().code(), Code::Truncated);
+        for (op, result) in ends(&mut pair.client, level) {
+            match (op, result) {
+                (RECV | READABLE, Err(error)) => assert_eq!(error.code(), Code::Truncated),
+                (WATCH, result) => assert!(matches!(result, Ok(Outcome::CallEnded))),
+                (_, Err(error)) => assert_eq!((error.code(), error.sent()), (Code::ConnectionLost, lost(op))),
+                (op, result) => panic!("{op}: {result:?}"),
+            }
+        }
+    }
+    // In the handshake: it depends on who left.
+    for (role, expected) in [(connector(), Code::Refused), (acceptor(), Code::PeerClosed)] {
+        let mut early = Conn::new(config(role), std::time::Instant::now());
+        early.hung_up();
+        assert_eq!(early.end_error().unwrap().code(), expected);
+    }
+}
+
+#[test]
+fn a_drain_of_what_has_ended_says_whether_it_ended_in_order() {
+    for mut pair in [Pair::new(), pair()] {
+        pair.client.close();
+        assert!(matches!(pair.client.drain(1, None), Some(Ok(Outcome::Drained))));
+    }
+    for mut pair in [Pair::new(), pair()] {
+        pair.client.read_failed(Error::new(Code::ConnectionLost, "reset"));
+        assert_eq!(pair.client.drain(1, None).unwrap().unwrap_err().code(), Code::ConnectionLost);
+    }
+    for mut pair in [Pair::new(), pair()] {
+        pair.client.take_notices();
+        pair.server.take_notices();
+        assert!(pair.client.drain(1, None).is_none());
+        assert!(pair.client.drain(2, None).is_none());
+        let own = pair.client.take_notices();
+        assert!(matches!(own[..], [Notice::Draining { by_peer: false }]), "told once: {own:?}");
+        pair.exchange();
+        let there = pair.server.take_notices();
+        assert!(matches!(there.first(), Some(Notice::Draining { by_peer: true })), "{there:?}");
+        let drained = done(&mut pair.client);
+        assert!(matches!(drained[..], [(_, Ok(Outcome::Drained)), (_, Ok(Outcome::Drained))]), "{drained:?}");
+    }
+    // One that runs out of time ends the connection.
+    for mut pair in [Pair::new(), pair()] {
+        let until = pair.deadline(SECOND);
+        ask(&mut pair, 1, "unanswered", None);
+        pair.exchange();
+        assert!(pair.client.drain(2, until).is_none());
+        pair.exchange();
+        pair.pass(SECOND);
+        assert_eq!(code(&mut pair.client, 2), Code::Timeout);
+        assert_eq!(pair.client.end_error().unwrap().code(), Code::Closed);
+    }
+}
+
+#[test]
+fn a_good_bye_names_the_end_that_was_chosen() {
+    for mut pair in [Pair::new(), pair()] {
+        let level = pair.client.agreed().level;
+        pair.client.take_notices();
+        pair.client.say_good_bye();
+        pair.client.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+        pair.client.close();
+        let notices = pair.client.take_notices();
+        assert!(matches!(&notices[..], [Notice::Ended(error)] if error.code() == Code::Closed), "{level}: {notices:?}");
+    }
+    // A loss that came before it is what the program is told.
+    for mut pair in [Pair::new(), pair()] {
+        pair.client.take_notices();
+        pair.client.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+        pair.client.say_good_bye();
+        pair.client.close();
+        let notices = pair.client.take_notices();
+        let broken = |e: &Error| e.code() == Code::ConnectionLost;
+        assert!(matches!(&notices[..], [Notice::Ended(error)] if broken(error)), "{notices:?}");
+    }
+    let mut pair = pair();
+    pair.client.say_good_bye();
+    let words = drain_bytes(&mut pair.client);
+    give(&mut pair.server, &words, pair.now);
+    assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
+    assert!(drain_bytes(&mut Pair::new().client).is_empty());
+}
+
+#[test]
+fn what_the_handshake_settled_is_known_on_both_sides() {
+    let of = |role, max_message: usize, max_calls: usize, keepalive| {
+        let mut config = level_1(role);
+        (config.max_message, config.own.limits.max_message) = (max_message, max_message);
+        (config.own.limits.max_calls, config.own.limits.keepalive) = (max_calls, keepalive);
+        config.own.instance = if max_calls == 5 { "a" } else { "b" }.repeat(32);
+        config
+    };
+    let client = of(connector(), 5000, 5, Some(SECOND));
+    let pair = super::level1::pair_of(client, of(acceptor(), 3000, 7, None));
+    let (there, here) = (pair.client.agreed(), pair.server.agreed());
+    assert_eq!((there.level, here.level, there.max_message, here.max_message), (1, 1, 3000, 3000));
+    assert_eq!((there.max_calls, here.max_calls), (7, 5));
+    assert_eq!((there.peer_keepalive, here.peer_keepalive), (None, Some(SECOND)));
+    assert_eq!((there.instance.clone(), here.instance.clone()), (Some("b".repeat(32)), Some("a".repeat(32))));
+    assert_eq!((there.channels.as_slice(), &there.peer_id[..]), (&Channel::DEFAULT[..], "peer-1"));
+    let zero = Pair::new();
+    assert_eq!((zero.client.agreed().level, zero.client.agreed().max_calls), (0, 1));
+    assert_eq!(zero.server.agreed().max_message, limits::MAX_MESSAGE);
+}
+
+#[test]
+fn descriptors_on_level_0_break_the_protocol() {
+    let mut zero = Pair::new();
+    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    zero.client.received_fds(vec![Descriptor::from(file)]);
+    assert_eq!(zero.client.end_error().unwrap().code(), Code::ProtocolError);
+}
+
+#[test]
+fn buffers_are_lent_and_given_back_on_both_levels() {
+    for mut pair in [Pair::new(), pair()] {
+        let (mut mine, mut other) = (Vec::new(), Vec::new());
+        pair.client.give_back(&mut mine);
+        let mut spare = Vec::with_capacity(150_000);
+        pair.client.lend(&mut spare);
+        assert_eq!(spare.capacity(), 0);
+        assert!(pair.client.read_buffer().0.capacity() >= 150_000);
+        pair.client.give_back(&mut other);
+        assert!(other.capacity() >= 150_000, "nothing is in it");
+    }
+}
+
+#[test]
+fn the_first_frame_is_a_handshake_on_channel_0() {
+    for role in [connector(), acceptor()] {
+        let mut early = Conn::new(config(role), std::time::Instant::now());
+        let header = Header { len: 2, channel: Channel::DATA }.encode();
+        let now = early.now();
+        give(&mut early, &[&header[..], b"{}"].concat(), now);
+        let error = early.end_error().unwrap();
+        assert!(error.code() == Code::BadHandshake && error.message().contains("channel 2"), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_of_the_drivers_is_told() {
+    for level in [Level::Zero, Level::Auto] {
+        let now = std::time::Instant::now();
+        let of = |role| {
+            let mut config = config(role);
+            config.own.level = level;
+            config
+        };
+        let (client, server) = (Conn::new(of(connector()), now), Conn::new(of(acceptor()), now));
+        let mut pair = Pair { client, server, now };
+        pair.server.refuse(Error::new(Code::PermissionDenied, "another user"));
+        pair.exchange();
+        let error = pair.client.end_error().unwrap();
+        assert!(error.code() == Code::PermissionDenied && error.message().contains("another user"), "{error}");
+    }
+    let mut client = Conn::new(config(connector()), std::time::Instant::now());
+    drain_bytes(&mut client);
+    client.refuse(Error::new(Code::PermissionDenied, "another user"));
+    assert!(!client.wants_write(), "a client does not refuse with words");
+}
+
+#[test]
+fn what_the_other_side_forces_is_an_end_of_its_own() {
+    let mut zero = Pair::new();
+    let payload = Control::ShutdownForce.encode();
+    let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
+    give(&mut zero.client, &[&header[..], payload].concat(), zero.now);
+    assert_eq!(zero.client.end_error().unwrap().code(), Code::PeerClosed);
+}
