@@ -354,6 +354,8 @@ impl Talk {
         match which % 4 {
             0 => {
                 self.streams.swap_remove(nth);
+                // With a stream its call is let go, and the stranger may take the id for another one.
+                self.served.retain(|&served| served != id);
                 self.conn.drop_stream(id);
             }
             1 => self.start(|conn, op, _| conn.stream_recv(op, id, None)),

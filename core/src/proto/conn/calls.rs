@@ -401,7 +401,7 @@ impl Conn {
             one.ping(op, now);
             return None;
         }
-        self.pings.push_back(Ping { op: Some(op), started: now });
+        self.pings.push_back(Ping { op, started: now });
         self.outbox.push_control(Control::Ping.encode(), true);
         None
     }

@@ -335,7 +335,7 @@ impl Conn {
             }
             Control::Pong => {
                 // Answers come in order, so the oldest ping is the one answered, given up or not.
-                if let Some(Ping { op: Some(op), started }) = self.pings.pop_front() {
+                if let Some(Ping { op, started }) = self.pings.pop_front() {
                     self.ops.finish(op, Ok(Outcome::Pong(now.saturating_duration_since(started))));
                 }
             }

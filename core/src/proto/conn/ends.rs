@@ -114,7 +114,8 @@ impl Conn {
             Kind::Readable => self.readers.retain(|&(o, _)| o != op),
             // Kinds of level 1 alone.
             Kind::Request(_) | Kind::StreamSend(_) | Kind::StreamRecv(_) | Kind::Watch(_) => {}
-            Kind::Ping => self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None),
+            // Its answer is still owed, and ends nothing when it comes.
+            Kind::Ping => {}
             Kind::Open => self.end(reason.clone()),
             Kind::Drain => self.end(Error::new(Code::Closed, "closed by this side: the drain ran out of time")),
             Kind::Send | Kind::Call if sent == Sent::No => {
@@ -236,10 +237,8 @@ impl Conn {
                 one.unwatch(op, id);
                 self.ops.finish(op, Err(reason.clone()));
             }
-            Kind::Ping => {
-                one.forget_ping(op);
-                self.ops.finish(op, Err(reason.clone()));
-            }
+            // An answer that comes later ends what has ended, which is nothing.
+            Kind::Ping => self.ops.finish(op, Err(reason.clone())),
             Kind::Open | Kind::Drain | Kind::Call => return false,
         }
         self.advance();

@@ -91,8 +91,8 @@ enum State {
 
 #[derive(Debug)]
 struct Ping {
-    /// `None` once its operation gave up; the answer is still owed and skipped when it comes.
-    op: Option<OpId>,
+    /// If it gave up, the answer is still owed, and ends nothing when it comes.
+    op: OpId,
     started: Instant,
 }
 

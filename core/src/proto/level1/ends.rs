@@ -12,7 +12,7 @@ use crate::proto::ops::{OpId, Ops};
 impl Level1 {
     pub(crate) fn ping(&mut self, op: OpId, now: Instant) {
         self.last_token += 1;
-        self.pings.push_back(Ping { token: self.last_token, op: Some(op), started: now });
+        self.pings.push_back(Ping { token: self.last_token, op, started: now });
         self.outbox.push_control(kind::PING, 0, 0, &self.last_token.to_le_bytes());
     }
 
@@ -146,7 +146,6 @@ impl Level1 {
     /// Stops handing out: the received messages stay.
     pub(crate) fn abandon(&mut self) {
         self.reader.abandon();
-        self.inbox.abandon();
         self.outbox.seal();
         self.waiting.clear();
         self.pings.clear();
@@ -166,9 +165,5 @@ impl Level1 {
 
     pub(crate) fn forget_recv(&mut self, op: OpId) {
         self.inbox.forget(op);
-    }
-
-    pub(crate) fn forget_ping(&mut self, op: OpId) {
-        self.pings.iter_mut().filter(|p| p.op == Some(op)).for_each(|p| p.op = None);
     }
 }

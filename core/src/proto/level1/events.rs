@@ -262,9 +262,8 @@ impl Level1 {
                 let token = u64::from_le_bytes(token);
                 if let Some(at) = self.pings.iter().position(|p| p.token == token)
                     && let Some(ping) = self.pings.remove(at)
-                    && let Some(op) = ping.op
                 {
-                    ops.finish(op, Ok(Outcome::Pong(now.saturating_duration_since(ping.started))));
+                    ops.finish(ping.op, Ok(Outcome::Pong(now.saturating_duration_since(ping.started))));
                 }
             }
             Control::GoAway(last) => self.on_goaway(last, ops),
@@ -338,7 +337,6 @@ impl Level1 {
     /// The stream of bytes ended, or reading did: what waits for the other side to send ends.
     pub(crate) fn end_reading(&mut self, error: &Error, ops: &mut Ops) {
         self.deaf = true;
-        self.inbox.abandon();
         for (op, kind) in ops.all() {
             if let Kind::Request(id) = kind {
                 let sent = self.give_up_call(id, ops);

@@ -285,14 +285,8 @@ impl Inbox {
         self.watching.retain(|&(o, _)| o != op);
     }
 
-    pub(super) fn abandon(&mut self) {
-        self.waiting.clear();
-        self.watching.clear();
-    }
-
     /// Drops what was received.
     pub(super) fn clear(&mut self) {
-        self.abandon();
         for queue in &mut self.queues {
             queue.entries.clear();
             queue.tidy();

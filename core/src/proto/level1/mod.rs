@@ -110,7 +110,7 @@ struct Drain {
 #[derive(Debug)]
 struct Ping {
     token: u64,
-    op: Option<OpId>,
+    op: OpId,
     started: Instant,
 }
 

@@ -425,7 +425,7 @@ impl Outbox {
 
     fn stage_frame(&mut self, at: usize) {
         let Some(mut message) = self.channels[at].begin() else { return };
-        let first = message.offset == 0 && !message.begun;
+        let first = message.offset == 0;
         let fds = std::mem::take(&mut message.message.fds);
         let number = self.channels[at].channel.number();
         let rest = message.message.payload.len() - message.offset;
@@ -474,7 +474,6 @@ impl Outbox {
         let size = HEADER_LEN + prefix.len() + len;
         self.staged_total += size as u64;
         message.offset += len;
-        message.begun = true;
         let channel = &mut self.channels[at];
         channel.deficit -= size as i64;
         if last {

@@ -39,21 +39,19 @@ impl Policy {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) message: Outgoing,
-    /// Bytes of the payload already staged.
+    /// Bytes of the payload already staged. Of one that has begun to leave and is still here there are some.
     pub(super) offset: usize,
-    /// Its first frame is staged.
-    pub(super) begun: bool,
     credited: bool,
 }
 
 impl Queued {
     pub(super) fn new(message: Outgoing, credited: bool) -> Queued {
-        Queued { message, offset: 0, begun: false, credited }
+        Queued { message, offset: 0, credited }
     }
 
     /// The rest, from `offset` on, of a message that was paid for and has begun to leave.
     pub(super) fn cut(message: Outgoing, offset: usize) -> Queued {
-        Queued { message, offset, begun: true, credited: false }
+        Queued { message, offset, credited: false }
     }
 
     fn charge(&self) -> usize {

@@ -348,7 +348,7 @@ impl Reader {
 
     fn take_fds(&mut self, header: &Header, ext: &Ext) -> Result<Vec<Descriptor>> {
         let announced = usize::from(ext.fds.unwrap_or(0));
-        if header.has(flag::FDS) != (announced > 0) || announced > limits::MAX_FDS || announced > self.fds.len() {
+        if header.has(flag::FDS) != (announced > 0) || announced > self.fds.len() {
             return Err(bad("the descriptors of a frame are not those it announces"));
         }
         Ok(self.fds.drain(..announced).collect())

@@ -81,7 +81,7 @@ fn a_message_that_has_begun_is_before_all_others_and_counts_with_its_rest() {
     free(&mut queue, 500, None);
     let mut begun = queue.begin().unwrap();
     assert_eq!((queue.bytes, queue.unstaged()), (1000, 1000));
-    (begun.offset, begun.begun) = (36, true);
+    begun.offset = 36;
     queue.put_back(begun);
     assert_eq!((queue.messages(), queue.bytes, queue.unstaged()), (2, 1000, 1000 + 400));
     assert!(!queue.may_pass(false) && !queue.may_pass(true) && queue.ready());
