@@ -120,3 +120,27 @@ impl Inbox {
         self.queues.get(position).map_or(0, VecDeque::len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_waits_from_the_bound_on_until_no_more_than_half_is_left() {
+        let mut inbox = Inbox::default();
+        inbox.open(2);
+        let eighth = Bytes::from(vec![0; limits::RECV_QUEUE / 8 - limits::MESSAGE_OVERHEAD]);
+        for n in 0..8 {
+            assert!(!inbox.paused() && inbox.arrive(n % 2, eighth.clone()).is_none());
+        }
+        assert!(inbox.paused());
+        for left in [7, 6, 5, 4] {
+            assert!(inbox.paused() && inbox.take(None).is_some());
+            assert_eq!(inbox.depth().messages, left);
+        }
+        assert!(!inbox.paused());
+        inbox.arrive(0, eighth);
+        assert!(!inbox.paused(), "it begins anew at the bound alone");
+        assert_eq!((inbox.queued(0), inbox.queued(1), inbox.queued(2)), (3, 2, 0));
+    }
+}

@@ -105,6 +105,21 @@ fn it_wakes_for_the_handshake_for_what_waits_and_for_its_last_words() {
 }
 
 #[test]
+fn the_deadline_of_a_stream_wakes_nobody_once_all_has_ended() {
+    let mut pair = pair();
+    let until = pair.deadline(SECOND);
+    let with = With::new(until);
+    let id = pair.client.open_stream(Channel::COMMAND, false, with, Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    assert_eq!(pair.client.next_timeout(), until);
+    pair.client.read_failed(crate::error::Error::new(Code::ConnectionLost, "reset"));
+    assert_eq!(pair.client.next_timeout(), None);
+    // How it ended is still to be taken.
+    let end = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::ConnectionLost);
+}
+
+#[test]
 fn last_words_that_nobody_takes_are_given_up() {
     let mut pair = pair();
     give(&mut pair.client, &[0xFF; 16], pair.now);
