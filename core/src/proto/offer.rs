@@ -270,6 +270,90 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_is_understood_or_as_good_as_none() {
+        let base = own(Level::Auto, None).request();
+        let with = |name: &str, value: Option<Value>| {
+            let mut member = base.clone();
+            match value {
+                Some(value) => member[name] = value,
+                None => drop(member.as_object_mut().unwrap().remove(name)),
+            }
+            own(Level::Auto, None).judge_request(Some(member)).unwrap().0
+        };
+        let names = |count: usize| json!(vec!["x"; count]);
+        let long = |len: usize| json!(["x".repeat(len)]);
+        for (name, value, good) in [
+            ("versions", None, false),
+            ("versions", Some(json!([])), false),
+            ("versions", Some(json!([2, 1])), true),
+            ("versions", Some(json!([2])), false),
+            ("versions", Some(json!([1, -1])), false),
+            ("instance", None, false),
+            ("instance", Some(json!("00112233445566778899AABBCCDDEEFF")), true),
+            ("instance", Some(json!("00112233445566778899aabbccddeef")), false),
+            ("instance", Some(json!("00112233445566778899aabbccddeefg")), false),
+            ("features", None, true),
+            ("features", Some(Value::Null), false),
+            ("features", Some(names(limits::MAX_FEATURES)), true),
+            ("features", Some(names(limits::MAX_FEATURES + 1)), false),
+            ("features", Some(long(limits::MAX_FEATURE_NAME)), true),
+            ("features", Some(long(limits::MAX_FEATURE_NAME + 1)), false),
+            ("features", Some(json!([7])), false),
+            ("limits", None, true),
+            ("limits", Some(json!([])), false),
+            ("limits", Some(json!({ "max_message": 1 })), true),
+            ("limits", Some(json!({ "window": -1 })), false),
+            ("auth", Some(json!({ "methods": ["other"], "nonce": NONCE })), true),
+            ("auth", Some(json!({ "method": METHOD, "nonce": NONCE })), false),
+            ("auth", Some(json!({ "methods": METHOD, "nonce": NONCE })), false),
+            ("auth", Some(json!({ "methods": [METHOD], "nonce": "7" })), false),
+            ("auth", Some(Value::Null), false),
+        ] {
+            assert_eq!(with(name, value.clone()).is_some(), good, "{name}: {value:?}");
+        }
+        assert!(with("features", None).unwrap().features.is_empty());
+        let theirs =
+            with("limits", Some(json!({ "max_calls": 7, "window": 8, "stream_window": 9, "keepalive_ms": 10 })));
+        let limits = theirs.unwrap().limits;
+        assert_eq!((limits.max_calls, limits.window, limits.stream_window), (7, 8, 9));
+        assert_eq!(limits.keepalive, Some(Duration::from_millis(10)));
+        let none = with("limits", Some(json!({ "keepalive_ms": 0 }))).unwrap().limits.keepalive;
+        assert_eq!(none, None);
+        assert!(with("auth", Some(json!({ "methods": ["other", METHOD], "nonce": NONCE }))).unwrap().auth);
+        assert!(!with("auth", Some(json!({ "methods": ["other"], "nonce": NONCE }))).unwrap().auth);
+    }
+
+    #[test]
+    fn an_answer_keeps_to_what_was_offered() {
+        let asked = own(Level::Auto, Some(NONCE));
+        let theirs = asked.judge_request(Some(asked.request())).unwrap().0.unwrap();
+        let answer = asked.response(&theirs);
+        let with = |name: &str, value: Value| {
+            let mut member = answer.clone();
+            member[name] = value;
+            asked.judge_response(Some(member)).map(|theirs| theirs.unwrap().auth).map_err(|error| error.code())
+        };
+        assert_eq!(with("more", json!("ignored")), Ok(true));
+        assert_eq!(with("features", json!([])), Ok(true));
+        assert_eq!(with("features", json!(["grease-07"])), Ok(true), "it was offered");
+        assert_eq!(with("features", json!(["fds", "other"])), Err(Code::BadHandshake));
+        assert_eq!(with("version", json!("1")), Err(Code::BadHandshake));
+        assert_eq!(with("auth", json!({ "method": "other", "nonce": NONCE })), Err(Code::BadHandshake));
+        assert_eq!(with("auth", json!({ "methods": [METHOD], "nonce": NONCE })), Err(Code::BadHandshake));
+        let open = own(Level::Auto, None);
+        assert_eq!(
+            open.judge_response(Some(answer)).unwrap_err().code(),
+            Code::BadHandshake,
+            "nobody asked for proofs"
+        );
+        let zero = own(Level::Zero, None);
+        assert!(zero.judge_response(Some(json!({ "version": 1 }))).unwrap().is_none());
+        let long = Limits { keepalive: Some(Duration::MAX), ..Limits::default() };
+        let long = Own { limits: long, ..open };
+        assert_eq!(long.request()["limits"]["keepalive_ms"], json!(u64::MAX));
+    }
+
+    #[test]
     fn what_the_other_side_takes_is_capped_at_what_this_one_can_use() {
         let limits = serde_json::json!({"max_message": u64::MAX, "max_calls": u64::MAX});
         let limits = read_limits(Some(&limits)).unwrap();
