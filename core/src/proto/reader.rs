@@ -257,6 +257,24 @@ mod tests {
     }
 
     #[test]
+    fn many_small_frames_pass_through_a_bounded_buffer() {
+        let bytes = encode(2, &[7; 999]).repeat(300);
+        let mut reader = FrameReader::new(1 << 24);
+        assert_eq!(feed(&mut reader, &bytes, &[1 << 20]).unwrap().len(), 300);
+        assert!(reader.buffer().capacity() <= STAGING_LARGE);
+    }
+
+    #[test]
+    fn the_buffer_of_a_payload_grows_to_its_length_and_no_further() {
+        let len = OWN_STEP + 100;
+        let bytes = encode(2, &vec![7; len]);
+        let mut reader = FrameReader::new(1 << 24);
+        feed(&mut reader, &bytes[..HEADER_LEN + OWN_STEP], &[1000]).unwrap();
+        let buffer = reader.buffer();
+        assert_eq!((buffer.len(), buffer.capacity()), (OWN_STEP, len));
+    }
+
+    #[test]
     fn the_buffer_grows_when_reads_fill_it_and_shrinks_after_many_light_ones() {
         let size = |reader: &mut FrameReader| {
             let mut spare = Vec::new();
