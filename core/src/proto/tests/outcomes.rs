@@ -274,6 +274,33 @@ fn an_end_of_the_stream_is_named_by_where_it_comes() {
 }
 
 #[test]
+fn an_item_goes_nowhere_once_nothing_is_taken_or_all_is_over() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    pair.client.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
+    let refused = |conn: &mut Conn| conn.stream_send(1, id, Bytes::new(), false, None).unwrap().unwrap_err();
+    assert_eq!(refused(&mut pair.client).code(), Code::ConnectionLost);
+    pair.client.close();
+    assert_eq!(refused(&mut pair.client).code(), Code::Closed, "the end that was chosen");
+}
+
+#[test]
+fn how_a_stream_was_answered_outlives_the_connection() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.exchange();
+    let served = take(&mut pair.server).request().unwrap().id;
+    super::level1::answer(&mut pair.server, 1, served, Some(77), "why", pair.now);
+    pair.exchange();
+    pair.client.read_failed(Error::new(Code::ConnectionLost, "reset"));
+    let error = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.status()), (Code::RemoteError, Some(77)));
+    let error = pair.client.stream_recv(2, id, None).unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::ConnectionLost, "that was taken");
+}
+
+#[test]
 fn a_drain_of_what_has_ended_says_whether_it_ended_in_order() {
     for mut pair in [Pair::new(), pair()] {
         pair.client.close();
@@ -287,9 +314,10 @@ fn a_drain_of_what_has_ended_says_whether_it_ended_in_order() {
         pair.client.take_notices();
         pair.server.take_notices();
         assert!(pair.client.drain(1, None).is_none());
-        assert!(pair.client.drain(2, None).is_none());
         let own = pair.client.take_notices();
-        assert!(matches!(own[..], [Notice::Draining { by_peer: false }]), "told once: {own:?}");
+        assert!(matches!(own[..], [Notice::Draining { by_peer: false }]), "{own:?}");
+        assert!(pair.client.drain(2, None).is_none());
+        assert!(pair.client.take_notices().is_empty(), "told once");
         pair.exchange();
         let there = pair.server.take_notices();
         assert!(matches!(there.first(), Some(Notice::Draining { by_peer: true })), "{there:?}");
@@ -379,6 +407,10 @@ fn buffers_are_lent_and_given_back_on_both_levels() {
         assert!(pair.client.read_buffer().0.capacity() >= 150_000);
         pair.client.give_back(&mut other);
         assert!(other.capacity() >= 150_000, "nothing is in it");
+        let part = if pair.client.agreed().level == 0 { &b"IP"[..] } else { &[5, 0] };
+        give(&mut pair.client, part, pair.now);
+        let (buffer, room) = pair.client.read_buffer();
+        assert_eq!((buffer.len(), room), (2, buffer.capacity() - 2));
     }
 }
 
@@ -423,4 +455,28 @@ fn what_the_other_side_forces_is_an_end_of_its_own() {
     let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
     give(&mut zero.client, &[&header[..], payload].concat(), zero.now);
     assert_eq!(zero.client.end_error().unwrap().code(), Code::PeerClosed);
+}
+
+#[test]
+fn an_answer_that_is_waited_for_is_no_part_of_a_flood_and_excuses_none() {
+    let control = |what: Control, times: usize| {
+        let payload = what.encode();
+        let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
+        [&header[..], payload].concat().repeat(times)
+    };
+    let most = limits::CONTROL_RATE as usize;
+    for (pings, flood) in [(most, false), (most + 1, true)] {
+        let mut zero = Pair::new();
+        assert!(zero.client.ping(1, zero.now, None).is_none());
+        drain_bytes(&mut zero.client);
+        for _ in 0..pings {
+            give(&mut zero.client, &control(Control::Ping, 1), zero.now);
+            drain_bytes(&mut zero.client);
+        }
+        assert_eq!(zero.client.end_error().is_some(), flood, "{pings}");
+        give(&mut zero.client, &control(Control::Pong, 1), zero.now);
+        assert_eq!(zero.client.is_open(), !flood, "it was asked for");
+        give(&mut zero.client, &control(Control::Pong, 1), zero.now);
+        assert_eq!(zero.client.end_error().unwrap().code(), Code::ControlFlood, "nobody asked for that one");
+    }
 }
