@@ -6,6 +6,7 @@ mod doors;
 mod ending;
 mod extras;
 mod hand;
+mod handshake;
 mod level1;
 mod level1_vectors;
 mod outcomes;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::level1::{acceptor, ask, level_1, pair, take};
+use super::level1::{acceptor, ask, pair, take};
 use super::{Pair, SECOND, code, config, connector, done, drain_bytes, give};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
@@ -14,7 +14,6 @@ use crate::proto::control::Control;
 use crate::proto::frame::Header;
 use crate::proto::level1::With;
 use crate::proto::notice::Notice;
-use crate::proto::offer::Level;
 
 const RECV: u64 = 1;
 const READABLE: u64 = 2;
@@ -367,28 +366,6 @@ fn a_good_bye_names_the_end_that_was_chosen() {
 }
 
 #[test]
-fn what_the_handshake_settled_is_known_on_both_sides() {
-    let of = |role, max_message: usize, max_calls: usize, keepalive| {
-        let mut config = level_1(role);
-        (config.max_message, config.own.limits.max_message) = (max_message, max_message);
-        (config.own.limits.max_calls, config.own.limits.keepalive) = (max_calls, keepalive);
-        config.own.instance = if max_calls == 5 { "a" } else { "b" }.repeat(32);
-        config
-    };
-    let client = of(connector(), 5000, 5, Some(SECOND));
-    let pair = super::level1::pair_of(client, of(acceptor(), 3000, 7, None));
-    let (there, here) = (pair.client.agreed(), pair.server.agreed());
-    assert_eq!((there.level, here.level, there.max_message, here.max_message), (1, 1, 3000, 3000));
-    assert_eq!((there.max_calls, here.max_calls), (7, 5));
-    assert_eq!((there.peer_keepalive, here.peer_keepalive), (None, Some(SECOND)));
-    assert_eq!((there.instance.clone(), here.instance.clone()), (Some("b".repeat(32)), Some("a".repeat(32))));
-    assert_eq!((there.channels.as_slice(), &there.peer_id[..]), (&Channel::DEFAULT[..], "peer-1"));
-    let zero = Pair::new();
-    assert_eq!((zero.client.agreed().level, zero.client.agreed().max_calls), (0, 1));
-    assert_eq!(zero.server.agreed().max_message, limits::MAX_MESSAGE);
-}
-
-#[test]
 fn descriptors_on_level_0_break_the_protocol() {
     let mut zero = Pair::new();
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
@@ -412,40 +389,6 @@ fn buffers_are_lent_and_given_back_on_both_levels() {
         let (buffer, room) = pair.client.read_buffer();
         assert_eq!((buffer.len(), room), (2, buffer.capacity() - 2));
     }
-}
-
-#[test]
-fn the_first_frame_is_a_handshake_on_channel_0() {
-    for role in [connector(), acceptor()] {
-        let mut early = Conn::new(config(role), std::time::Instant::now());
-        let header = Header { len: 2, channel: Channel::DATA }.encode();
-        let now = early.now();
-        give(&mut early, &[&header[..], b"{}"].concat(), now);
-        let error = early.end_error().unwrap();
-        assert!(error.code() == Code::BadHandshake && error.message().contains("channel 2"), "{error}");
-    }
-}
-
-#[test]
-fn a_refusal_of_the_drivers_is_told() {
-    for level in [Level::Zero, Level::Auto] {
-        let now = std::time::Instant::now();
-        let of = |role| {
-            let mut config = config(role);
-            config.own.level = level;
-            config
-        };
-        let (client, server) = (Conn::new(of(connector()), now), Conn::new(of(acceptor()), now));
-        let mut pair = Pair { client, server, now };
-        pair.server.refuse(Error::new(Code::PermissionDenied, "another user"));
-        pair.exchange();
-        let error = pair.client.end_error().unwrap();
-        assert!(error.code() == Code::PermissionDenied && error.message().contains("another user"), "{error}");
-    }
-    let mut client = Conn::new(config(connector()), std::time::Instant::now());
-    drain_bytes(&mut client);
-    client.refuse(Error::new(Code::PermissionDenied, "another user"));
-    assert!(!client.wants_write(), "a client does not refuse with words");
 }
 
 #[test]
@@ -478,5 +421,53 @@ fn an_answer_that_is_waited_for_is_no_part_of_a_flood_and_excuses_none() {
         assert_eq!(zero.client.is_open(), !flood, "it was asked for");
         give(&mut zero.client, &control(Control::Pong, 1), zero.now);
         assert_eq!(zero.client.end_error().unwrap().code(), Code::ControlFlood, "nobody asked for that one");
+    }
+}
+
+#[test]
+fn so_many_answers_may_be_unread_and_not_one_more() {
+    let mut zero = Pair::new();
+    let payload = Control::Ping.encode();
+    let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
+    let ping = [&header[..], payload].concat();
+    for _ in 0..limits::MAX_UNREAD_ANSWERS {
+        give(&mut zero.server, &ping, zero.now);
+        zero.now += SECOND / 500;
+    }
+    assert!(zero.server.is_open());
+    give(&mut zero.server, &ping, zero.now);
+    assert_eq!(zero.server.end_error().unwrap().code(), Code::ControlFlood);
+}
+
+#[test]
+fn who_waits_is_known_by_its_own_operation() {
+    // A message that has no room yet, another one, and a call that has left.
+    let mut zero = Pair::new();
+    zero.client.call(1, Bytes::from_static(b"asked"), None);
+    zero.exchange();
+    let mut last = 1;
+    while zero.client.stats().send_queue.bytes < limits::SEND_QUEUE {
+        last += 1;
+        assert!(zero.client.send(last, Channel::DATA, Bytes::from(vec![0; 1 << 20]), None).is_none());
+    }
+    let messages = zero.client.stats().send_queue.messages;
+    assert!(zero.client.send(last + 1, Channel::DATA, Bytes::from_static(b"waits"), None).is_none());
+    assert_eq!(zero.client.stats().send_queue.messages, messages, "there is no room for it");
+    assert!(zero.client.send(last + 2, Channel::DATA, Bytes::from_static(b"too"), None).is_none());
+    assert!(zero.client.cancel(last + 2));
+    assert_eq!(code(&mut zero.client, last + 2), Code::Cancelled);
+    assert!(zero.client.is_pending(last + 1));
+    zero.client.close();
+    let ended = done(&mut zero.client);
+    let sent = |op: u64| ended.iter().find(|(other, _)| *other == op).unwrap().1.as_ref().unwrap_err().sent();
+    assert_eq!((sent(1), sent(2), sent(last + 1)), (Sent::Maybe, Sent::No, Sent::No));
+    // Of two who wait until something is there, one leaves.
+    for mut pair in [Pair::new(), pair()] {
+        assert!(pair.client.readable(1, None).is_none() && pair.client.readable(2, None).is_none());
+        assert!(pair.client.cancel(1));
+        assert_eq!(code(&mut pair.client, 1), Code::Cancelled);
+        pair.server.post(1, Post::Message(Channel::DATA, With::default()), Bytes::new(), pair.now, None);
+        pair.exchange();
+        assert!(matches!(done(&mut pair.client)[..], [(2, Ok(Outcome::Readable))]));
     }
 }

@@ -1,0 +1,66 @@
+//! The handshake between two machines: what it settles, and how it is refused.
+
+use super::level1::{acceptor, level_1, pair_of};
+use super::{Pair, SECOND, config, connector, drain_bytes, give};
+use crate::error::{Code, Error};
+use crate::limits;
+use crate::proto::channel::Channel;
+use crate::proto::conn::Conn;
+use crate::proto::frame::Header;
+use crate::proto::offer::Level;
+
+#[test]
+fn what_the_handshake_settled_is_known_on_both_sides() {
+    let of = |role, max_message: usize, max_calls: usize, keepalive| {
+        let mut config = level_1(role);
+        (config.max_message, config.own.limits.max_message) = (max_message, max_message);
+        (config.own.limits.max_calls, config.own.limits.keepalive) = (max_calls, keepalive);
+        config.own.instance = if max_calls == 5 { "a" } else { "b" }.repeat(32);
+        config
+    };
+    let client = of(connector(), 5000, 5, Some(SECOND));
+    let pair = pair_of(client, of(acceptor(), 3000, 7, None));
+    let (there, here) = (pair.client.agreed(), pair.server.agreed());
+    assert_eq!((there.level, here.level, there.max_message, here.max_message), (1, 1, 3000, 3000));
+    assert_eq!((there.max_calls, here.max_calls), (7, 5));
+    assert_eq!((there.peer_keepalive, here.peer_keepalive), (None, Some(SECOND)));
+    assert_eq!((there.instance.clone(), here.instance.clone()), (Some("b".repeat(32)), Some("a".repeat(32))));
+    assert_eq!((there.channels.as_slice(), &there.peer_id[..]), (&Channel::DEFAULT[..], "peer-1"));
+    let zero = Pair::new();
+    assert_eq!((zero.client.agreed().level, zero.client.agreed().max_calls), (0, 1));
+    assert_eq!(zero.server.agreed().max_message, limits::MAX_MESSAGE);
+}
+
+#[test]
+fn the_first_frame_is_a_handshake_on_channel_0() {
+    for role in [connector(), acceptor()] {
+        let mut early = Conn::new(config(role), std::time::Instant::now());
+        let header = Header { len: 2, channel: Channel::DATA }.encode();
+        let now = early.now();
+        give(&mut early, &[&header[..], b"{}"].concat(), now);
+        let error = early.end_error().unwrap();
+        assert!(error.code() == Code::BadHandshake && error.message().contains("channel 2"), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_of_the_drivers_is_told() {
+    for level in [Level::Zero, Level::Auto] {
+        let now = std::time::Instant::now();
+        let of = |role| {
+            let mut config = config(role);
+            config.own.level = level;
+            config
+        };
+        let (client, server) = (Conn::new(of(connector()), now), Conn::new(of(acceptor()), now));
+        let mut pair = Pair { client, server, now };
+        pair.server.refuse(Error::new(Code::PermissionDenied, "another user"));
+        pair.exchange();
+        let error = pair.client.end_error().unwrap();
+        assert!(error.code() == Code::PermissionDenied && error.message().contains("another user"), "{error}");
+    }
+    let mut client = Conn::new(config(connector()), std::time::Instant::now());
+    drain_bytes(&mut client);
+    client.refuse(Error::new(Code::PermissionDenied, "another user"));
+    assert!(!client.wants_write(), "a client does not refuse with words");
+}
