@@ -323,6 +323,19 @@ fn a_drain_of_what_has_ended_says_whether_it_ended_in_order() {
         let drained = done(&mut pair.client);
         assert!(matches!(drained[..], [(_, Ok(Outcome::Drained)), (_, Ok(Outcome::Drained))]), "{drained:?}");
     }
+    // It was agreed on only if the other side heard of it, and then came to an end in order.
+    for mut pair in [Pair::new(), pair()] {
+        assert!(pair.client.drain(1, None).is_none());
+        drain_bytes(&mut pair.client);
+        pair.client.read_failed(Error::new(Code::ConnectionLost, "reset"));
+        assert_eq!(code(&mut pair.client, 1), Code::ConnectionLost);
+    }
+    let mut zero = Pair::new();
+    zero.client.call(1, Bytes::from_static(b"holds it up"), None);
+    zero.exchange();
+    assert!(zero.client.drain(2, None).is_none());
+    zero.client.close();
+    assert_eq!(code(&mut zero.client, 2), Code::Closed, "nobody was told");
     // One that runs out of time ends the connection.
     for mut pair in [Pair::new(), pair()] {
         let until = pair.deadline(SECOND);

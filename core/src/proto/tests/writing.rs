@@ -199,3 +199,16 @@ fn without_credit_a_message_waits_and_says_so() {
     assert!(pair.client.inline(&data(), 3, pair.now).unwrap().is_none());
     assert!(!Pair::new().client.lacks_credit(&data()), "level 0 has no credit");
 }
+
+#[test]
+fn an_answer_goes_nowhere_once_nothing_is_taken_or_all_is_over() {
+    let mut pair = pair();
+    ask(&mut pair, 1, "?", None);
+    pair.exchange();
+    let id = take(&mut pair.server).request().unwrap().id;
+    let post = Post::Answer(Answer { id, status: None });
+    pair.server.write_failed(crate::error::Error::new(Code::ConnectionLost, "broken pipe"));
+    assert_eq!(pair.server.inline(&post, 1, pair.now).unwrap_err().code(), Code::ConnectionLost);
+    pair.server.close();
+    assert_eq!(pair.server.inline(&post, 1, pair.now).unwrap_err().code(), Code::Closed, "the end that was chosen");
+}
