@@ -158,7 +158,13 @@ impl Level1 {
     /// Drops the calls but for streams, whose last items and end can still be taken.
     pub(super) fn keep_streams(&mut self) {
         self.calls.retain(|_, call| call.stream.is_some());
-        self.calls.values_mut().for_each(|call| (call.open, call.cancelled) = (false, false));
+        self.calls.values_mut().for_each(|call| call.cancelled = false);
+        self.free_places();
+    }
+
+    /// The last frames of calls do not come any more: none has a place on the other side that is to become free.
+    pub(super) fn free_places(&mut self) {
+        self.calls.values_mut().for_each(|call| call.open = false);
         self.given_up.clear();
         self.open_calls = 0;
     }

@@ -359,6 +359,7 @@ impl Level1 {
         for id in stuck.map(|(&id, _)| id).collect::<Vec<_>>() {
             self.let_go(id, Code::Cancelled, ops);
         }
+        self.free_places();
         self.pings.clear();
         self.keepalive = None;
     }

@@ -247,6 +247,7 @@ fn an_end_of_the_stream_is_named_by_where_it_comes() {
             assert!(matches!(of(WATCH), Some(Ok(Outcome::CallEnded))));
         }
         assert!(of(SEND).is_none() && pair.client.is_pending(SEND), "it may still read");
+        assert_eq!(pair.client.stats().open_calls, 0, "none can be answered any more");
         assert!(!pair.client.wants_read() && pair.client.wants_write());
         assert_eq!(pair.client.recv(50, None, None).unwrap().unwrap_err().code(), Code::PeerClosed);
         // Inside one: it was cut.
