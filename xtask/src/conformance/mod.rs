@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Only these cases
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
-    /// Every pair over every transport; without it, Rust with every other on unix
+    /// Every pair over every transport; without it, Rust with every other on unix, and with itself on tcp
     #[arg(long)]
     full: bool,
     /// Trust that everything is built
@@ -109,13 +109,18 @@ fn pairs(options: &Options) -> Result<Vec<Place>> {
     let named = options.full || !options.client.is_empty() || !options.server.is_empty();
     let mut pairs = Vec::new();
     for transport in TRANSPORTS {
-        let wanted = match options.transport.is_empty() {
-            true => options.full || transport == "unix",
-            false => options.transport.iter().any(|name| name == transport),
-        };
         for (client, server) in servers.iter().flat_map(|server| clients.iter().map(move |client| (*client, *server))) {
             let one_process = transport != "inproc" || client == server;
-            if wanted && one_process && (named || client == Agent::Rust || server == Agent::Rust) {
+            let shown = named || client == Agent::Rust || server == Agent::Rust;
+            let wanted = match transport {
+                _ if options.full && options.transport.is_empty() => true,
+                _ if !options.transport.is_empty() => options.transport.iter().any(|name| name == transport) && shown,
+                "unix" => shown,
+                // There an end looks otherwise, for instance where a process was killed.
+                "tcp" => !named && client == Agent::Rust && server == Agent::Rust,
+                _ => false,
+            };
+            if wanted && one_process {
                 pairs.push(Place { client, server, transport });
             }
         }
