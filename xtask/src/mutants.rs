@@ -108,14 +108,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     if let Some(shard) = &options.shard {
         command.args(["--shard", shard, "--sharding", "round-robin"]);
     }
-    let kept: Kept = match options.again {
+    let kept = folder.join(KEPT);
+    let before: Kept = match options.again {
         true => {
             command.arg("--iterate");
-            let kept = std::fs::read_to_string(folder.join(KEPT)).context("the last run was not finished")?;
+            let kept = std::fs::read_to_string(&kept).context("the last run was not finished")?;
             serde_json::from_str(&kept).context(KEPT)?
         }
         false => Kept::default(),
     };
+    // A run that is cut off leaves nothing to add to.
+    match std::fs::remove_file(&kept) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(KEPT),
+        _ => {}
+    }
     // For the build too, which else makes all of the tests.
     command.args(["--cargo-arg=--lib", "--", "--", "proto::"]);
     command.env("PROPTEST_CASES", CASES);
@@ -127,17 +133,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         bail!("cargo-mutants ended with {status}");
     }
     let found = std::fs::read_to_string(folder.join("mutants.out/outcomes.json")).context("its outcomes")?;
-    let mut tally = tally(&found)?;
-    tally.keep(kept);
-    std::fs::write(folder.join(KEPT), serde_json::to_string(&tally.kept)?).context(KEPT)?;
+    let tally = tally(&found, before)?;
+    std::fs::write(&kept, serde_json::to_string(&tally.kept)?).context(KEPT)?;
     let known: Vec<Survivor> = serde_json::from_str(&workspace.read(SURVIVORS)?).context(SURVIVORS)?;
     let known: BTreeSet<&str> = known.iter().map(|survivor| survivor.mutant.as_str()).collect();
     let unknown: Vec<&String> = tally.missed.keys().filter(|name| !known.contains(name.as_str())).collect();
     for name in &unknown {
         println!("lives, and is not in {SURVIVORS}: {name}");
     }
-    let missed = tally.missed.values().sum();
-    println!("{} caught, {missed} missed, {} not built: {:.1} %", tally.caught, tally.unviable, tally.percent());
+    let (caught, missed, unviable) = (tally.caught(), tally.missed(), tally.kept.unviable);
+    println!("{caught} caught, {missed} missed, {unviable} not built: {:.1} %", tally.percent());
     if options.record {
         let (commit, date) = ledger::commit(workspace)?;
         let part = match (&options.shard, options.file.is_empty()) {
@@ -146,10 +151,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             (None, false) => options.file.join(" "),
         };
         let percent = (tally.percent() * 10.0).round() / 10.0;
-        let run = Run { date, commit, part, caught: tally.caught, missed, unviable: tally.unviable, percent };
+        let run = Run { date, commit, part, caught, missed, unviable, percent };
         ledger::append(workspace, LEDGER, vec![run])?;
     }
-    println!("{} passed, {} failed", tally.caught, unknown.len());
+    println!("{caught} passed, {} failed", unknown.len());
     Ok(unknown.is_empty() && tally.percent() >= GOAL)
 }
 
@@ -162,47 +167,41 @@ struct Kept {
 
 #[derive(Default)]
 struct Tally {
-    caught: usize,
-    unviable: usize,
     kept: Kept,
+    /// They count as caught, and are asked again.
+    too_long: usize,
     /// How many of each name, which says no line: a mutant keeps it when code moves.
     missed: BTreeMap<String, usize>,
 }
 
 impl Tally {
-    fn keep(&mut self, before: Kept) {
-        self.caught += before.caught;
-        self.unviable += before.unviable;
-        self.kept.caught += before.caught;
-        self.kept.unviable += before.unviable;
+    fn caught(&self) -> usize {
+        self.kept.caught + self.too_long
+    }
+
+    fn missed(&self) -> usize {
+        self.missed.values().sum()
     }
 
     /// How many of a hundred were caught.
     fn percent(&self) -> f64 {
-        let missed: usize = self.missed.values().sum();
-        100.0 * self.caught as f64 / (self.caught + missed).max(1) as f64
+        100.0 * self.caught() as f64 / (self.caught() + self.missed()).max(1) as f64
     }
 }
 
-fn tally(found: &str) -> Result<Tally> {
+/// What was found, and `before`.
+fn tally(found: &str, before: Kept) -> Result<Tally> {
     let found: Outcomes = serde_json::from_str(found).context("what cargo-mutants found")?;
-    let mut tally = Tally::default();
+    let mut tally = Tally { kept: before, ..Tally::default() };
     for Outcome { summary, scenario } in found.outcomes {
         let Scenario::Mutant { name } = scenario else {
             ensure!(summary == "Success", "the tests fail without any mutant");
             continue;
         };
         match summary.as_str() {
-            // One that took too long is asked again.
-            "Timeout" => tally.caught += 1,
-            "CaughtMutant" => {
-                tally.caught += 1;
-                tally.kept.caught += 1;
-            }
-            "Unviable" => {
-                tally.unviable += 1;
-                tally.kept.unviable += 1;
-            }
+            "CaughtMutant" => tally.kept.caught += 1,
+            "Timeout" => tally.too_long += 1,
+            "Unviable" => tally.kept.unviable += 1,
             "MissedMutant" => *tally.missed.entry(without_place(&name)).or_default() += 1,
             other => bail!("{name}: {other}"),
         }
@@ -238,18 +237,19 @@ mod tests {
             mutant(4, "MissedMutant"),
             mutant(5, "MissedMutant"),
         ];
-        let mut tally = tally(&serde_json::json!({ "outcomes": all }).to_string()).unwrap();
-        assert_eq!((tally.caught, tally.unviable, tally.percent()), (2, 1, 50.0));
+        let found = serde_json::json!({ "outcomes": all }).to_string();
+        let alone = tally(&found, Kept::default()).unwrap();
+        assert_eq!((alone.caught(), alone.kept.unviable, alone.percent()), (2, 1, 50.0));
         let lives = "core/src/proto/ops.rs: replace < with <= in Ops::room".to_owned();
-        assert_eq!(tally.missed, BTreeMap::from([(lives, 2)]));
-        tally.keep(Kept { caught: 5, unviable: 3 });
-        assert_eq!((tally.caught, tally.unviable), (7, 4));
-        assert_eq!((tally.kept.caught, tally.kept.unviable), (6, 4), "one that took too long is asked again");
+        assert_eq!(alone.missed, BTreeMap::from([(lives, 2)]));
+        let more = tally(&found, Kept { caught: 5, unviable: 3 }).unwrap();
+        assert_eq!((more.caught(), more.kept.unviable), (7, 4));
+        assert_eq!((more.kept.caught, more.kept.unviable), (6, 4), "one that took too long is asked again");
     }
 
     #[test]
     fn tests_that_fail_by_themselves_are_no_result() {
         let failed = serde_json::json!({ "outcomes": [{ "summary": "Failure", "scenario": "Baseline" }] });
-        assert!(tally(&failed.to_string()).is_err());
+        assert!(tally(&failed.to_string(), Kept::default()).is_err());
     }
 }
