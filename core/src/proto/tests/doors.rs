@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::hand::descriptors;
 use super::level1::{acceptor, ask, frame, level_1, pair, pair_of, take};
 use super::{Pair, SECOND, config, connector, done, give};
 use crate::error::Code;
 use crate::limits;
-use crate::os::Descriptor;
 use crate::proto::channel::Channel;
-use crate::proto::conn::{Conn, Post};
+use crate::proto::conn::{Config, Conn, Post, Role};
 use crate::proto::level1::With;
 use crate::proto::level1::wire::kind;
 use crate::proto::notice::Notice;
@@ -20,6 +20,12 @@ use crate::proto::{Outcome, Secret};
 /// A pair of each level.
 fn both() -> [Pair; 2] {
     [Pair::new(), pair()]
+}
+
+fn kept_alive(role: Role, level: u8, keepalive: Option<Duration>) -> Config {
+    let mut config = if level == 0 { config(role) } else { level_1(role) };
+    config.own.limits.keepalive = keepalive;
+    config
 }
 
 fn message(conn: &mut Conn, op: u64, channel: Channel, payload: Bytes, now: Instant) {
@@ -73,14 +79,9 @@ fn a_connection_is_finished_when_its_last_bytes_have_left() {
 #[test]
 fn it_wakes_for_the_handshake_for_what_waits_and_for_its_last_words() {
     for (level, keepalive) in [(0, None), (1, None), (1, Some(SECOND))] {
-        let of = |role| {
-            let mut config = if level == 0 { config(role) } else { level_1(role) };
-            config.own.limits.keepalive = keepalive;
-            config
-        };
-        let now = Instant::now();
-        let (client, server) = (Conn::new(of(connector()), now), Conn::new(of(acceptor()), now));
-        let mut pair = Pair { client, server, now };
+        let of = |role| kept_alive(role, level, keepalive);
+        let mut pair = Pair::apart(of(connector()), of(acceptor()));
+        let now = pair.now;
         for conn in [&mut pair.client, &mut pair.server] {
             assert_eq!(conn.next_timeout(), Some(now + limits::HANDSHAKE_TIMEOUT));
         }
@@ -136,11 +137,7 @@ fn either_side_may_want_to_be_pinged() {
     for (client, server, level, expected) in
         [(no, no, 1, false), (yes, no, 1, true), (no, yes, 1, true), (yes, yes, 1, true), (yes, yes, 0, false)]
     {
-        let of = |role, keepalive| {
-            let mut config = if level == 0 { config(role) } else { level_1(role) };
-            config.own.limits.keepalive = keepalive;
-            config
-        };
+        let of = |role, keepalive| kept_alive(role, level, keepalive);
         let pair = pair_of(of(connector(), client), of(acceptor(), server));
         assert_eq!([pair.client.has_keepalive(), pair.server.has_keepalive()], [expected; 2], "{level}");
     }
@@ -159,10 +156,8 @@ fn descriptors_pass_where_both_sides_take_them() {
     }
     // Where they do not pass, a message with one is not taken.
     let mut pair = pair();
-    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let fds: Vec<Descriptor> = vec![file.into()];
     let mut with = With::default();
-    with.more_mut().fds = fds;
+    with.more_mut().fds = descriptors(1);
     let post = Post::Message(Channel::DATA, with);
     let refused = pair.client.post(1, post, Bytes::new(), pair.now, None);
     assert_eq!(refused.unwrap().unwrap_err().code(), Code::Unsupported);
@@ -339,9 +334,8 @@ fn one_that_polls_takes_what_is_there_and_else_is_woken_once() {
 
 #[test]
 fn who_waits_for_the_handshake_is_told_its_end() {
-    let now = Instant::now();
-    let mut pair =
-        Pair { client: Conn::new(config(connector()), now), server: Conn::new(config(acceptor()), now), now };
+    let mut pair = Pair::apart(config(connector()), config(acceptor()));
+    let now = pair.now;
     assert!(pair.client.open(1, None).is_none());
     pair.exchange();
     assert!(matches!(done(&mut pair.client)[..], [(1, Ok(Outcome::Opened))]));

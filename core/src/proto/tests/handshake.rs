@@ -46,14 +46,12 @@ fn the_first_frame_is_a_handshake_on_channel_0() {
 #[test]
 fn a_refusal_of_the_drivers_is_told() {
     for level in [Level::Zero, Level::Auto] {
-        let now = std::time::Instant::now();
         let of = |role| {
             let mut config = config(role);
             config.own.level = level;
             config
         };
-        let (client, server) = (Conn::new(of(connector()), now), Conn::new(of(acceptor()), now));
-        let mut pair = Pair { client, server, now };
+        let mut pair = Pair::apart(of(connector()), of(acceptor()));
         pair.server.refuse(Error::new(Code::PermissionDenied, "another user"));
         pair.exchange();
         let error = pair.client.end_error().unwrap();

@@ -20,8 +20,7 @@ pub(super) fn level_1(role: Role) -> Config {
 }
 
 pub(super) fn pair_of(client: Config, server: Config) -> Pair {
-    let now = std::time::Instant::now();
-    let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
+    let mut pair = Pair::apart(client, server);
     pair.exchange();
     pair
 }
@@ -904,8 +903,8 @@ fn no_ping_is_sent_before_ready() {
     let mut server = level_1(acceptor());
     server.secret = Some(Secret::new("k").unwrap());
     server.own.nonce = Some("b".repeat(32));
-    let now = std::time::Instant::now();
-    let mut pair = Pair { client: Conn::new(client, now), server: Conn::new(server, now), now };
+    let mut pair = Pair::apart(client, server);
+    let now = pair.now;
     let request = super::drain_bytes(&mut pair.client);
     super::give(&mut pair.server, &request, now);
     let response = super::drain_bytes(&mut pair.server);

@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use super::by_hand::{config, connector, drain_bytes, give};
 use super::channel::Channel;
-use super::conn::{Conn, Role};
+use super::conn::{Config, Conn, Role};
 use super::{OpId, Outcome};
 use crate::error::{Code, Result, Sent};
 use crate::limits;
@@ -44,13 +44,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let now = Instant::now();
-        let client = Conn::new(config(connector()), now);
-        let server = Conn::new(config(Role::Acceptor { peer_id: "peer-1".into() }), now);
-        let mut pair = Pair { client, server, now };
+        let mut pair = Pair::apart(config(connector()), config(Role::Acceptor { peer_id: "peer-1".into() }));
         pair.exchange();
         assert!(pair.client.is_open() && pair.server.is_open());
         pair
+    }
+
+    /// Two that have said nothing yet.
+    fn apart(client: Config, server: Config) -> Pair {
+        let now = Instant::now();
+        Pair { client: Conn::new(client, now), server: Conn::new(server, now), now }
     }
 
     /// Moves bytes both ways until both are quiet.

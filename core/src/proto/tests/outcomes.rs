@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
+use super::hand::descriptors;
 use super::level1::{acceptor, ask, pair, take};
 use super::{Pair, SECOND, code, config, connector, done, drain_bytes, give};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
-use crate::os::Descriptor;
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
@@ -26,7 +26,13 @@ const ASKED: u64 = 6;
 const ITEM: u64 = 7;
 const NEXT_ITEM: u64 = 8;
 const WATCH: u64 = 9;
-const STREAM: [u64; 2] = [ITEM, NEXT_ITEM];
+
+/// A message of level 0's own.
+fn control(what: Control) -> Vec<u8> {
+    let payload = what.encode();
+    let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
+    [&header[..], payload].concat()
+}
 
 /// A client on which an operation of each kind waits until `after`.
 fn waiting(level: u8, after: Option<std::time::Duration>) -> Pair {
@@ -67,7 +73,7 @@ fn waiting(level: u8, after: Option<std::time::Duration>) -> Pair {
 
 fn of_level(level: u8) -> Vec<u64> {
     let kinds = [RECV, READABLE, PING, SEND, CALL, ASKED];
-    if level == 0 { kinds.into() } else { kinds.into_iter().chain(STREAM).chain([WATCH]).collect() }
+    if level == 0 { kinds.into() } else { kinds.into_iter().chain([ITEM, NEXT_ITEM, WATCH]).collect() }
 }
 
 /// What each of them ended with.
@@ -198,7 +204,7 @@ fn whoever_takes_no_more_may_still_have_answered() {
     for level in [0, 1] {
         let mut pair = waiting(level, None);
         pair.client.write_failed(Error::new(Code::ConnectionLost, "broken pipe"));
-        let failed: Vec<u64> = done(&mut pair.client)
+        let mut failed: Vec<u64> = done(&mut pair.client)
             .into_iter()
             .filter(|(op, _)| *op < 100)
             .map(|(op, result)| {
@@ -211,9 +217,8 @@ fn whoever_takes_no_more_may_still_have_answered() {
             })
             .collect();
         let expected = if level == 0 { vec![SEND, CALL] } else { vec![SEND, CALL, ITEM] };
-        let mut sorted = failed.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, expected);
+        failed.sort_unstable();
+        assert_eq!(failed, expected);
         assert!(pair.client.is_open() && pair.client.wants_read() && !pair.client.wants_write());
         assert!(pair.client.is_pending(ASKED) && pair.client.is_pending(RECV));
         pair.client.hung_up();
@@ -238,7 +243,7 @@ fn an_end_of_the_stream_is_named_by_where_it_comes() {
         for op in [RECV, READABLE] {
             assert!(of(op).unwrap().as_ref().is_err_and(|e| e.code() == Code::PeerClosed), "{op}");
         }
-        for op in [PING, CALL, ASKED].into_iter().chain(STREAM.into_iter().skip(1).filter(|_| level == 1)) {
+        for op in [PING, CALL, ASKED].into_iter().chain((level == 1).then_some(NEXT_ITEM)) {
             let error = of(op).unwrap().as_ref().unwrap_err();
             assert_eq!(error.code(), Code::ConnectionLost, "{op}");
             assert_eq!(error.sent(), lost(op), "{op}");
@@ -382,8 +387,7 @@ fn a_good_bye_names_the_end_that_was_chosen() {
 #[test]
 fn descriptors_on_level_0_break_the_protocol() {
     let mut zero = Pair::new();
-    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    zero.client.received_fds(vec![Descriptor::from(file)]);
+    zero.client.received_fds(descriptors(1));
     assert_eq!(zero.client.end_error().unwrap().code(), Code::ProtocolError);
 }
 
@@ -408,32 +412,25 @@ fn buffers_are_lent_and_given_back_on_both_levels() {
 #[test]
 fn what_the_other_side_forces_is_an_end_of_its_own() {
     let mut zero = Pair::new();
-    let payload = Control::ShutdownForce.encode();
-    let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
-    give(&mut zero.client, &[&header[..], payload].concat(), zero.now);
+    give(&mut zero.client, &control(Control::ShutdownForce), zero.now);
     assert_eq!(zero.client.end_error().unwrap().code(), Code::PeerClosed);
 }
 
 #[test]
 fn an_answer_that_is_waited_for_is_no_part_of_a_flood_and_excuses_none() {
-    let control = |what: Control, times: usize| {
-        let payload = what.encode();
-        let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
-        [&header[..], payload].concat().repeat(times)
-    };
     let most = limits::CONTROL_RATE as usize;
     for (pings, flood) in [(most, false), (most + 1, true)] {
         let mut zero = Pair::new();
         assert!(zero.client.ping(1, zero.now, None).is_none());
         drain_bytes(&mut zero.client);
         for _ in 0..pings {
-            give(&mut zero.client, &control(Control::Ping, 1), zero.now);
+            give(&mut zero.client, &control(Control::Ping), zero.now);
             drain_bytes(&mut zero.client);
         }
         assert_eq!(zero.client.end_error().is_some(), flood, "{pings}");
-        give(&mut zero.client, &control(Control::Pong, 1), zero.now);
+        give(&mut zero.client, &control(Control::Pong), zero.now);
         assert_eq!(zero.client.is_open(), !flood, "it was asked for");
-        give(&mut zero.client, &control(Control::Pong, 1), zero.now);
+        give(&mut zero.client, &control(Control::Pong), zero.now);
         assert_eq!(zero.client.end_error().unwrap().code(), Code::ControlFlood, "nobody asked for that one");
     }
 }
@@ -441,9 +438,7 @@ fn an_answer_that_is_waited_for_is_no_part_of_a_flood_and_excuses_none() {
 #[test]
 fn so_many_answers_may_be_unread_and_not_one_more() {
     let mut zero = Pair::new();
-    let payload = Control::Ping.encode();
-    let header = Header { len: payload.len() as u32, channel: Channel::CONTROL }.encode();
-    let ping = [&header[..], payload].concat();
+    let ping = control(Control::Ping);
     for _ in 0..limits::MAX_UNREAD_ANSWERS {
         give(&mut zero.server, &ping, zero.now);
         zero.now += SECOND / 500;
