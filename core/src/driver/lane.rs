@@ -426,7 +426,14 @@ impl Lane {
                 }
             }
         }
-        state.pump(now)
+        let more = state.pump(now);
+        let writes = state.conn.wants_write();
+        drop(state);
+        if more || writes {
+            // This thread comes back at once, and holds the lock for long.
+            self.state.give_way();
+        }
+        more
     }
 
     pub(crate) fn cancel(&self, op: OpId) {

@@ -125,6 +125,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     let mut looked = false;
     // The last spin found nothing, and no sleep followed yet.
     let mut spun = false;
+    // The last turn of reading was cut short.
+    let mut more = false;
     let mut new = true;
     loop {
         if let Some(result) = state.turn().take(op) {
@@ -197,7 +199,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         drop(state);
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
-        if interest.contains(WRITE) {
+        if more || interest.contains(WRITE) {
             // This thread has the lock again and again, and for long.
             shared.give_way();
         }
@@ -210,7 +212,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         if keeps || !interest.is_empty() {
             // Still counted on: nobody else has to be woken for what this finds.
             let woken = Instant::now();
-            state.pump(woken);
+            more = state.pump(woken);
             looked = true;
             if interest == READ {
                 state.turn().woken(op, woken.saturating_duration_since(now));
