@@ -63,7 +63,12 @@ fn line(result: &Value) -> String {
         format!("{what} p50 {:.1} p99 {:.1} max {:.0} us", of(what, "p50_us"), of(what, "p99_us"), of(what, "max_us"))
     };
     let ratio = result["p99_ratio"].as_f64().unwrap_or(f64::NAN);
-    format!("{}; {}; p99 ratio {ratio:.2}, median of the rounds", times("alone"), times("beside"))
+    let shown: String = ["alone", "beside", "apart"]
+        .into_iter()
+        .filter(|situation| result[situation].is_object())
+        .map(|situation| times(situation) + "; ")
+        .collect();
+    format!("{shown}p99 ratio {ratio:.2}, median of the rounds")
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //!
 //! - `unread`: the server does not take what the client sends on DATA, whose credit is soon used up; a thread waits
 //!   for more all the time. Calls on COMMAND, with and without that, in turns.
-//! - `bulk`: 1 GiB in messages of 16 MiB goes to the server on DATA. Pings meanwhile, and without it.
+//! - `bulk`: 1 GiB in messages of 16 MiB goes to the server on DATA. Pings meanwhile, and without it; and meanwhile on a
+//!   connection of their own, which shows what the processors' scheduler does to them.
 //!
 //! One line of JSON: microseconds of all rounds, and the medians of the ratios of a round.
 
@@ -47,14 +48,16 @@ fn serve(address: &str, reads: bool) -> Result<()> {
     ready(address)?;
     loop {
         let peer = listener.accept(Wait::forever())?;
-        std::thread::scope(|scope| {
-            if reads {
-                scope.spawn(|| while peer.recv_on(Channel::DATA, Wait::forever()).is_ok() {});
-            }
-            while let Ok(request) = peer.recv_on(Channel::COMMAND, Wait::forever()) {
-                // Whoever left needs no answer.
-                let _ = request.reply(request.payload().clone(), LIMIT);
-            }
+        std::thread::spawn(move || {
+            std::thread::scope(|scope| {
+                if reads {
+                    scope.spawn(|| while peer.recv_on(Channel::DATA, Wait::forever()).is_ok() {});
+                }
+                while let Ok(request) = peer.recv_on(Channel::COMMAND, Wait::forever()) {
+                    // Whoever left needs no answer.
+                    let _ = request.reply(request.payload().clone(), LIMIT);
+                }
+            });
         });
     }
 }
@@ -87,34 +90,34 @@ fn measure(work: &str, rounds: &str, seconds: &str, prefix: &[&str]) -> Result<(
     let mut said = BufReader::new(server.0.stdout.take().ok_or("the server has no standard output")?);
     said.read_line(&mut String::new())?;
     let (rounds, time): (usize, _) = (rounds.parse()?, Duration::try_from_secs_f64(seconds.parse()?)?);
-    let (mut alone, mut beside, mut ratios, mut speeds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let situations = if work == "bulk" { &["alone", "beside", "apart"][..] } else { &["alone", "beside"] };
+    let mut times = vec![Vec::new(); situations.len()];
+    let (mut ratios, mut speeds) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        let mut pair = [0.0; 2];
-        for turn in 0..2 {
-            // Each comes first in every other round, and has a connection of its own.
-            let burdened = (turn + round) % 2 == 1;
+        let mut p99 = vec![0.0; situations.len()];
+        for turn in 0..situations.len() {
+            // Each comes first in its turn, and has a connection of its own.
+            let at = (turn + round) % situations.len();
             let peer = Peer::connect(address, LIMIT)?;
-            let (times, speed) = match (burdened, work) {
-                (false, "bulk") => (pings(&peer, |start| start.elapsed() < time)?, None),
-                (false, _) => (sample(time, || call(&peer))?, None),
-                (true, "bulk") => beside_bulk(&peer)?,
-                (true, _) => (beside_unread(&peer, time)?, None),
+            let (sample, speed) = match (situations[at], work) {
+                ("alone", "bulk") => (pings(&peer, |start| start.elapsed() < time)?, None),
+                ("alone", _) => (sample(time, || call(&peer))?, None),
+                ("apart", _) => beside_bulk(&peer, &Peer::connect(address, LIMIT)?)?,
+                (_, "bulk") => beside_bulk(&peer, &peer)?,
+                _ => (beside_unread(&peer, time)?, None),
             };
             speeds.extend(speed);
-            pair[usize::from(burdened)] = quantile(&times, 0.99);
-            if burdened { &mut beside } else { &mut alone }.extend(times);
+            p99[at] = quantile(&sample, 0.99);
+            times[at].extend(sample);
         }
-        ratios.push(pair[1] / pair[0]);
+        ratios.push(p99[1] / p99[0]);
     }
-    let mut line = json!({
-        "work": work,
-        "alone": summary(&mut alone),
-        "beside": summary(&mut beside),
-        "p99_ratio": median(&mut ratios),
-        "p99_ratios": ratios,
-    });
+    let mut line = json!({ "work": work, "p99_ratio": median(&ratios), "p99_ratios": ratios });
+    for (situation, times) in situations.iter().zip(&times) {
+        line[situation] = summary(times);
+    }
     if !speeds.is_empty() {
-        line["bulk_bytes_per_second"] = json!(median(&mut speeds));
+        line["bulk_bytes_per_second"] = json!(median(&speeds));
     }
     println!("{line}");
     Ok(())
@@ -156,8 +159,8 @@ fn beside_unread(peer: &Peer, time: Duration) -> Result<Vec<f64>> {
     })
 }
 
-/// Pings while 1 GiB is sent, and the bytes per second of that.
-fn beside_bulk(peer: &Peer) -> Result<(Vec<f64>, Option<f64>)> {
+/// Pings of `pinged` while 1 GiB is sent over `peer`, and the bytes per second of that.
+fn beside_bulk(peer: &Peer, pinged: &Peer) -> Result<(Vec<f64>, Option<f64>)> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
@@ -167,7 +170,7 @@ fn beside_bulk(peer: &Peer) -> Result<(Vec<f64>, Option<f64>)> {
             done.store(true, Ordering::Relaxed);
             result.map(|()| BULK as f64 / start.elapsed().as_secs_f64())
         });
-        let times = pings(peer, |_| !done.load(Ordering::Relaxed))?;
+        let times = pings(pinged, |_| !done.load(Ordering::Relaxed))?;
         let speed = sender.join().map_err(|_| "the sending thread panicked")??;
         Ok((times, Some(speed)))
     })
@@ -218,11 +221,11 @@ fn quantile(times: &[f64], share: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-fn summary(times: &mut [f64]) -> Value {
+fn summary(times: &[f64]) -> Value {
     let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| quantile(times, share));
     json!({ "count": times.len(), "p50_us": p50, "p99_us": p99, "max_us": most })
 }
