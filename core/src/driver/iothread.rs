@@ -6,9 +6,10 @@
 //! runs nothing but this crate's code, never a program's, and takes no signals.
 //!
 //! It attends to a lane in one of four ways. What is *left behind*, to be written with no caller inside a wait, it
-//! writes. When *crowded*, with more callers than take turns well, it does all of it. While callers are *relieved*, who waited long at the descriptor when others came, it does what
-//! those leave, at once. When *attached*, it does it while no caller leads, and after a moment without, so that
-//! callers who come again and again are not accompanied by its wake-ups.
+//! writes. When *crowded*, with more callers than take turns well, it does all of it. While callers are *relieved*, who
+//! waited long at the descriptor when others came, it does what those leave: at once, unless they come one right after
+//! the other. When *attached*, it does it while no caller leads, and after a moment without, so that callers who come
+//! again and again are not accompanied by its wake-ups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -31,8 +32,15 @@ use crate::os::{BorrowedFd, Errno};
 const CROWD_LINGER: Duration = Duration::from_millis(5);
 const LEADER_LINGER: Duration = Duration::from_millis(1);
 
+/// Leaders of whom each left within [`LEADER_LINGER`] of the one before are many from here on: beside somebody who was relieved
+/// too, the next is expected.
+const MANY_LEADERS: u32 = 16;
+
 /// How rarely it looks whether leaders have gone, as long as they keep coming.
 const MAX_PATIENCE: Duration = Duration::from_millis(16);
+
+/// The same beside somebody who was relieved: when the last leader of many has gone, a message waits so long for the thread.
+const MAX_PATIENCE_RELIEVED: Duration = Duration::from_millis(4);
 
 /// A lane that was not attached keeps its seat for so long after it was last needed; in a model, for none.
 const SEAT_LINGER: Duration = Duration::from_secs(if cfg!(shuttle) { 0 } else { 1 });
@@ -106,8 +114,10 @@ pub(crate) struct Share {
     left_behind: bool,
     /// The last time the seat was needed.
     needed: Option<Instant>,
-    /// The last time a caller left the descriptor of an attached lane.
+    /// The last time a caller left the descriptor of a lane that is attached, or has callers who were relieved.
     led: Option<Instant>,
+    /// How many did so one soon after the other.
+    leaders: u32,
     /// How long after that it looks again.
     patience: Duration,
 }
@@ -140,6 +150,7 @@ impl Share {
             left_behind: false,
             needed: None,
             led: None,
+            leaders: 0,
             patience: LEADER_LINGER,
         }
     }
@@ -196,9 +207,15 @@ impl Share {
 
     /// A caller left the descriptor.
     pub(crate) fn left(&mut self, now: Instant) {
-        if self.attached {
+        if self.attached || self.relieved > 0 {
+            self.leaders = if self.was_led(now).is_some() { self.leaders.saturating_add(1) } else { 0 };
             self.led = Some(now);
         }
+    }
+
+    /// When a caller last led, if that was not long ago.
+    fn was_led(&self, now: Instant) -> Option<Instant> {
+        self.led.filter(|led| now < *led + LEADER_LINGER)
     }
 
     /// Whether it may have to be told what callers do not attend to.
@@ -206,10 +223,14 @@ impl Share {
         self.seat.is_some()
     }
 
-    fn attendant(&self, waiting: bool, now: Instant) -> Attendant {
-        let recently = self.led.filter(|led| now < *led + LEADER_LINGER);
+    /// Who sees to `rest`, which callers leave.
+    fn attendant(&self, rest: Interest, waiting: bool, now: Instant) -> Attendant {
+        let recently = self.was_led(now);
+        let expected = recently.filter(|_| self.leaders >= MANY_LEADERS && !rest.contains(WRITE));
         match self.attached {
-            _ if self.has_crowd(waiting, now) || self.relieved > 0 => Attendant::Thread,
+            _ if self.has_crowd(waiting, now) => Attendant::Thread,
+            _ if self.relieved > 0 => expected
+                .map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience.min(MAX_PATIENCE_RELIEVED))),
             // Leaders of an attached lane who come again may read, but none is sure to come and write.
             attached if self.left_behind && !(attached && waiting) => Attendant::Thread,
             true if !waiting => recently.map_or(Attendant::Thread, |led| Attendant::ThreadAt(led + self.patience)),
@@ -237,7 +258,7 @@ impl Share {
         timeout: Option<Instant>,
         now: Instant,
     ) -> bool {
-        let attendant = self.attendant(waiting, now);
+        let attendant = self.attendant(rest, waiting, now);
         let reads = self.reads(waiting, now);
         let Some(seat) = &mut self.seat else { return true };
         match attendant {
@@ -267,7 +288,7 @@ impl Share {
         waiting: bool,
         now: Instant,
     ) -> bool {
-        let attendant = self.attendant(waiting, now);
+        let attendant = self.attendant(rest, waiting, now);
         let Some(seat) = &mut self.seat else { return false };
         if alarm {
             seat.alarm_rang();
@@ -325,10 +346,10 @@ mod tests {
     fn what_is_left_behind_does_not_wait_until_leaders_have_gone() {
         let now = Instant::now();
         let mut share = Share { attached: true, led: Some(now), ..Share::default() };
-        assert_eq!(share.attendant(false, now), Attendant::ThreadAt(now + LEADER_LINGER));
+        assert_eq!(share.attendant(READ, false, now), Attendant::ThreadAt(now + LEADER_LINGER));
         share.leave_behind(true);
-        assert_eq!(share.attendant(false, now), Attendant::Thread);
-        assert_eq!(share.attendant(true, now), Attendant::Caller);
+        assert_eq!(share.attendant(READ, false, now), Attendant::Thread);
+        assert_eq!(share.attendant(READ, true, now), Attendant::Caller);
     }
 
     #[test]
@@ -336,11 +357,28 @@ mod tests {
         let now = Instant::now();
         let mut share = Share::default();
         share.leave_behind(true);
-        assert_eq!(share.attendant(false, now), Attendant::Thread);
+        assert_eq!(share.attendant(READ, false, now), Attendant::Thread);
         assert!(!share.reads(false, now));
         share.crowd = Some(now);
         assert!(share.reads(false, now));
         let later = now + 2 * CROWD_LINGER;
         assert!(share.reads(true, later) && !share.reads(false, later));
+    }
+
+    #[test]
+    fn beside_the_relieved_it_steps_back_for_leaders_who_come_one_after_the_other_and_never_from_writing() {
+        let mut now = Instant::now();
+        let mut share = Share { relieved: 1, ..Share::default() };
+        for _ in 0..=MANY_LEADERS {
+            assert_eq!(share.attendant(READ, true, now), Attendant::Thread);
+            share.left(now);
+            now += LEADER_LINGER / 2;
+        }
+        let left = now - LEADER_LINGER / 2;
+        assert_eq!(share.attendant(READ, true, now), Attendant::ThreadAt(left + LEADER_LINGER));
+        assert_eq!(share.attendant(READ | WRITE, true, now), Attendant::Thread);
+        assert_eq!(share.attendant(READ, true, left + LEADER_LINGER), Attendant::Thread);
+        share.left(left + LEADER_LINGER);
+        assert_eq!(share.attendant(READ, true, left + LEADER_LINGER), Attendant::Thread, "they come rarely again");
     }
 }
