@@ -1,5 +1,6 @@
 //! `gen` and `check-gen`: every committed file, or part of one, that is made from another.
 
+mod beside;
 mod go;
 mod header;
 mod node;

@@ -1,14 +1,14 @@
-//! `docs/performance.md` and its plots, from the results of `cargo xtask bench --peers`.
+//! `docs/performance.md` and its plots, from the results of `cargo xtask bench --peers` and `--beside`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use anyhow::{Context, Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Deserialize;
 
-use super::Generated;
+use super::{Generated, beside};
 use crate::workspace::Workspace;
 
 /// What follows this line in the page is generated.
@@ -27,11 +27,28 @@ const WIDTH: u32 = 820;
 #[derive(Deserialize)]
 struct Report {
     again: String,
-    machine: BTreeMap<String, serde_json::Value>,
+    machine: Machine,
     versions: BTreeMap<String, String>,
     rounds: usize,
     seconds_per_round: f64,
     results: Vec<Row>,
+}
+
+/// Where it was measured.
+#[derive(Deserialize)]
+pub(super) struct Machine {
+    processor: String,
+    architecture: String,
+    cores: usize,
+    memory_gib: u64,
+    kernel: String,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { processor, architecture, cores, memory_gib, kernel } = self;
+        write!(out, "{processor} {architecture}, {cores} cores, {memory_gib} GiB, Linux {kernel}")
+    }
 }
 
 #[derive(Deserialize)]
@@ -85,7 +102,7 @@ fn reason(failure: &str) -> String {
 }
 
 /// Three digits that count.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value {
         v if v >= 1e6 => format!("{:.3} M", v / 1e6),
         v if v >= 1e4 => format!("{:.1} k", v / 1e3),
@@ -144,6 +161,9 @@ pub(super) fn page(workspace: &Workspace) -> Result<Vec<Generated>> {
             table(&mut text, &stem, &panel)?;
         }
     }
+    if workspace.path(beside::RESULTS).exists() {
+        text += &beside::section(&workspace.read(beside::RESULTS)?)?;
+    }
     let page = workspace.read(PAGE)?;
     let (written, _) = page.split_once(MARK).with_context(|| format!("{PAGE} has no line {MARK:?}"))?;
     files.push(Generated::new(PAGE, format!("{written}{MARK}{text}")));
@@ -159,20 +179,9 @@ fn stem(name: &str) -> &str {
 }
 
 fn describe(text: &mut String, name: &str, report: &Report) -> Result<()> {
-    let fact =
-        |name: &str| report.machine.get(name).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
     let (rounds, seconds) = (report.rounds, report.seconds_per_round);
     writeln!(text, "\n## `{name}`\n")?;
-    writeln!(
-        text,
-        "{} {}, {} cores, {} GiB, Linux {}; {rounds} rounds of {seconds} s. Again: `{}`",
-        fact("processor"),
-        fact("architecture"),
-        fact("cores"),
-        fact("memory_gib"),
-        fact("kernel"),
-        report.again
-    )?;
+    writeln!(text, "{}; {rounds} rounds of {seconds} s. Again: `{}`", report.machine, report.again)?;
     let versions: Vec<String> = report.versions.iter().map(|(of, version)| format!("{of} {version}")).collect();
     writeln!(text, "\nVersions: {}.", versions.join(", "))?;
     Ok(())
