@@ -55,7 +55,8 @@ type Stats struct {
 	// CallsServed counts the requests of the other side that got a place, OpenServed those
 	// that have it now: unanswered, answered and not yet sent, or given up and still handled.
 	CallsServed, OpenServed uint64
-	// CallsCancelled counts the calls this side gave up after they had left.
+	// CallsCancelled counts the calls that had left and ended without an answer because this side
+	// gave them up or their time was over; not those that were lost with the connection.
 	CallsCancelled uint64
 	// Late counts what came for calls that had ended; it is dropped.
 	Late uint64

@@ -1126,7 +1126,8 @@ typedef struct {
      */
     uint64_t open_served;
     /**
-     * Calls this side gave up after they had left.
+     * Calls that had left and ended without an answer because this side gave them up or their time
+     * was over; not those that were lost with the connection.
      */
     uint64_t calls_cancelled;
     /**

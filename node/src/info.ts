@@ -51,7 +51,7 @@ export interface PeerStats {
   readonly callsServed: number;
   /** Calls of the other side that have a place: unanswered, answered and not yet sent, or given up and still handled. */
   readonly openServed: number;
-  /** Calls this side gave up after they had left. */
+  /** Calls that had left and ended without an answer because this side gave them up or their time was over; not those that were lost with the connection. */
   readonly callsCancelled: number;
   /** What came for calls that had ended; it is dropped. */
   readonly late: number;

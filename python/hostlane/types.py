@@ -332,7 +332,8 @@ class Stats:
     up and still handled."""
 
     calls_cancelled: int
-    """Calls this side gave up after they had left."""
+    """Calls that had left and ended without an answer because this side gave them up or their
+    time was over; not those that were lost with the connection."""
 
     late: int
     """Frames that came for calls that had ended; they are dropped."""

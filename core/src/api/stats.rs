@@ -29,8 +29,8 @@ pub struct Stats {
     /// Calls of the other side that have a place: the kernel has no whole answer yet, or they were given up and the
     /// program still has them.
     pub open_served: usize,
-    /// Calls that had left and ended without a reply because this side gave them up or their time was over, whichever side
-    /// noticed that first.
+    /// Calls that had left and ended without an answer because this side gave them up or their time was over, whichever side
+    /// noticed that first; not those that were lost with the connection.
     pub calls_cancelled: u64,
     /// Frames that came for calls that had ended; they are dropped.
     pub late: u64,

@@ -80,7 +80,8 @@ pub struct hostlane_stats_t {
     /// Calls of the other side that have a place: the operating system has no whole answer yet, or they were given up and
     /// the program still has them.
     pub open_served: u64,
-    /// Calls this side gave up after they had left.
+    /// Calls that had left and ended without an answer because this side gave them up or their time
+    /// was over; not those that were lost with the connection.
     pub calls_cancelled: u64,
     /// Frames that came for calls that had ended; they are dropped.
     pub late: u64,

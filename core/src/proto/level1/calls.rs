@@ -342,7 +342,8 @@ impl Level1 {
             if std::mem::take(&mut call.open) {
                 self.given_up.insert(id, ());
             }
-            self.counts.cancelled += 1;
+            // After the end of what can be read the call is lost, which nobody decided.
+            self.counts.cancelled += u64::from(!self.deaf);
             self.withdraw_items(id, at, ops);
             self.outbox.push_control(kind::CANCEL, 0, id, &[]);
             return Sent::Maybe;

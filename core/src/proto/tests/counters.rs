@@ -206,10 +206,11 @@ fn places_are_those_of_calls_at_work_of_calls_given_up_and_of_answers_on_their_w
         assert_eq!((pair.server.stats().open_served, pair.client.stats().open_calls), (left, left));
     }
     assert_eq!((pair.client.stats().late, pair.server.stats().late), (0, 0));
-    // With the stream of bytes all are over: what comes no more frees no place.
+    // With the stream of bytes all are over: what comes no more frees no place, and nobody gave up what is lost.
     pair.client.hung_up();
     pair.server.close();
     assert_eq!((pair.server.stats().open_served, pair.client.stats().open_calls), (0, 0));
+    assert_eq!(pair.client.stats().calls_cancelled, 2);
 }
 
 #[test]
