@@ -17,7 +17,7 @@ export interface ServeOptions extends Pick<WaitOptions, 'signal'> {
   readonly concurrency?: number | undefined;
   /**
    * Gets what a handler threw, with its message, and for a listener the error that ended a connection. Without it what a handler threw
-   * is an unhandled rejection, and lost connections are not told. The caller gets `ERR_HOSTLANE_REMOTE_ERROR` at once: of a thrown
+   * is a warning of the process, of the type `HostlaneWarning`, and lost connections are not told. The caller gets `ERR_HOSTLANE_REMOTE_ERROR` at once: of a thrown
    * `ERR_HOSTLANE_REMOTE_ERROR`, which is not told here, with its status and data, else with `HANDLER_FAILED`. What this throws
    * itself is an unhandled rejection; serving goes on.
    */
@@ -160,7 +160,7 @@ export class Server {
     if (this.options.onError !== undefined) {
       tell(this.options.onError, error, message);
     } else {
-      void Promise.reject(asError(error));
+      warn(error);
     }
   }
 
@@ -170,6 +170,18 @@ export class Server {
     this.#freed = undefined;
     freed?.();
   }
+}
+
+/** One request that goes wrong is no reason for the program to end, and none to say nothing. */
+function warn(thrown: unknown): void {
+  let detail = '';
+  try {
+    const { stack }: { readonly stack?: unknown } = asError(thrown);
+    detail = typeof stack === 'string' ? stack : '';
+  } catch {
+    // Then the text has to do.
+  }
+  process.emitWarning(`a handler failed: ${described(thrown)}`, { type: 'HostlaneWarning', detail });
 }
 
 /** Tells the program of an error. What it throws then is an unhandled rejection: serving goes on. */

@@ -202,20 +202,31 @@ test('a request whose answer comes too late is let go', async (t) => {
   assert.equal(error.message, 'the call was answered or let go');
 });
 
-test('without onError, what a handler throws is an unhandled rejection', async () => {
+test('without onError, what a handler throws is a warning, and serving goes on', async () => {
   const child = script(`
     const address = process.env.TMPDIR ?? '/tmp';
     const listener = await hostlane.listen(\`\${address}/hostlane-\${process.pid}.sock\`);
-    const told = new Promise((resolve) => process.once('unhandledRejection', resolve));
-    listener.serve(() => { throw new Error('mine'); });
+    const strange = Object.defineProperty(new Error('odd'), 'stack', { value: 7 });
+    const thrown = { mine: new Error('mine'), strange, nothing: undefined, bare: Object.create(null) };
+    const told = [];
+    process.on('warning', ({ name, message }) => told.push([name, message]));
+    listener.serve(({ data }) => {
+      if (data.toString() in thrown) throw thrown[data.toString()];
+      return 'fine';
+    });
     const client = await hostlane.connect(listener.address);
-    await assert.rejects(client.request('x'), { kind: 'remote_error', status: hostlane.HANDLER_FAILED });
-    console.log((await told).message);
+    for (const what of Object.keys(thrown)) {
+      await assert.rejects(client.request(what), { kind: 'remote_error', status: hostlane.HANDLER_FAILED });
+    }
+    console.log((await client.request('well')).data.toString(), JSON.stringify(told));
     await listener.close();
     await client.close();
   `);
   const { code, stdout, stderr } = await finished(child);
-  assert.deepEqual([code, stdout, stderr], [0, 'mine\n', '']);
+  const texts = ['Error: mine', 'Error: odd', 'undefined', 'what was thrown has no text'];
+  const warnings = texts.map((text) => ['HostlaneWarning', `a handler failed: ${text}`]);
+  assert.deepEqual([code, stdout], [0, `fine ${JSON.stringify(warnings)}\n`]);
+  assert.match(stderr, /HostlaneWarning: a handler failed: Error: mine\nError: mine\n {4}at /);
 });
 
 test('an onError that throws neither stops serving nor keeps an answer back', async (t) => {
