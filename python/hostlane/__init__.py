@@ -14,8 +14,6 @@ may be used from many threads at once. Every failure is a subclass of :class:`ho
 
 from __future__ import annotations
 
-import logging
-
 from hostlane import errors, log
 from hostlane._core import Message, __version__
 from hostlane._serving import HANDLER_FAILED, Handler
@@ -76,5 +74,3 @@ __all__ = [
     "log",
 ]
 __all__ += errors.__all__
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import builtins
 import copy
-import logging
 import pickle
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,31 @@ def test_a_panic_is_an_internal_error() -> None:
     assert "asked for by the caller" in caught.value.message
 
 
-def test_the_logger_is_silent_by_default() -> None:
-    handlers = logging.getLogger("hostlane").handlers
-    assert [type(handler) for handler in handlers] == [logging.NullHandler]
+def test_a_program_that_set_up_no_log_sees_what_its_handlers_raise_and_nothing_else(
+    address: str,
+) -> None:
+    program = """
+import sys, threading, hostlane
+def answer(message, _): return bytes([1 // len(message)])
+with hostlane.listen(sys.argv[1]) as listener:
+    threading.Thread(target=listener.serve, args=[answer]).start()
+    with hostlane.connect(sys.argv[1]) as peer:
+        try:
+            peer.request(bytes(int(sys.argv[2])), timeout=10)
+        except hostlane.RemoteError as error:
+            print(error.data.decode())
+"""
+
+    def run(length: int) -> tuple[str, list[str]]:
+        command = [sys.executable, "-c", program, address, str(length)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout.strip(), done.stderr.splitlines()
+
+    assert run(1) == ("", [])
+    told, said = run(0)
+    assert told.startswith("ZeroDivisionError: ")
+    assert said[0].startswith("the handler failed on <")
+    assert said[1:2] + said[-1:] == ["Traceback (most recent call last):", told]
 
 
 @pytest.mark.parametrize("wrong", [(42, b"nope"), ("no", 42), ("no", b"data")])
