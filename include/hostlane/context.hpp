@@ -136,7 +136,7 @@ public:
     }
 
     /// Starts peer::send() with what goes along.
-    result<event> send(const peer &to, payload data, const call_options &options, timeout limit = forever) const {
+    result<event> send(const peer &to, payload data, timeout limit, const call_options &options) const {
         const auto raw_options = detail::raw(options);
         return started([&](hostlane_event_t *out, hostlane_error_t **err) {
             return hostlane_context_send_with(raw_, to.get(), data.data(), data.size(), &raw_options,

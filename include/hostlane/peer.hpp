@@ -59,7 +59,7 @@ public:
     }
 
     /// Sends one message with what goes along. See hostlane_send_with().
-    result<void> send(payload data, const call_options &options, timeout limit = forever) const {
+    result<void> send(payload data, timeout limit, const call_options &options) const {
         const auto raw_options = detail::raw(options);
         return detail::run([&](hostlane_error_t **err) {
             return hostlane_send_with(raw_, data.data(), data.size(), &raw_options, limit.milliseconds(), err);

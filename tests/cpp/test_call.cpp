@@ -47,7 +47,7 @@ TEST(what_goes_along_arrives) {
     CHECK(message.time_left().milliseconds() > 0 && message.time_left().milliseconds() <= 5000);
     hostlane::call_options traced;
     traced.trace = "other";
-    pair.client.send("one-way", traced, soon).value();
+    pair.client.send("one-way", soon, traced).value();
     const auto plain = pair.server.recv(soon).value();
     CHECK(plain.trace() == "other" && plain.idempotency_key().empty() && !plain.is_request());
     CHECK_EQ(plain.time_left().milliseconds(), HOSTLANE_FOREVER);
@@ -106,7 +106,7 @@ TEST(descriptors_go_along) {
     CHECK_EQ(pipe(ends), 0);
     hostlane::call_options options;
     options.fds = {ends[1]};
-    pair.client.send("take it", options, soon).value();
+    pair.client.send("take it", soon, options).value();
     CHECK_EQ(close(ends[1]), 0);
     const auto message = pair.server.recv(soon).value();
     const auto taken = message.take_fds().value();
