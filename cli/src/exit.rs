@@ -10,11 +10,11 @@ use hostlane::{Code, Error};
 pub(crate) const HELP: &str = "\
 Exit codes:
     0  success
-    1  connection refused or lost
+    1  nobody there; connection refused or lost
     3  transport error; an address in use
    50  permission denied
    60  schema validation failed
-   64  invalid arguments
+   64  invalid arguments; a secret that is missing
    65  a case of check failed
   124  timeout
   125  hostlane itself failed";

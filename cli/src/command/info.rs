@@ -24,7 +24,7 @@ pub(crate) struct Info {
     channels: Vec<Channel>,
 
     /// Time for all of it: connecting and the ping
-    #[arg(long, value_name = "D", value_parser = args::duration, default_value = "5s")]
+    #[arg(long, alias = "deadline", value_name = "D", value_parser = args::duration, default_value = "5s")]
     timeout: Duration,
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Link {
     call: bool,
 
     /// Time for the call and its reply; the other side may come meanwhile
-    #[arg(long, value_name = "D", value_parser = args::duration, default_value = "5s", requires = "call")]
+    #[arg(long, alias = "timeout", value_name = "D", value_parser = args::duration, default_value = "5s", requires = "call")]
     deadline: Duration,
 
     /// End after N messages and calls

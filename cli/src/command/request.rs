@@ -39,7 +39,7 @@ pub(crate) struct Request {
     in_flight: u16,
 
     /// Time for all of it: connecting, the calls and their replies
-    #[arg(long, value_name = "D", value_parser = args::duration, default_value = "5s")]
+    #[arg(long, alias = "timeout", value_name = "D", value_parser = args::duration, default_value = "5s")]
     deadline: Duration,
 
     #[command(flatten)]

@@ -31,7 +31,7 @@ pub(crate) struct Send {
     wait: bool,
 
     /// Time for all of it: connecting, sending and waiting
-    #[arg(long, value_name = "D", value_parser = args::duration, default_value = "5s")]
+    #[arg(long, alias = "deadline", value_name = "D", value_parser = args::duration, default_value = "5s")]
     timeout: Duration,
 
     #[command(flatten)]

@@ -49,7 +49,7 @@ pub(crate) struct Stream {
     pieces: Option<u32>,
 
     /// Time for all of it [default: none; 5s for connecting]
-    #[arg(long, value_name = "D", value_parser = args::duration)]
+    #[arg(long, alias = "timeout", value_name = "D", value_parser = args::duration)]
     deadline: Option<Duration>,
 }
 
