@@ -108,7 +108,7 @@ fn a_caller_who_gives_up_leaves_the_turn_to_others() {
 }
 
 #[test]
-fn a_receiver_and_a_caller_share_the_socket() {
+fn a_receiver_and_callers_share_the_socket() {
     explore(|| {
         let (client, server) = pair();
         let receiver = {
@@ -127,8 +127,13 @@ fn a_receiver_and_a_caller_share_the_socket() {
                 }
             })
         };
-        let server = serve(server, 2);
-        (0..2).for_each(|_| call(&client, "beside"));
+        let server = serve(server, 4);
+        let other = {
+            let client = client.clone();
+            thread::spawn(move || call(&client, "another"))
+        };
+        (0..3).for_each(|_| call(&client, "beside"));
+        other.join().unwrap();
         receiver.join().unwrap();
         sender.join().unwrap();
         server.join().unwrap();

@@ -410,6 +410,7 @@ impl Lane {
             Driver::Seated(_) => Interest::empty(),
         };
         let State { driver, carrier, .. } = &mut *state;
+        let (mut reads, mut threads) = (true, false);
         match driver {
             Driver::Seated(seat) if alarm => seat.alarm_rang(),
             Driver::Seated(_) => {}
@@ -419,18 +420,20 @@ impl Lane {
                 if !share.woken(carrier.as_ref().map(AsFd::as_fd), alarm, rest, led, waiting, now) {
                     return false;
                 }
-                if !share.reads(waiting, now) {
-                    state.conn.handle_timeout(now);
-                    state.move_on();
-                    return false;
-                }
+                (reads, threads) = (share.reads(waiting, now), true);
             }
         }
-        let more = state.pump(now);
-        let writes = state.conn.wants_write();
+        let more = if reads {
+            state.pump(now)
+        } else {
+            state.conn.handle_timeout(now);
+            state.move_on();
+            false
+        };
+        let busy = threads && (more || state.conn.wants_write());
         drop(state);
-        if more || writes {
-            // This thread comes back at once, and holds the lock for long.
+        if busy {
+            // The I/O thread comes back soon, and holds the lock for long; a loop is not kept waiting for anybody.
             self.state.give_way();
         }
         more

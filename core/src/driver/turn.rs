@@ -184,11 +184,17 @@ impl<T> Turn<T> {
 
     /// The same as [`attend`](Turn::attend) where the I/O thread may have a share: what callers leave
     /// is its matter, or theirs again.
-    pub(crate) fn attend_shared(&mut self, fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Instant>) {
+    pub(crate) fn attend_shared(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        writes: bool,
+        timeout: Option<Instant>,
+    ) {
         let rest = self.unattended(interest);
         let nobody = self.inside == 0;
         let (share, led, waiting) = self.share();
-        share.leave_behind(nobody && rest.contains(WRITE));
+        share.leave_behind(writes, nobody && rest.contains(WRITE));
         if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest, timeout);
         }

@@ -261,12 +261,12 @@ impl Shared for State {
             return;
         }
         let interest = self.interest();
-        let timeout = self.conn.next_timeout();
+        let (writes, timeout) = (self.conn.wants_write(), self.conn.next_timeout());
         let Driver::Direct(turn) = &mut self.driver else { return };
         turn.hurry(timeout);
         match &self.carrier {
             Some(carrier) if turn.share().0.concerned() => {
-                turn.attend_shared(carrier.as_fd(), interest, timeout);
+                turn.attend_shared(carrier.as_fd(), interest, writes, timeout);
             }
             _ => turn.attend(interest, timeout),
         }

@@ -199,7 +199,7 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         drop(state);
         let slept = place.sleep(fd.as_ref().map(AsFd::as_fd), interest, until);
         drop(fd);
-        if more || interest.contains(WRITE) {
+        if std::mem::take(&mut more) || interest.contains(WRITE) {
             // This thread has the lock again and again, and for long.
             shared.give_way();
         }
@@ -208,6 +208,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
         place.woke();
         let relieved = state.turn().is_relieved(op);
         let (interest, keeps) = if relieved { (Interest::empty(), false) } else { (interest, keeps) };
+        // The I/O thread may not have looked yet when the deadline passes.
+        looked &= !relieved;
         expected.claimed = interest;
         if keeps || !interest.is_empty() {
             // Still counted on: nobody else has to be woken for what this finds.
