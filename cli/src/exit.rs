@@ -10,11 +10,11 @@ use hostlane::{Code, Error};
 pub(crate) const HELP: &str = "\
 Exit codes:
     0  success
-    1  nobody there; connection refused or lost
+    1  nobody there; connection refused, lost, or being drained
     3  transport error; an address in use
-   50  permission denied
+   50  permission denied; a secret that is not accepted
    60  schema validation failed
-   64  invalid arguments; a secret that is missing
+   64  invalid arguments; no secret for an address that demands one
    65  a case of check failed
   124  timeout
   125  hostlane itself failed";

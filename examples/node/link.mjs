@@ -10,8 +10,9 @@ link.on('up', async (serving) => {
     const greeting = await link.request(`hello from ${name}`);
     console.log(greeting.data.toString());
   } catch (error) {
-    // The other side is gone again, which "down" tells.
+    // The other side may be gone again: "down" tells, and the next one is greeted.
     if (!(error instanceof HostlaneError)) throw error;
+    console.log(`no greeting: ${error.kind}`);
   }
 });
 link.on('down', (error) => console.log(`down: ${error.kind}`));

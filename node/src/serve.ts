@@ -176,7 +176,7 @@ export class Server {
 function warn(thrown: unknown): void {
   let detail = '';
   try {
-    const { stack }: { readonly stack?: unknown } = asError(thrown);
+    const stack: unknown = thrown instanceof Error ? thrown.stack : '';
     detail = typeof stack === 'string' ? stack : '';
   } catch {
     // Then the text has to do.

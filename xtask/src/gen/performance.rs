@@ -157,8 +157,11 @@ pub(super) fn page(workspace: &Workspace) -> Result<Vec<Generated>> {
         describe(&mut text, name, &report)?;
         for panel in panels(&report) {
             let stem = format!("{}-{}-{}", stem(name), panel.language, panel.placement).replace(' ', "-");
-            files.push(Generated::new(format!("docs/plots/{stem}.svg"), plot(&panel)?));
-            table(&mut text, &stem, &panel)?;
+            let plotted = timed(&panel).next().is_some();
+            if plotted {
+                files.push(Generated::new(format!("docs/plots/{stem}.svg"), plot(&panel)?));
+            }
+            table(&mut text, plotted.then_some(stem.as_str()), &panel)?;
         }
     }
     if workspace.path(beside::RESULTS).exists() {
@@ -187,10 +190,13 @@ fn describe(text: &mut String, name: &str, report: &Report) -> Result<()> {
     Ok(())
 }
 
-fn table(text: &mut String, stem: &str, panel: &Panel<'_>) -> Result<()> {
+/// `stem`: of the plot, if there is one.
+fn table(text: &mut String, stem: Option<&str>, panel: &Panel<'_>) -> Result<()> {
     let Panel { language, placement, works } = panel;
     writeln!(text, "\n### {language}, {placement}\n")?;
-    writeln!(text, "![{language}, {placement}: how fast each is, hostlane = 1](plots/{stem}.svg)\n")?;
+    if let Some(stem) = stem {
+        writeln!(text, "![{language}, {placement}: how fast each is, hostlane = 1](plots/{stem}.svg)\n")?;
+    }
     let names = works.iter().map(|(work, rows)| format!("`{work}`, {}", rows[0].unit()));
     writeln!(text, "| | {} |", names.collect::<Vec<_>>().join(" | "))?;
     writeln!(text, "|---{}|", "|---".repeat(works.len()))?;
@@ -306,7 +312,7 @@ mod tests {
         let works = vec![("rt64", rows[..2].iter().collect()), ("many", rows[2..].iter().collect())];
         let panel = Panel { language: "go", placement: "anywhere", works };
         let (mut text, svg) = (String::new(), plot(&panel).unwrap());
-        table(&mut text, "stem", &panel).unwrap();
+        table(&mut text, Some("stem"), &panel).unwrap();
         assert!(svg.contains("rt64") && !svg.contains("many"));
         assert!(text.contains("| `rt64`, µs | `many`, B/connection |"), "{text}");
         assert!(!text.contains("failed"), "{text}");
@@ -318,7 +324,7 @@ mod tests {
         (failed.median, failed.failure) = (None, Some("it said nothing: not over after 23 s: program 0.3".into()));
         let panel = Panel { language: "go", placement: "anywhere", works: vec![("rt64", vec![&failed])] };
         let mut text = String::new();
-        table(&mut text, "stem", &panel).unwrap();
+        table(&mut text, Some("stem"), &panel).unwrap();
         assert!(
             text.contains("| y | failed |\n\ny, `rt64`, failed: it said nothing: not over after 23 s.\n"),
             "{text}"
