@@ -7,6 +7,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ with hostlane.listen(sys.argv[1]) as listener:
 """
 
     def run(length: int) -> tuple[str, list[str]]:
-        command = [sys.executable, "-c", program, address, str(length)]
+        own = f"{address}-{threading.get_ident()}"
+        command = [sys.executable, "-c", program, own, str(length)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         return done.stdout.strip(), done.stderr.splitlines()
 
