@@ -110,7 +110,9 @@ pub(crate) struct Share {
     crowd: Option<Instant>,
     /// Callers who wait and need not attend to the descriptor.
     relieved: usize,
-    /// Something is to be written that no caller waits for.
+    /// Something is to be written.
+    writes: bool,
+    /// And no caller waits for it.
     left_behind: bool,
     /// The last time the seat was needed.
     needed: Option<Instant>,
@@ -118,9 +120,7 @@ pub(crate) struct Share {
     led: Option<Instant>,
     /// How many turns ended so, one soon after the other.
     turns: u32,
-    /// Something is to be written.
-    writes: bool,
-    /// How long after that it looks again.
+    /// How long after `led` it looks again.
     patience: Duration,
 }
 
@@ -149,11 +149,11 @@ impl Share {
             attached: false,
             crowd: None,
             relieved: 0,
+            writes: false,
             left_behind: false,
             needed: None,
             led: None,
             turns: 0,
-            writes: false,
             patience: LEADER_LINGER,
         }
     }

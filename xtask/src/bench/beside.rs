@@ -12,7 +12,7 @@ use super::place::Placement;
 use crate::process::shown;
 use crate::workspace::Workspace;
 
-const RESULTS: &str = "bench/results/beside.json";
+pub(crate) const RESULTS: &str = "bench/results/beside.json";
 
 /// The works, where, their rounds, and the seconds of each.
 const WORKS: [(&str, Placement, u32, u32); 2] = [("unread", Placement::Apart, 5, 10), ("bulk", Placement::Free, 9, 1)];

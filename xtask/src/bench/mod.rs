@@ -1,7 +1,7 @@
 //! `bench`: round trips and one-way streams in every language, beside a hand-written raw Unix socket in the same
 //! language, in interleaved rounds on this machine; with `--peers`, beside more of them and the usual choices.
 
-mod beside;
+pub(crate) mod beside;
 mod connect;
 mod measure;
 mod peers;

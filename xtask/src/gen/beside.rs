@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::performance::{Machine, short};
-
-pub(super) const RESULTS: &str = "bench/results/beside.json";
+use crate::bench::beside::RESULTS;
 
 /// What is compared with what, by the name it has in the results.
 const WORKS: [(&str, &str, &str); 2] = [

@@ -9,6 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Deserialize;
 
 use super::{Generated, beside};
+use crate::bench::beside::RESULTS;
 use crate::workspace::Workspace;
 
 /// What follows this line in the page is generated.
@@ -164,8 +165,8 @@ pub(super) fn page(workspace: &Workspace) -> Result<Vec<Generated>> {
             table(&mut text, plotted.then_some(stem.as_str()), &panel)?;
         }
     }
-    if workspace.path(beside::RESULTS).exists() {
-        text += &beside::section(&workspace.read(beside::RESULTS)?)?;
+    if workspace.path(RESULTS).exists() {
+        text += &beside::section(&workspace.read(RESULTS)?)?;
     }
     let page = workspace.read(PAGE)?;
     let (written, _) = page.split_once(MARK).with_context(|| format!("{PAGE} has no line {MARK:?}"))?;
