@@ -20,13 +20,32 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How many lines of a failed log are shown.
 const TAIL: usize = 40;
 
+/// How runners mark what failed: cargo, pytest, go, ctest and our own; Node; panics.
+const WORDS: [&str; 4] = ["FAIL", "not ok ", "\u{2716}", "panicked at"];
+
+/// How many such lines are told again for a suite, and how many characters of each.
+const TOLD: usize = 12;
+const WIDE: usize = 600;
+
 /// Runs suites one by one and remembers what is built.
 pub(crate) struct Runner<'a> {
     workspace: &'a Workspace,
     profile: Profile,
     bar: ProgressBar,
     built: HashMap<Lang, bool>,
-    failed: Vec<&'static str>,
+    failed: Vec<Failed>,
+}
+
+/// A suite that failed, and what its log says of it: told once more at the end, where it is looked for.
+struct Failed {
+    suite: &'static str,
+    lines: Vec<String>,
+}
+
+impl Failed {
+    fn new(suite: &'static str) -> Failed {
+        Failed { suite, lines: Vec::new() }
+    }
 }
 
 impl<'a> Runner<'a> {
@@ -47,7 +66,7 @@ impl<'a> Runner<'a> {
             missing if !missing.is_empty() => {
                 self.say(&format!("SKIP  {:20} {}", suite.name, missing.join("; ")));
                 if strict {
-                    self.failed.push(suite.name);
+                    self.failed.push(Failed::new(suite.name));
                     Counts { failed: 1, ..Counts::default() }
                 } else {
                     Counts { skipped: 1, ..Counts::default() }
@@ -63,7 +82,7 @@ impl<'a> Runner<'a> {
         for lang in &suite.needs {
             if !self.build(*lang)? {
                 self.say(&format!("FAIL  {:20} the build of {} failed", suite.name, lang.name()));
-                self.failed.push(suite.name);
+                self.failed.push(Failed::new(suite.name));
                 return Ok(Counts { failed: 1, ..Counts::default() });
             }
         }
@@ -86,7 +105,8 @@ impl<'a> Runner<'a> {
         }
         self.say(&format!("{line:50} {:6.1} s", start.elapsed().as_secs_f64()));
         if counts.failed > 0 {
-            self.failed.push(suite.name);
+            let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+            self.failed.push(Failed { suite: suite.name, lines: failures(&text) });
             self.show_tail(&log)?;
         }
         Ok(counts)
@@ -170,10 +190,19 @@ impl<'a> Runner<'a> {
     /// Ends the live line and names what failed.
     pub(super) fn finish(self) {
         self.bar.finish_and_clear();
-        if !self.failed.is_empty() {
-            println!("failed: {}", self.failed.join(", "));
+        for Failed { suite, lines } in &self.failed {
+            println!("failed: {suite}");
+            for line in lines {
+                println!("    {line}");
+            }
         }
     }
+}
+
+/// The lines by which test runners name what failed, as many as are told again.
+fn failures(log: &str) -> Vec<String> {
+    let failed = |line: &&str| WORDS.iter().any(|word| line.contains(word));
+    log.lines().filter(failed).take(TOLD).map(|line| line.trim().chars().take(WIDE).collect()).collect()
 }
 
 /// The last line of a log that says something.
@@ -187,4 +216,16 @@ fn last_line(log: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
     Some(line.chars().filter(|c| !c.is_control()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_found_in_a_log_of_any_runner() {
+        let log = "test a ... ok\ntest b ... FAILED\n  ok 1 - c\n  not ok 2 - d\n--- FAIL: TestE (0.1s)\nFAIL  go: f\n";
+        assert_eq!(failures(log), ["test b ... FAILED", "not ok 2 - d", "--- FAIL: TestE (0.1s)", "FAIL  go: f"]);
+        assert_eq!(failures(&"FAIL  x\n".repeat(100)).len(), TOLD);
+    }
 }
