@@ -105,7 +105,7 @@ Source = TypeVar("Source")
 """What a message came from, as its handler gets it."""
 
 
-def unanswered(message: Message, error: BaseException) -> None:
+def unanswered(message: Message | AioMessage, error: BaseException) -> None:
     """Logs why an answer did not leave."""
     if isinstance(error, (CallEndedError, UnsupportedError, ConnectionError)):
         _log.debug("no answer to %r: %s", message, error)
@@ -131,7 +131,11 @@ def run(
         try:
             answer = handler(message, source)
             if answer is not None:
-                reply(message, answer)
+                try:
+                    reply(message, answer)
+                except ConnectionError as error:
+                    # No failure of the handler's, which one is that it used itself.
+                    unanswered(message, error)
         except CallEndedError:
             _log.debug("nobody waits for the answer to %r any more", message)
         except Exception as error:  # noqa: BLE001

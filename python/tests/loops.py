@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pytest
 import trio
+import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -85,8 +84,6 @@ class Asyncio:
 
 class Uvloop(Asyncio):
     def run(self, function: Callable[[], Awaitable[Any]]) -> Any:
-        import uvloop  # noqa: PLC0415
-
         return uvloop.run(self.limited(function))
 
 
@@ -140,16 +137,7 @@ class Trio:
             yield TrioGroup(nursery)
 
 
-KINDS: list[Any] = [
-    Asyncio(),
-    Trio(),
-    pytest.param(
-        Uvloop(),
-        marks=pytest.mark.skipif(
-            importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
-        ),
-    ),
-]
+KINDS: list[Loop] = [Asyncio(), Trio(), Uvloop()]
 
 
 async def until(loop: Loop, condition: Callable[[], bool]) -> None:

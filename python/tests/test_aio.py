@@ -369,6 +369,25 @@ def test_handlers_answer_and_fail(
     assert "mine" in caplog.text
 
 
+def test_an_answer_to_nobody_is_no_failure_of_the_handlers(
+    loop: Loop, joined: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(_: aio.Message, peer: aio.Peer) -> bytes:
+        peer.close()
+        return b"too late"
+
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+            group.start(server.serve, handler)
+            with pytest.raises(ConnectionError):
+                await client.request(b"x", timeout=5)
+
+    with caplog.at_level(logging.DEBUG, "hostlane"):
+        loop.run(body)
+    assert "no answer to" in caplog.text
+    assert not [one for one in caplog.records if one.levelno > logging.DEBUG]
+
+
 def test_a_listener_serves_many_clients_and_drains(loop: Loop, address: str) -> None:
     async def body() -> None:
         async with aio.listen(address) as listener, loop.group() as group:

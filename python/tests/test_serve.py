@@ -93,6 +93,10 @@ class Service:
         message.wait_cancelled(timeout=10)
         self.cancelled.set()
 
+    def leave(self, _: hostlane.Message, peer: hostlane.Peer, __: bytes) -> bytes:
+        peer.close()
+        return b"too late"
+
     def items(self, message: hostlane.Message, _: hostlane.Peer, __: bytes) -> bytes:
         stream = message.stream()
         assert stream is not None
@@ -240,6 +244,16 @@ def test_a_caller_that_leaves_is_seen(service: Service, client: hostlane.Peer) -
     assert service.entered.wait(5)
     call.cancel()
     assert service.cancelled.wait(5)
+
+
+def test_an_answer_to_nobody_is_no_failure_of_the_handlers(
+    client: hostlane.Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "hostlane"):
+        with pytest.raises(ConnectionError):
+            client.request(b"leave now")
+        until(lambda: "no answer to" in caplog.text)
+    assert not [one for one in caplog.records if one.levelno > logging.DEBUG]
 
 
 def test_streams(client: hostlane.Peer) -> None:

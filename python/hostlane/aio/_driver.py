@@ -13,7 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from hostlane import _core
-from hostlane._serving import deadline, describe, failure
+from hostlane._serving import deadline, describe, failure, unanswered
 from hostlane.aio.stream import Stream
 from hostlane.errors import CallEndedError, Error, PayloadTooLargeError, UnsupportedError
 
@@ -92,7 +92,11 @@ class Answering:
             try:
                 data = await handler(message, source)
                 if data is not None:
-                    await self.give(message, source, data)
+                    try:
+                        await self.give(message, source, data)
+                    except ConnectionError as error:
+                        # No failure of the handler's, which one is that it used itself.
+                        unanswered(message, error)
             except CallEndedError:
                 _log.debug("nobody waits for the answer to %r any more", message)
             except Exception as error:  # noqa: BLE001
