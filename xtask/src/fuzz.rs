@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Seconds for each target
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
+    /// Processes of a target at once, which share what they find: one that waits for sockets and threads leaves processors idle
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    processes: u16,
     /// Only this one; repeatable
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
@@ -68,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let (mut failed, mut runs) = (0, Vec::new());
     for name in wanted {
         let target = Target::new(workspace, &folder, name)?;
-        let (executions, found) = target.fuzz(seconds)?;
+        let (executions, found) = target.fuzz(seconds, options.processes)?;
         println!("{name:24} {executions:>12} executions in {seconds} s{}", if found { ", and a failure" } else { "" });
         if options.keep && !found {
             println!("{:24} {:>12} inputs kept", "", target.keep()?);
@@ -150,31 +153,43 @@ impl<'a> Target<'a> {
         command
     }
 
-    /// How often it ran, and whether it found something.
-    fn fuzz(&self, seconds: u64) -> Result<(u64, bool)> {
-        let mut command = self.command();
-        command.args([
-            format!("-max_len={MAX_LEN}"),
-            format!("-max_total_time={seconds}"),
-            "-print_final_stats=1".into(),
-        ]);
-        let dictionary = self.workspace.path("fuzz/dictionaries").join(self.name).with_extension("dict");
-        if dictionary.is_file() {
-            command.arg(format!("-dict={}", dictionary.display()));
+    /// How often it ran in all processes, and whether one of them found something.
+    fn fuzz(&self, seconds: u64, processes: u16) -> Result<(u64, bool)> {
+        let mut running = Vec::new();
+        for number in 0..processes {
+            let log = self.folder.join(format!("{number}.log"));
+            let mut command = self.command();
+            command.args([
+                format!("-max_len={MAX_LEN}"),
+                format!("-max_total_time={seconds}"),
+                "-print_final_stats=1".into(),
+            ]);
+            let dictionary = self.workspace.path("fuzz/dictionaries").join(self.name).with_extension("dict");
+            if dictionary.is_file() {
+                command.arg(format!("-dict={}", dictionary.display()));
+            }
+            command.arg("corpus").stderr(fs::File::create(&log).with_context(|| log.display().to_string())?);
+            let child = command.spawn().with_context(|| format!("starting {}", self.program.display()))?;
+            running.push((child, log));
         }
-        let output = command.arg("corpus").output().with_context(|| format!("starting {}", self.program.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-        let executed: u64 = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
-        ensure!(executed > 0 || !output.status.success(), "{} did not run: {said}", self.name);
-        if !output.status.success() {
-            eprintln!(
-                "{said}\nthe input is in {}; it belongs into {}",
-                self.folder.display(),
-                self.regressions().display()
-            );
+        let (mut executions, mut found) = (0, false);
+        for (mut child, log) in running {
+            let succeeded = child.wait()?.success();
+            let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+            let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+            let executed: u64 = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+            ensure!(executed > 0 || !succeeded, "{} did not run: {said}", self.name);
+            if !succeeded {
+                eprintln!(
+                    "{said}\nthe input is in {}; it belongs into {}",
+                    self.folder.display(),
+                    self.regressions().display()
+                );
+            }
+            executions += executed;
+            found |= !succeeded;
         }
-        Ok((executed, !output.status.success()))
+        Ok((executions, found))
     }
 
     /// Writes a small set of inputs that covers what all of them cover; how many.
