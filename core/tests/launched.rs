@@ -115,6 +115,11 @@ fn child() {
             fs::write(format!("{argument}.ended"), "").unwrap();
             until("the test lets it go", || Path::new(&format!("{argument}.go")).exists());
         }
+        "busy" => {
+            let peer = Listener::bind("stdio:").unwrap().accept(SOON).unwrap();
+            let _call = peer.start(vec![7; 1 << 20]).unwrap();
+            until("the test has it", || Path::new(&argument).exists());
+        }
         "refused" => {
             let code = Listener::bind("stdio:").unwrap_err().code();
             fs::write(&argument, code.name()).unwrap();
@@ -264,6 +269,18 @@ fn a_child_that_does_not_end_is_left_alone_and_leaves_no_zombie() {
     assert!(!stat.contains(") Z "), "{stat}");
     fs::write(place.path("stubborn.go"), "").unwrap();
     until("the child has ended and left no zombie", || !alive(child));
+}
+
+#[test]
+fn what_is_left_behind_leaves_through_pipes_too() {
+    let place = Place::new();
+    let file = place.address("had");
+    let mut foreign = Foreign::pipes("busy", &file);
+    foreign.shake();
+    // More than a pipe takes at once, from a program that does not wait for the answer yet.
+    assert_eq!(foreign.frame(), (1, vec![7; 1 << 20]));
+    fs::write(file, "").unwrap();
+    foreign.child.ends();
 }
 
 #[test]

@@ -22,11 +22,12 @@ use crate::driver::sync::Mutex;
 use crate::error::{Code, Error, Result};
 use crate::limits;
 use crate::log::Elsewhere;
+use crate::os::carrier::Carrier;
 #[cfg(not(shuttle))]
 use crate::os::per_process::PerProcess;
 use crate::os::poller::{self, Interest, READ, WRITE};
 use crate::os::quiet_thread;
-use crate::os::{BorrowedFd, Errno};
+use crate::os::{AsFd, BorrowedFd, Errno};
 
 /// After a crowd, and after the last leader of an attached lane, things stay as they are for so long.
 const CROWD_LINGER: Duration = Duration::from_millis(5);
@@ -252,11 +253,11 @@ impl Share {
         self.crowd.is_some_and(|crowd| waiting || now.saturating_duration_since(crowd) <= CROWD_LINGER)
     }
 
-    /// What callers leave unattended at `fd` is `rest`, and the lane has to be looked after at `timeout`.
+    /// What callers leave unattended at `carrier` is `rest`, and the lane has to be looked after at `timeout`.
     /// Says whether that is the matter of some caller, if any can step in.
     pub(crate) fn attend(
         &mut self,
-        fd: BorrowedFd<'_>,
+        carrier: &Carrier,
         rest: Interest,
         led: bool,
         waiting: bool,
@@ -269,7 +270,8 @@ impl Share {
         match attendant {
             Attendant::Thread => {
                 self.needed = Some(now);
-                seat.watch(fd, if reads { rest } else { rest & WRITE });
+                // Nobody is inside of a wait whom it would take what it asks for of the carrier.
+                seat.watch(carrier.as_fd(), if reads { rest } else { carrier.watch(WRITE) });
                 seat.set_alarm(timeout);
             }
             // What it watches already is left alone: if that wakes it, it sees who leads.

@@ -20,8 +20,9 @@ use crate::driver::spin::Spinner;
 pub(crate) use crate::driver::turn::waits::wait;
 use crate::error::{Code, Error, Result};
 use crate::limits;
-use crate::os::poller::{Interest, READ, WRITE};
-use crate::os::{AsFd, BorrowedFd};
+use crate::os::AsFd;
+use crate::os::carrier::Carrier;
+use crate::os::poller::{Interest, READ};
 use crate::proto::OpId;
 use crate::proto::ids::IdMap;
 
@@ -186,7 +187,7 @@ impl<T> Turn<T> {
     /// is its matter, or theirs again.
     pub(crate) fn attend_shared(
         &mut self,
-        fd: BorrowedFd<'_>,
+        carrier: &Carrier,
         interest: Interest,
         writes: bool,
         timeout: Option<Instant>,
@@ -194,8 +195,8 @@ impl<T> Turn<T> {
         let rest = self.unattended(interest);
         let nobody = self.inside == 0;
         let (share, led, waiting) = self.share();
-        share.leave_behind(writes, nobody && rest.contains(WRITE));
-        if share.attend(fd, rest, led, waiting, timeout, Instant::now()) {
+        share.leave_behind(writes, nobody && writes);
+        if share.attend(carrier, rest, led, waiting, timeout, Instant::now()) {
             self.attend(interest, timeout);
         }
     }

@@ -266,7 +266,7 @@ impl Shared for State {
         turn.hurry(timeout);
         match &self.carrier {
             Some(carrier) if turn.share().0.concerned() => {
-                turn.attend_shared(carrier.as_fd(), interest, writes, timeout);
+                turn.attend_shared(carrier, interest, writes, timeout);
             }
             _ => turn.attend(interest, timeout),
         }
