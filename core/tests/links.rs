@@ -417,6 +417,34 @@ fn serve_link(place: &Place) -> (Listener, Link) {
 }
 
 #[test]
+fn a_side_that_takes_whoever_comes_and_ends_is_not_asked_without_a_pause() {
+    let place = Place::new();
+    let listener = Listener::bind(&place.address("link.sock")).unwrap();
+    let taken = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while let Ok(peer) = listener.accept(SOON) {
+                taken.fetch_add(1, Ordering::Relaxed);
+                peer.close();
+            }
+        });
+        let options = LinkOptions::new().retries(5).delay(Duration::from_millis(20), Duration::from_millis(80));
+        let start = Instant::now();
+        let link = Link::open(address(&place), options).unwrap();
+        let error = loop {
+            if let Err(error) = link.next(SOON) {
+                break error;
+            }
+        };
+        assert!(matches!(error.code(), Code::PeerClosed | Code::ConnectionLost), "{error}");
+        // The first, one more at once, and five after pauses of 40 and 80 ms, each shortened by at most a half.
+        assert_eq!(taken.load(Ordering::Relaxed), 7);
+        assert!(start.elapsed() >= Duration::from_millis(180), "{:?}", start.elapsed());
+        listener.close();
+    });
+}
+
+#[test]
 fn a_call_lost_with_its_connection_is_executed_at_most_once_unless_it_may_be_repeated() {
     let place = Place::new();
     let (listener, link) = serve_link(&place);

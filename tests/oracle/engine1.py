@@ -43,8 +43,24 @@ NUMBERS: dict[str, int] = {r["name"]: r["number"] for r in tomllib.loads(_TABLE.
 ERROR_NAMES = {number: name for name, number in NUMBERS.items()}
 
 
-def name_of(code: int) -> str:
-    return ERROR_NAMES.get(code, "remote_error")
+OF_CALLS = {"remote_error", "call_abandoned", "cancelled", "timeout", "queue_full", "draining"}
+OF_OPENINGS = {"permission_denied", "timeout", "queue_full"}
+
+
+def end_of_call(code: int) -> str:
+    """What a caller is told of ERROR or REFUSE (section 15)."""
+    name = ERROR_NAMES.get(code)
+    return name if name in OF_CALLS else "remote_error"
+
+
+def end_of_connection(code: int, *, ready: bool) -> str:
+    """What a program is told of CLOSE (section 15)."""
+    name = ERROR_NAMES.get(code)
+    if name is None:
+        return "connection_lost"
+    if name == "closed":
+        return "peer_closed"
+    return name if 300 <= code < 400 or name in ({"peer_unresponsive"} if ready else OF_OPENINGS) else "connection_lost"
 
 
 @dataclass(frozen=True)
@@ -408,8 +424,7 @@ class Engine:
 
     def _closed(self, code: int, text: str) -> None:
         self.close_text = text
-        name = name_of(code)
-        self._end("peer_closed" if name == "closed" else name)
+        self._end(end_of_connection(code, ready=self.ready_in))
 
     # ---- ids
 
@@ -515,7 +530,7 @@ class Engine:
         if ident in self.given_up:
             self.given_up.remove(ident)
         elif self._my_call(ident) is not None:
-            self.done.append(Done(self.mine.pop(ident).op, name_of(code), sent=sent, code=code))
+            self.done.append(Done(self.mine.pop(ident).op, end_of_call(code), sent=sent, code=code))
 
     def _cancel(self, ident: int) -> None:
         if ident not in self.gone and self._your_call(ident) is not None:

@@ -162,6 +162,22 @@ def conversations() -> list[dict[str, Any]]:
             arrives(control(Type.REFUSE, 299, id=1)),
             fails("a", "remote_error", sent="no"),
         ),
+        *(
+            transcript(
+                f"{verb}-with-{name.replace('_', '-')}",
+                "a code that only this side may use of itself: the connection goes on",
+                "client",
+                client,
+                calls("a"),
+                arrives(control(kind, NUMBERS[name], id=1)),
+                fails("a", "remote_error", sent=sent),
+                calls("b"),
+                arrives(control(Type.ERROR, NUMBERS["call_abandoned"], id=3)),
+                fails("b", "call_abandoned", sent="maybe"),
+            )
+            for verb, kind, sent in (("refused", Type.REFUSE, "no"), ("failed", Type.ERROR, "maybe"))
+            for name in ("closed", "connection_lost", "panic")
+        ),
         transcript(
             "abandoned-by-the-other",
             "no reply will come",

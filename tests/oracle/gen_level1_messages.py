@@ -259,7 +259,18 @@ def messages() -> list[dict[str, Any]]:
             "client",
             client,
             arrives(control(Type.CLOSE, 399, text="too blue")),
-            step("ends", ["remote_error"]),
+            step("ends", ["connection_lost"]),
+        ),
+        *(
+            transcript(
+                f"close-with-{name.replace('_', '-')}",
+                "a code that only this side may use of itself",
+                "client",
+                client,
+                arrives(control(Type.CLOSE, NUMBERS[name], text="not yours")),
+                step("ends", ["connection_lost"]),
+            )
+            for name in ("interrupted", "call_ended", "timeout", "remote_error", "panic")
         ),
         transcript(
             "closes",

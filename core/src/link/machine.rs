@@ -78,6 +78,8 @@ pub(super) struct Machine {
     /// Attempts in a row that came to nothing, and those of them that count as failed.
     attempts: u32,
     failures: u32,
+    /// Since when the other side is there.
+    up_at: Option<Instant>,
     ops: IdMap<What>,
     calls: IdMap<Call>,
     /// Of calls that threads wait for.
@@ -108,6 +110,7 @@ impl Machine {
             phase: Phase::Trying,
             attempts: 0,
             failures: 0,
+            up_at: None,
             ops: IdMap::default(),
             calls: IdMap::default(),
             awaited: IdMap::default(),
@@ -215,14 +218,18 @@ impl Machine {
         if !error.retryable() && error.code() != Code::Refused {
             return self.end(error);
         }
+        self.retry(context, error, now);
+    }
+
+    /// Another attempt follows after a pause, unless they were enough.
+    fn retry(&mut self, context: &Context, error: Error, now: Instant) {
         self.attempts = self.attempts.saturating_add(1);
         // Both places are taken: a third waits for one. What this process has none of is not the other side's failure.
         self.failures += u32::from(!matches!(error.code(), Code::QueueFull | Code::TooManyFiles));
         if self.options.retries.is_some_and(|most| self.failures > most) {
             return self.end(error);
         }
-        let doubled = self.options.delay.saturating_mul(1 << (self.attempts - 1).min(16));
-        let delay = doubled.min(self.options.max_delay);
+        let delay = self.pause(self.attempts);
         // Between half and all of it, so that two do not go on meeting.
         let jitter = delay.mul_f64(f64::from(random::byte()) / 512.0);
         self.tell(Level::Debug, Event::LinkRetry, Some(&error), || {
@@ -235,8 +242,14 @@ impl Machine {
         }
     }
 
+    /// The longest pause after so many attempts in a row.
+    fn pause(&self, attempts: u32) -> Duration {
+        let doubled = self.options.delay.saturating_mul(1 << attempts.saturating_sub(1).min(16));
+        doubled.min(self.options.max_delay)
+    }
+
     fn up(&mut self, context: &Context, peer: Arc<Peer>, now: Instant) {
-        (self.attempts, self.failures) = (0, 0);
+        self.up_at = Some(now);
         let serving = self.serving() == Some(true);
         self.events.push_back(LinkEvent::Up { serving });
         self.tell(Level::Info, Event::LinkUp, None, || {
@@ -293,7 +306,22 @@ impl Machine {
             *peer = None;
             return self.accept(context, Instant::now());
         }
-        self.start(context, Instant::now());
+        self.reconnect(context, error, Instant::now());
+    }
+
+    /// Whoever serves the address may have gone, so the first attempt is made at once. A connection that lasted no longer than
+    /// the pause that would follow it was an attempt that failed: a side that takes whoever comes and ends is not asked without
+    /// a pause for ever.
+    fn reconnect(&mut self, context: &Context, error: Error, now: Instant) {
+        let lasted = self.up_at.take().map_or(Duration::ZERO, |up| now.saturating_duration_since(up));
+        if lasted > self.pause(self.attempts + 1) {
+            (self.attempts, self.failures) = (0, 0);
+        }
+        if self.attempts == 0 {
+            self.attempts = 1;
+            return self.start(context, now);
+        }
+        self.retry(context, error, now);
     }
 
     fn expect(&mut self, started: Started, what: What) {

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::proto::Secret;
 use crate::proto::channel::Channel;
 use crate::proto::json;
+use crate::proto::level1::is_refusal;
 use crate::proto::offer::{Own, Theirs};
 
 pub(crate) const PROTOCOL: &str = "ipcprims";
@@ -151,7 +152,7 @@ pub(crate) fn refusal(reason: &Error) -> Vec<u8> {
 pub(crate) fn welcome(payload: &[u8], asked: &[Channel], own: &Own) -> Result<Welcome> {
     if let Ok(refusal) = json::object::<RawRefusal>(payload) {
         let text = printable(&refusal.error.message);
-        return Err(match Code::from_number(refusal.error.code).filter(|code| reason_to_refuse(*code)) {
+        return Err(match Code::from_number(refusal.error.code).filter(|code| is_refusal(*code)) {
             Some(code) => Error::new(code, format!("the server refused the handshake: {text}")),
             None => Error::new(
                 Code::Refused,
@@ -207,11 +208,6 @@ fn parse_version(version: &str) -> Result<(u16, u16)> {
         .filter(|_| version.len() <= limits::MAX_VERSION)
         .and_then(|(major, minor)| Some((digits(major)?, digits(minor)?)))
         .ok_or_else(|| bad("version must be two numbers up to 65535 with a dot between"))
-}
-
-/// What a server may refuse for. Other codes speak of this side, or of a call, and would mislead.
-fn reason_to_refuse(code: Code) -> bool {
-    matches!(code, Code::PermissionDenied | Code::Timeout | Code::QueueFull) || (300..400).contains(&code.number())
 }
 
 /// The same major number, and a connector that knows at least the acceptor's minor.

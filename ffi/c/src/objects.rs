@@ -1,5 +1,6 @@
 //! The tables behind the handles. C holds numbers, never pointers, so a stale or invented handle is an error code.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use hostlane_bridge::handle::Table;
@@ -13,7 +14,6 @@ use crate::error::hostlane_error_t;
 use crate::link::hostlane_link_t;
 use crate::listener::{Listening, hostlane_listener_t};
 use crate::peer::hostlane_peer_t;
-use crate::status::HOSTLANE_E_PANIC;
 use crate::stream::hostlane_stream_t;
 
 /// A handle of the header and the object it names.
@@ -28,8 +28,16 @@ pub(crate) trait Handle: Copy {
         err: *mut *mut hostlane_error_t,
         body: impl FnOnce(&Self::Object) -> Result<()>,
     ) -> hostlane_status_t {
-        let status = call(err, || body(&*get(self)?));
-        if status == HOSTLANE_E_PANIC {
+        // The status does not tell: an error of the same number may have come in as a value.
+        let broken = Cell::new(false);
+        let status = call(err, || {
+            let object = get(self)?;
+            broken.set(true);
+            let result = body(&object);
+            broken.set(false);
+            result
+        });
+        if broken.get() {
             close(self, std::ptr::null_mut());
         }
         status
@@ -112,13 +120,16 @@ object!(6, Call, hostlane_call_t, CALLS, |_| ());
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{HOSTLANE_E_CLOSED, HOSTLANE_E_INVALID_HANDLE, HOSTLANE_OK};
+    use crate::status::{HOSTLANE_E_CLOSED, HOSTLANE_E_INVALID_HANDLE, HOSTLANE_E_PANIC, HOSTLANE_OK};
 
     #[test]
     fn a_panic_closes_the_object_and_nothing_else() {
         let none = std::ptr::null_mut();
         let broken = issue(Context::new().unwrap());
         let other = issue(Context::new().unwrap());
+        let told = || Err(Error::new(Code::Panic, "somebody else's"));
+        assert_eq!(broken.call(none, |_| told()), HOSTLANE_E_PANIC);
+        assert_eq!(broken.call(none, |_| Ok(())), HOSTLANE_OK);
         assert_eq!(broken.call(none, |_| panic!("injected")), HOSTLANE_E_PANIC);
         assert_eq!(broken.call(none, |_| Ok(())), HOSTLANE_E_CLOSED);
         assert_eq!(other.call(none, |_| Ok(())), HOSTLANE_OK);

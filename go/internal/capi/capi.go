@@ -75,6 +75,10 @@ func OSFailure(doing string, err error) *Failure {
 	return &Failure{Status: C.HOSTLANE_E_IO, Message: doing + ": " + err.Error()}
 }
 
+// Faulted is called, from any goroutine, when a fault inside the library was caught: an
+// object is gone then, which may be the context.
+var Faulted = func() {}
+
 // failure turns a status and the error that came with it into Go memory and frees
 // the error; nil for success.
 func failure(status C.hostlane_status_t, cerr **C.hostlane_error_t) *Failure {
@@ -83,6 +87,9 @@ func failure(status C.hostlane_status_t, cerr **C.hostlane_error_t) *Failure {
 	}
 	f := describe(status, *cerr)
 	C.hostlane_error_free(cerr)
+	if status == C.HOSTLANE_E_PANIC {
+		Faulted()
+	}
 	return f
 }
 

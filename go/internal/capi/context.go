@@ -152,6 +152,13 @@ func (c Context) Close() {
 	C.free(unsafe.Pointer(c.memory))
 }
 
+// Gone tells why the context is no longer usable, nil while it is.
+func (c Context) Gone() *Failure {
+	var own C.int
+	var cerr *C.hostlane_error_t
+	return failure(C.hostlane_context_fd(c.id, &own, &cerr), &cerr)
+}
+
 // Process fills events with operations that have finished and tells whether there
 // may be more; if not, the descriptor becomes readable when there are.
 func (c Context) Process(events []Event) (n int, more bool, f *Failure) {

@@ -19,6 +19,7 @@ package loop
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hostlane/hostlane/go/internal/capi"
 )
@@ -51,8 +52,10 @@ type Loop struct {
 	// early holds results that came in between the start of an operation and the
 	// moment its starter asked for them.
 	early map[uint64]capi.Event
-	// broken is set when the context itself failed: nothing will complete any more.
+	// broken is set when the context itself failed: nothing will complete any more. lost
+	// is the same without the lock.
 	broken *capi.Failure
+	lost   atomic.Bool
 }
 
 // waiter gets the result of one operation: in event, told by done, or by call.
@@ -376,9 +379,18 @@ func (l *Loop) fail(failure *capi.Failure) (woken int) {
 	return l.breakDown(failure)
 }
 
+// examine ends every wait if a fault took the context along, of which its descriptor
+// tells nothing.
+func (l *Loop) examine() {
+	if failure := l.Context.Gone(); failure != nil {
+		l.fail(failure)
+	}
+}
+
 // breakDown is fail with the lock held.
 func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
 	l.broken = failure
+	l.lost.Store(true)
 	for op, w := range l.waiting {
 		delete(l.waiting, op)
 		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})

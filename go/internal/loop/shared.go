@@ -12,15 +12,24 @@ var (
 	creating sync.Mutex
 )
 
-// Shared returns the loop of the process, made at the first call. A failure, such
-// as having no descriptor left, is reported and the next call tries again.
+func init() {
+	capi.Faulted = func() {
+		if l := shared.Load(); l != nil {
+			go l.examine() // its lock may be held here
+		}
+	}
+}
+
+// Shared returns the loop of the process, made at the first call, and again when its
+// context was lost. A failure, such as having no descriptor left, is reported and the
+// next call tries again.
 func Shared() (*Loop, *capi.Failure) {
-	if l := shared.Load(); l != nil {
+	if l := shared.Load(); l != nil && !l.lost.Load() {
 		return l, nil
 	}
 	creating.Lock()
 	defer creating.Unlock()
-	if l := shared.Load(); l != nil {
+	if l := shared.Load(); l != nil && !l.lost.Load() {
 		return l, nil
 	}
 	if failure := capi.CheckVersion(); failure != nil {

@@ -79,15 +79,47 @@ impl Reason {
         payload
     }
 
-    /// The error it stands for; `remote_error` for a code of a later version.
-    pub(super) fn error(self) -> Error {
+    /// The error that ends a call: what the other side may say of one, `remote_error` for anything else.
+    pub(super) fn of_call(self) -> Error {
+        self.error(Code::RemoteError, |code| {
+            matches!(code, Code::CallAbandoned | Code::Cancelled | Code::Timeout | Code::QueueFull | Code::Draining)
+        })
+    }
+
+    /// The error that ends the connection: what the other side may say of it, `connection_lost` for anything else. Before it
+    /// is `ready` the other side may refuse it.
+    pub(super) fn of_connection(self, ready: bool) -> Error {
+        if self.code == Code::Closed.number().cast_unsigned() {
+            return Error::new(Code::PeerClosed, "the other side closed the connection");
+        }
+        let error = self.error(Code::ConnectionLost, |code| match ready {
+            true => code == Code::PeerUnresponsive || is_of_protocol(code),
+            false => is_refusal(code),
+        });
+        Error::new(error.code(), format!("the other side ended the connection: {}", error.message()))
+    }
+
+    /// The error of its code if that is `fit`, otherwise `or`. A code of this side's own would have the program, or the library,
+    /// take for its own what another process says.
+    fn error(self, or: Code, fit: impl FnOnce(Code) -> bool) -> Error {
         let known = i32::try_from(self.code).ok().and_then(Code::from_number);
         let text = printable(&self.text);
         match known {
-            Some(code) => Error::new(code, text),
-            None => Error::new(Code::RemoteError, format!("unknown code {}: {text}", self.code)),
+            Some(code) if fit(code) => Error::new(code, text),
+            Some(code) => Error::new(or, format!("{}: {text}", code.name())),
+            None => Error::new(or, format!("unknown code {}: {text}", self.code)),
         }
     }
+}
+
+/// What either side may end a connection for.
+fn is_of_protocol(code: Code) -> bool {
+    (300..400).contains(&code.number())
+}
+
+/// What an acceptor may refuse a connection for. Other codes speak of this side, or of a call, and would mislead.
+pub(crate) fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::PermissionDenied | Code::Timeout | Code::QueueFull) || is_of_protocol(code)
 }
 
 fn fixed<const N: usize>(payload: &[u8]) -> Result<[u8; N]> {
@@ -161,14 +193,43 @@ mod tests {
     }
 
     #[test]
+    fn only_codes_that_are_the_other_sides_to_tell_are_told_as_they_are() {
+        let told = |code: Code| Reason { code: code.number().cast_unsigned(), text: "why".into() };
+        let of_call =
+            [Code::RemoteError, Code::CallAbandoned, Code::Cancelled, Code::Timeout, Code::QueueFull, Code::Draining];
+        let of_opening = [Code::PermissionDenied, Code::Timeout, Code::QueueFull];
+        for &code in Code::ALL {
+            let protocol = (300..400).contains(&code.number());
+            let cases = [
+                (told(code).of_call(), of_call.contains(&code), Code::RemoteError),
+                (told(code).of_connection(true), protocol || code == Code::PeerUnresponsive, Code::ConnectionLost),
+                (told(code).of_connection(false), protocol || of_opening.contains(&code), Code::ConnectionLost),
+            ];
+            for (at, (error, as_it_is, otherwise)) in cases.into_iter().enumerate() {
+                if at > 0 && code == Code::Closed {
+                    assert_eq!(error.code(), Code::PeerClosed);
+                    continue;
+                }
+                assert_eq!(error.code(), if as_it_is { code } else { otherwise }, "{code:?} in place {at}");
+                assert!(error.message().contains("why"), "{error}");
+                assert!(as_it_is || error.message().contains(code.name()), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_code_of_a_later_version_is_told_as_a_number() {
-        let error = |code| Reason { code, text: "why".into() }.error();
-        let known = error(Code::QueueFull.number() as u32);
-        assert_eq!((known.code(), known.message()), (Code::QueueFull, "why"));
         for code in [999_999, u32::MAX] {
-            let unknown = error(code);
-            assert_eq!(unknown.code(), Code::RemoteError);
-            assert!(unknown.message().contains(&code.to_string()) && unknown.message().contains("why"), "{unknown}");
+            let told = || Reason { code, text: "why".into() };
+            let cases = [
+                (told().of_call(), Code::RemoteError),
+                (told().of_connection(true), Code::ConnectionLost),
+                (told().of_connection(false), Code::ConnectionLost),
+            ];
+            for (error, stands) in cases {
+                assert_eq!(error.code(), stands);
+                assert!(error.message().contains(&code.to_string()) && error.message().contains("why"), "{error}");
+            }
         }
     }
 }

@@ -275,14 +275,10 @@ impl Level1 {
             }
             Control::Close(reason) => {
                 self.told = true;
-                let error = reason.error();
-                return Err(match error.code() {
-                    Code::Closed => Error::new(Code::PeerClosed, "the other side closed the connection"),
-                    code => Error::new(code, format!("the other side ended the connection: {}", error.message())),
-                });
+                return Err(reason.of_connection(self.heard_ready()));
             }
-            Control::Error(reason) => self.on_no_reply(header.id, reason.error().with_sent(Sent::Maybe), ops)?,
-            Control::Refuse(reason) => self.on_no_reply(header.id, reason.error().with_sent(Sent::No), ops)?,
+            Control::Error(reason) => self.on_no_reply(header.id, reason.of_call().with_sent(Sent::Maybe), ops)?,
+            Control::Refuse(reason) => self.on_no_reply(header.id, reason.of_call().with_sent(Sent::No), ops)?,
             Control::Credit(total) if header.id == 0 => {
                 let at = self.position(header.channel)?;
                 if self.outbox.channel(at).raise(total) {
