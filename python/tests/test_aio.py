@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import weakref
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,10 @@ import wire
 from forked import in_child
 from hostlane import aio
 from hostlane.aio import _driver
-from loops import Loop, until
+from loops import Asyncio, Loop, Uvloop, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
 
@@ -42,6 +43,14 @@ def joined(loop: Loop, address: str) -> Callable[..., Any]:
                 yield client, server
 
     return joined
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """A collection would hide that something keeps a message in a cycle."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 async def echo(message: aio.Message, _: aio.Peer) -> bytes:
@@ -140,6 +149,7 @@ def test_deadlines_come_within_twenty_milliseconds(loop: Loop, joined: Callable[
     loop.run(body)
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_a_handler_whose_own_call_failed_lets_go_of_its_call_at_once(
     loop: Loop, joined: Callable[..., Any]
 ) -> None:
@@ -154,12 +164,104 @@ def test_a_handler_whose_own_call_failed_lets_go_of_its_call_at_once(
                 await client.request(b"x", timeout=5)
             serving.cancel()
 
-    # A collection would hide that something keeps the message in a cycle.
-    gc.disable()
+    loop.run(body)
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_handlers_that_wait_for_a_cancelled_task_let_go_of_their_calls_at_once(
+    loop: Loop, joined: Callable[..., Any]
+) -> None:
+    async def body() -> None:
+        async with joined() as (client, server), loop.group() as group:
+            shared = group.start(loop.sleep, 20)
+
+            async def handler(message: aio.Message, _: aio.Peer) -> None:
+                await shared.result()
+
+            async def ask() -> None:
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await client.request(b"x", timeout=None)
+
+            serving = group.start(server.serve, handler)
+            calls = [group.start(ask) for _ in range(10)]
+            await until(loop, lambda: server.stats().open_served == 10)
+            shared.cancel()
+            for call in calls:
+                await call.result()
+            assert client.stats().open_calls == server.stats().open_served == 0
+            serving.cancel()
+
+    loop.run(body)
+
+
+async def awaits_what_was_cancelled() -> None:
+    task = asyncio.create_task(asyncio.sleep(20))
+    task.cancel()
+    await task
+
+
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(20)
+
+
+async def keeps_its_error() -> None:
     try:
+        await awaits_what_was_cancelled()
+    except asyncio.CancelledError as error:
+        kept = error
+        raise kept from None
+
+
+async def ends_with_a_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(20))
+        await awaits_what_was_cancelled()
+
+
+async def raises_no_exception() -> None:
+    raise BaseException
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("loop", [Asyncio(), Uvloop()], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        awaits_what_was_cancelled,
+        cancels_itself,
+        keeps_its_error,
+        ends_with_a_group,
+        raises_no_exception,
+    ],
+)
+def test_a_handler_lets_go_of_its_call_however_it_ends(
+    loop: Loop,
+    joined: Callable[..., Any],
+    ends: Callable[[], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body() -> None:
+        seen: list[weakref.ref[aio.Message]] = []
+
+        async def handler(message: aio.Message, _: aio.Peer) -> None:
+            seen.append(weakref.ref(message))
+            await ends()
+
+        async with joined() as (client, server), loop.group() as group:
+            serving = group.start(server.serve, handler)
+            for _ in range(3):
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await client.request(b"x", timeout=5)
+            assert [one() for one in seen] == [None] * 3
+            assert client.stats().open_calls == server.stats().open_served == 0
+            serving.cancel()
+
+    # What asyncio logs of a task has its exception in it, and is kept by pytest.
+    with caplog.at_level(logging.CRITICAL, "asyncio"):
         loop.run(body)
-    finally:
-        gc.enable()
 
 
 def test_whole_messages_before_a_broken_end_are_handled(loop: Loop, address: str) -> None:
@@ -183,6 +285,7 @@ def test_whole_messages_before_a_broken_end_are_handled(loop: Loop, address: str
     assert handled == [b"whole"]
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_a_cancelled_handler_lets_go_of_its_call_at_once(
     loop: Loop, joined: Callable[..., Any]
 ) -> None:
@@ -200,12 +303,7 @@ def test_a_cancelled_handler_lets_go_of_its_call_at_once(
                 await loop.sleep(0.01)
             serving.cancel()
 
-    # A collection would hide that something keeps the message in a cycle.
-    gc.disable()
-    try:
-        loop.run(body)
-    finally:
-        gc.enable()
+    loop.run(body)
 
 
 def test_cancelling_a_task_gives_its_call_up(loop: Loop, joined: Callable[..., Any]) -> None:

@@ -171,6 +171,33 @@ def test_a_handler_is_cancelled_with_its_call(loop: Loop, address: str) -> None:
     loop.run(main)
 
 
+def test_a_handler_that_waits_for_a_cancelled_task_lets_go_of_its_call(
+    loop: Loop, address: str
+) -> None:
+    async def main() -> None:
+        async with aio.Link.open(address) as a, aio.Link.open(address) as b, loop.group() as group:
+            shared = group.start(loop.sleep, LIMIT)
+            asked = []
+
+            async def answer(message: aio.Message, _: aio.Link) -> None:
+                asked.append(message.data)
+                await shared.result()
+
+            async def ask() -> None:
+                with pytest.raises(hostlane.CallAbandonedError):
+                    await b.request(b"x")
+
+            serving = group.start(a.serve, answer)
+            call = group.start(ask)
+            await until(loop, lambda: asked == [b"x"])
+            shared.cancel()
+            await call.result()
+            a.close()
+            await serving.result()
+
+    loop.run(main)
+
+
 def test_the_survivor_serves_and_the_next_joins(
     loop: Loop, address: str, script: type[Script]
 ) -> None:

@@ -137,11 +137,15 @@ class AsyncioGroup:
     ) -> None:
         try:
             await function(*arguments)
+        except asyncio.CancelledError as error:
+            # It ends here, and its frames are let go: they keep the message, and its caller waits
+            # until nobody does. The handler may have kept its task, or this.
+            error.__traceback__ = None
         finally:
             task = asyncio.current_task(self._loop)
             if task is not None:
                 self._tasks.discard(task)
-            # Its exception, if it was cancelled, keeps this frame: a cycle with the message in it.
+            # Any other exception keeps this frame: a cycle with the message in it.
             del task
 
     async def __aenter__(self) -> Self:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hostlane._core import AioMessage, NativePeer, NativeStream
     from hostlane.aio.peer import Peer
 
-__all__ = ["Answering", "Driver", "Event", "Group", "Handler", "Job", "current"]
+__all__ = ["Answering", "Driver", "Event", "Group", "Handler", "Job", "Watched", "current"]
 
 Handler: TypeAlias = "Callable[[AioMessage, Peer], Awaitable[ReadableBuffer | None]]"
 """What serves messages: it gets one and the peer it came from. What it returns is the answer; with
@@ -46,6 +46,11 @@ class Job(Protocol):
 
     def done(self) -> bool:
         """Whether it has."""
+
+
+Watched: TypeAlias = "tuple[weakref.ref[Job], weakref.ref[AioMessage]]"
+"""A handler that runs, and its message. Neither is kept: a call is abandoned once nobody has its
+message any more, and a job that has ended may keep an exception, whose frames keep the message."""
 
 
 class Group(Protocol):
@@ -133,7 +138,7 @@ class Driver(Answering):
         self._corked: set[NativePeer] = set()
         self._turn = False
         # Handlers by the operation that tells that their answer is no longer wanted.
-        self._watched: dict[int, tuple[Job, weakref.ref[AioMessage]]] = {}
+        self._watched: dict[int, Watched] = {}
 
     # --- what a kind of loop does ----------------------------------------------------------------
 
@@ -225,8 +230,7 @@ class Driver(Answering):
                 _log.debug("%r is not watched: %s", message, error)
                 continue
             if type(started) is int:
-                # A handler that lets its message go without an answer abandons the call.
-                self._watched[started] = job, weakref.ref(message)
+                self._watched[started] = weakref.ref(job), weakref.ref(message)
             else:
                 job.cancel()
 
@@ -234,9 +238,8 @@ class Driver(Answering):
         """An operation ended that no task waits for."""
         watched = self._watched.pop(op, None)
         if watched is not None:
-            job, kept = watched
-            message = kept()
-            if message is not None and not message.answered:
+            job, message = watched[0](), watched[1]()
+            if job is not None and message is not None and not message.answered:
                 job.cancel()
 
     # --- what messages ask of their host ---------------------------------------------------------

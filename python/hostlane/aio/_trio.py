@@ -124,7 +124,7 @@ class TrioDriver(Driver):
 class TrioJob:
     """A task with a cancel scope of its own."""
 
-    __slots__ = ("_done", "_scope")
+    __slots__ = ("__weakref__", "_done", "_scope")
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from hostlane._core import NativeLink, NativeStream
-    from hostlane.aio._driver import Driver, Event, Job
+    from hostlane.aio._driver import Driver, Event, Job, Watched
 
     Handler: TypeAlias = "Callable[[AioMessage, Link], Awaitable[ReadableBuffer | None]]"
 
@@ -75,7 +75,7 @@ class _Engine(Answering):
         self._calls: dict[int, _Cell] = {}
         self._readers: set[Event] = set()
         # Handlers that run, to be cancelled once nobody wants their answers.
-        self._served: list[tuple[Job, weakref.ref[AioMessage]]] = []
+        self._served: list[Watched] = []
         self._forked: ForkedError | None = None
         self._unwatch: Callable[[], object] | None = driver.watch_descriptor(
             native.fileno(), self.turn
@@ -99,7 +99,7 @@ class _Engine(Answering):
         for event in self._readers:
             event.set()
         if self._served:
-            self._served = [one for one in self._served if self._goes_on(*one)]
+            self._served = [one for one in self._served if self._goes_on(one)]
 
     def _settle(self, ticket: int, value: Any, error: Exception | None) -> None:
         cell = self._calls.pop(ticket, None)
@@ -148,11 +148,12 @@ class _Engine(Answering):
 
     def watch(self, job: Job, message: AioMessage) -> None:
         """Has a handler cancelled once nobody wants its answer."""
-        self._served.append((job, weakref.ref(message)))
+        if message.is_request:
+            self._served.append((weakref.ref(job), weakref.ref(message)))
 
-    def _goes_on(self, job: Job, kept: weakref.ref[AioMessage]) -> bool:
-        message = kept()
-        if message is None or message.answered or job.done():
+    def _goes_on(self, watched: Watched) -> bool:
+        job, message = watched[0](), watched[1]()
+        if job is None or message is None or message.answered or job.done():
             return False
         if message.cancelled:
             job.cancel()
@@ -269,9 +270,7 @@ class Link:
                     end = error
                     break
                 if isinstance(event, AioMessage):
-                    job = group.start(engine.answer, handler, event, self)
-                    if event.is_request:
-                        engine.watch(job, event)
+                    engine.watch(group.start(engine.answer, handler, event, self), event)
                 del event
         if not isinstance(end, ClosedError):
             raise end
