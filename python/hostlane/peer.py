@@ -132,6 +132,9 @@ class Peer:
 
         Meanwhile :meth:`send` and :meth:`Message.reply` return once a message is queued. What
         fills a write leaves before; a call that waits for its reply lets all go.
+
+        Raises:
+            ClosedError: This side has closed the connection.
         """
         self._native.cork()
         try:
@@ -286,6 +289,7 @@ class Peer:
 
         Raises:
             TimeoutError: The other side did not agree in time; the connection was closed without.
+            ClosedError: This side has closed the connection.
         """
         self._native.drain(timeout)
         self._open_in = None

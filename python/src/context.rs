@@ -7,7 +7,7 @@
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, PoisonError};
 
-use hostlane_bridge::{Address, Completion, Context, Message as CoreMessage, Outcome, Progress, Result, Started};
+use hostlane_bridge::{Completion, Context, Message as CoreMessage, Outcome, Progress, Result, Started};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyList, PyTuple};
 
@@ -15,7 +15,7 @@ use crate::data::Data;
 use crate::error::{OrRaise, entry, raise};
 use crate::listener::NativeListener;
 use crate::message::{AioMessage, Message, copy_out};
-use crate::options::{Number, Options, With, call_options};
+use crate::options::{Number, Options, Text, With, call_options};
 use crate::peer::NativePeer;
 use crate::stream::NativeStream;
 use crate::wait::{Deadline, Seconds};
@@ -132,13 +132,13 @@ impl NativeContext {
     fn connect<'py>(
         &self,
         host: &Object<'py>,
-        address: &str,
+        address: Text,
         options: Options,
         timeout: Option<Seconds>,
     ) -> PyResult<Object<'py>> {
         let py = host.py();
         entry(py, || {
-            let prepare = || Ok((address.parse::<Address>()?, options.connect()?, Deadline::after(timeout)?));
+            let prepare = || Ok((address.address()?, options.connect()?, Deadline::after(timeout)?));
             let (address, options, deadline) = prepare().or_raise(py)?;
             self.started(host, self.context.connect(&address, &options, deadline.at()))
         })
@@ -340,7 +340,7 @@ impl NativeContext {
         let py = host.py();
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            self.started(host, self.context.drain(peer.get(), deadline.at()))
+            self.started(host, peer.open().and_then(|peer| self.context.drain(peer, deadline.at())))
         })
     }
 

@@ -4,6 +4,7 @@
 //! `hostlane-bridge` and results into Python objects; what a connection does is decided below it.
 
 mod call;
+mod closed;
 mod context;
 mod data;
 mod error;

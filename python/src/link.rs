@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hostlane_bridge::{Address, Code, Error, Link, LinkEvent, Message as CoreMessage, Wait};
+use hostlane_bridge::{Code, Error, Link, LinkEvent, Message as CoreMessage, Wait};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -13,7 +13,7 @@ use crate::error::{OrRaise, entry, raise};
 use crate::facts;
 use crate::fork::Process;
 use crate::message::{AioMessage, Message};
-use crate::options::{Number, Options, With, call_options};
+use crate::options::{Number, Options, Text, With, call_options};
 use crate::stream::NativeStream;
 use crate::wait::{Deadline, Seconds, detached};
 
@@ -33,9 +33,9 @@ pub(crate) struct NativeLink {
 
 /// Opens a link.
 #[pyfunction]
-pub(crate) fn open_link(py: Python<'_>, address: &str, options: Options, aio: bool) -> PyResult<NativeLink> {
+pub(crate) fn open_link(py: Python<'_>, address: Text, options: Options, aio: bool) -> PyResult<NativeLink> {
     entry(py, || {
-        let open = || Link::open(&address.parse::<Address>()?, options.link()?);
+        let open = || Link::open(&address.address()?, options.link()?);
         let link = py.detach(open).or_raise(py)?;
         Ok(NativeLink { link, aio, tickets: Mutex::default(), made_in: Process::this() })
     })

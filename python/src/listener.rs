@@ -1,12 +1,13 @@
 //! `NativeListener`: a bound address and the connections that come in on it.
 
-use hostlane_bridge::{Address, Listener};
+use hostlane_bridge::Listener;
 use pyo3::prelude::*;
 
+use crate::closed::Closed;
 use crate::error::{OrRaise, entry};
 use crate::facts;
 use crate::look::Look;
-use crate::options::Options;
+use crate::options::{Options, Text};
 use crate::peer::NativePeer;
 use crate::wait::{Deadline, Seconds, blocking};
 
@@ -15,6 +16,7 @@ use crate::wait::{Deadline, Seconds, blocking};
 pub(crate) struct NativeListener {
     listener: Listener,
     look: Look,
+    closed: Closed,
 }
 
 impl NativeListener {
@@ -25,11 +27,11 @@ impl NativeListener {
 
 /// Binds `address`.
 #[pyfunction]
-pub(crate) fn listen(py: Python<'_>, address: &str, options: Options) -> PyResult<NativeListener> {
+pub(crate) fn listen(py: Python<'_>, address: Text, options: Options) -> PyResult<NativeListener> {
     entry(py, || {
-        let bind = || Listener::bind_with(&address.parse::<Address>()?, &options.listen()?);
+        let bind = || Listener::bind_with(&address.address()?, &options.listen()?);
         let listener = py.detach(bind).or_raise(py)?;
-        Ok(NativeListener { listener, look: Look::once() })
+        Ok(NativeListener { listener, look: Look::once(), closed: Closed::default() })
     })
 }
 
@@ -38,7 +40,11 @@ impl NativeListener {
     /// The next connection whose handshake is done.
     fn accept(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<NativePeer> {
         entry(py, || {
-            let deadline = Deadline::after(timeout).or_raise(py)?;
+            let prepare = || {
+                self.closed.check()?;
+                Deadline::after(timeout)
+            };
+            let deadline = prepare().or_raise(py)?;
             blocking(py, deadline, &self.look, |wait| self.listener.accept(wait)).map(NativePeer::new)
         })
     }
@@ -68,6 +74,7 @@ impl NativeListener {
     /// Stops serving now.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
+            self.closed.set();
             py.detach(|| self.listener.close());
             Ok(())
         })

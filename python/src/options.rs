@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hostlane_bridge::{
-    CallOptions, Channel, Code, ConnectOptions, Error, Level, LinkOptions, ListenOptions, Policy, Result, Secret, Spin,
-    limits,
+    Address, CallOptions, Channel, Code, ConnectOptions, Error, Level, LinkOptions, ListenOptions, Policy, Result,
+    Secret, Spin, limits,
 };
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 
 use crate::error::OrRaise;
@@ -46,24 +46,53 @@ impl Number<u16> {
     }
 }
 
+/// A `str`, or a path; `None` when it has a surrogate that no encoding has. As with a [`Number`], that gets the error of
+/// a mistake in the argument.
+pub(crate) struct Text<T = String>(Option<T>);
+
+impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for Text<T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<T>().map_err(Into::into) {
+            Ok(text) => Ok(Text(Some(text))),
+            Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(object.py()) => Ok(Text(None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<T> Text<T> {
+    pub(crate) fn get(&self, what: &str) -> Result<&T> {
+        let refused = || Error::new(Code::InvalidUtf8, format!("{what} has a lone surrogate, which is no UTF-8"));
+        self.0.as_ref().ok_or_else(refused)
+    }
+}
+
+impl Text {
+    pub(crate) fn address(&self) -> Result<Address> {
+        self.get("an address")?.parse()
+    }
+}
+
 /// The `Options` dictionary of `_native.pyi`; `None` leaves the default of the core.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Options {
     channels: Option<Vec<Number<u16>>>,
-    auth_token: Option<String>,
-    secret: Option<String>,
+    auth_token: Option<Text>,
+    secret: Option<Text>,
     allow_uids: Option<Vec<Number<u32>>>,
     handshake_timeout: Option<Seconds>,
     max_message: Option<Number<usize>>,
     level: Option<Number<u8>>,
     max_calls: Option<Number<usize>>,
     keepalive: Option<Seconds>,
-    policies: Option<Vec<(Number<u16>, String)>>,
+    policies: Option<Vec<(Number<u16>, Text)>>,
     fds: Option<bool>,
     spin: Option<Seconds>,
     backlog: Option<Number<u16>>,
-    command: Option<Vec<PathBuf>>,
+    command: Option<Vec<Text<PathBuf>>>,
     reconnect: Option<bool>,
     retries: Option<Number<u32>>,
     delay: Option<Seconds>,
@@ -80,10 +109,10 @@ macro_rules! apply {
             builder = builder.channels(&channels);
         }
         if let Some(token) = &$options.auth_token {
-            builder = builder.auth_token(Secret::new(token.as_str())?);
+            builder = builder.auth_token(Secret::new(token.get("auth_token")?.as_str())?);
         }
         if let Some(secret) = &$options.secret {
-            builder = builder.secret(Secret::new(secret.as_str())?);
+            builder = builder.secret(Secret::new(secret.get("secret")?.as_str())?);
         }
         if let Some(numbers) = &$options.allow_uids {
             let uids: Vec<_> = numbers.iter().map(|n| n.get("a uid")).collect::<Result<_>>()?;
@@ -105,7 +134,7 @@ macro_rules! apply {
             builder = builder.keepalive(span("keepalive", seconds)?);
         }
         for (channel, name) in $options.policies.iter().flatten() {
-            builder = builder.policy(channel.channel()?, policy(name)?);
+            builder = builder.policy(channel.channel()?, policy(name.get("a policy")?)?);
         }
         if let Some(agreed) = $options.fds {
             builder = builder.fds(agreed);
@@ -121,7 +150,10 @@ impl Options {
     pub(crate) fn connect(&self) -> Result<ConnectOptions> {
         let options = apply!(self, ConnectOptions::new());
         Ok(match &self.command {
-            Some(words) => options.command(words),
+            Some(words) => {
+                let words: Vec<_> = words.iter().map(|word| word.get("a word of command")).collect::<Result<_>>()?;
+                options.command(&words)
+            }
             None => options,
         })
     }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use hostlane_bridge::{Address, Peer};
+use hostlane_bridge::{Peer, Result};
 use pyo3::prelude::*;
 
 use crate::call::NativeCall;
+use crate::closed::Closed;
 use crate::data::Data;
 use crate::error::{OrRaise, entry};
 use crate::facts;
 use crate::fork::Process;
 use crate::look::Look;
 use crate::message::Message;
-use crate::options::{Number, Options, With, call_options};
+use crate::options::{Number, Options, Text, With, call_options};
 use crate::stream::NativeStream;
 use crate::wait::{Deadline, Seconds, blocking, detached};
 
@@ -24,16 +25,24 @@ pub(crate) struct NativePeer {
     calls: Arc<Look>,
     receives: Look,
     made_in: Process,
+    closed: Closed,
 }
 
 impl NativePeer {
     pub(crate) fn new(peer: Peer) -> Self {
         let calls = Arc::new(Look::new());
-        Self { peer, calls, receives: Look::new(), made_in: Process::this() }
+        Self { peer, calls, receives: Look::new(), made_in: Process::this(), closed: Closed::default() }
     }
 
     pub(crate) fn get(&self) -> &Peer {
         &self.peer
+    }
+
+    /// For what can be done to a connection that has ended, unless this side closed it.
+    pub(crate) fn open(&self) -> Result<&Peer> {
+        self.made_in.check()?;
+        self.closed.check()?;
+        Ok(&self.peer)
     }
 }
 
@@ -41,12 +50,12 @@ impl NativePeer {
 #[pyfunction]
 pub(crate) fn connect(
     py: Python<'_>,
-    address: &str,
+    address: Text,
     options: Options,
     timeout: Option<Seconds>,
 ) -> PyResult<NativePeer> {
     entry(py, || {
-        let prepare = || Ok((address.parse::<Address>()?, options.connect()?, Deadline::after(timeout)?));
+        let prepare = || Ok((address.address()?, options.connect()?, Deadline::after(timeout)?));
         let (address, options, deadline) = prepare().or_raise(py)?;
         detached(py, deadline, |wait| Peer::connect_with(&address, &options, wait)).map(NativePeer::new)
     })
@@ -168,8 +177,7 @@ impl NativePeer {
     /// Holds small writes back until [`uncork`](NativePeer::uncork), as often as it is called.
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            self.made_in.check().or_raise(py)?;
-            std::mem::forget(self.peer.cork());
+            std::mem::forget(self.open().or_raise(py)?.cork());
             Ok(())
         })
     }
@@ -194,13 +202,13 @@ impl NativePeer {
     fn drain(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
         entry(py, || {
             let deadline = Deadline::after(timeout).or_raise(py)?;
-            blocking(py, deadline, &ONCE, |wait| self.peer.drain(wait))
+            blocking(py, deadline, &ONCE, |wait| self.open()?.drain(wait))
         })
     }
 
     /// Has the I/O thread of the process attend to the connection while no caller does.
     fn attach(&self, py: Python<'_>) -> PyResult<()> {
-        entry(py, || py.detach(|| self.peer.attach()).or_raise(py))
+        entry(py, || py.detach(|| self.open()?.attach()).or_raise(py))
     }
 
     /// The name of this connection.
@@ -222,6 +230,7 @@ impl NativePeer {
     /// Ends the connection now.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
+            self.closed.set();
             py.detach(|| self.peer.close());
             Ok(())
         })

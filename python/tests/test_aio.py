@@ -675,10 +675,12 @@ def test_waits_end_when_the_connection_does(loop: Loop, joined: Callable[..., An
             for one in waiting:
                 await one.result()
             await request.wait_cancelled(timeout=5)
-            for use in (client.recv, client.ping, lambda: client.send(b"")):
+            for use in (client.recv, client.ping, client.drain, lambda: client.send(b"")):
                 with pytest.raises(hostlane.ClosedError):
                     await use()
             assert [message async for message in client] == []
+            with pytest.raises(hostlane.ClosedError), client.cork():
+                pass
 
     loop.run(body)
 

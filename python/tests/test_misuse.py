@@ -57,8 +57,22 @@ def link(address: str, **options: Any) -> None:
     hostlane.Link.open(address, **options)
 
 
+def aio_link(address: str, **options: Any) -> None:
+    async def main() -> None:
+        aio.Link.open(address, **options)
+
+    asyncio.run(main())
+
+
 def listen(address: str, **options: Any) -> None:
     hostlane.listen(address, **options)
+
+
+def aio_listen(address: str, **options: Any) -> None:
+    async def main() -> None:
+        aio.listen(address, **options)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("call", [connect, aio_connect])
@@ -90,6 +104,31 @@ def test_a_secret_is_not_in_the_text() -> None:
     with pytest.raises(TypeError) as caught:
         connect("x", secret=b"hunter2")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"auth_token": "\ud800"},
+        {"secret": "\ud800"},
+        {"policies": {2: "\ud800"}},
+        {"command": ["cat", "\ud800"]},
+    ],
+    ids=list,
+)
+@pytest.mark.parametrize("call", [connect, aio_connect])
+def test_texts_that_are_no_utf_8(
+    call: Callable[..., None], address: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(hostlane.InvalidUtf8Error, match="surrogate") as caught:
+        call(address, **options)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("call", [connect, aio_connect, listen, aio_listen, link, aio_link])
+def test_an_address_that_is_no_utf_8(call: Callable[..., None]) -> None:
+    with pytest.raises(hostlane.InvalidUtf8Error, match="address"):
+        call("\ud800")
 
 
 def test_the_options_of_a_message(pair: Any) -> None:

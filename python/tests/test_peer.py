@@ -223,6 +223,13 @@ def test_drain_lets_calls_finish(pair: Pair, pool: ThreadPoolExecutor) -> None:
     draining.result(5)
     with pytest.raises(hostlane.ClosedError):
         pair.client.send(b"")
+    for peer in pair:
+        peer.drain()
+
+
+def test_a_cork_may_outlast_its_connection(pair: Pair) -> None:
+    with pair.client.cork():
+        pair.client.close()
 
 
 def test_use_after_close(pair: Pair) -> None:
@@ -233,6 +240,8 @@ def test_use_after_close(pair: Pair) -> None:
         lambda: pair.client.recv(2, timeout=1),
         lambda: pair.client.request(b""),
         lambda: pair.client.ping(),
+        lambda: pair.client.drain(),
+        lambda: pair.client.cork().__enter__(),
     ]
     for use in uses:
         with pytest.raises(hostlane.ClosedError) as caught:

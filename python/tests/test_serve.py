@@ -292,6 +292,8 @@ def test_close_drains(
         serving.result(10)
         client.close()
         idle.close()
+        with pytest.raises(hostlane.ClosedError):
+            listener.accept()
 
 
 @pytest.mark.parametrize("call", [False, True], ids=["one-way", "calls"])

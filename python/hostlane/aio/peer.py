@@ -108,6 +108,9 @@ class Peer:
 
         Meanwhile :meth:`send` and :meth:`Message.reply` return once a message is queued. What
         fills a write leaves before.
+
+        Raises:
+            ClosedError: This side has closed the connection.
         """
         self.native.cork()
         try:
@@ -242,6 +245,7 @@ class Peer:
 
         Raises:
             TimeoutError: The other side did not agree in time; the connection was closed without.
+            ClosedError: This side has closed the connection.
         """
         driver = self._driver
         driver.flush(self.native)
