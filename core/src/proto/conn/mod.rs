@@ -233,10 +233,7 @@ impl Conn {
             State::Hello(deadline) => deadline,
             _ => None,
         };
-        let engine = match &mut self.one {
-            Some(one) if !matches!(self.state, State::Ended(_)) => one.next_timeout(),
-            _ => None,
-        };
+        let engine = self.one.as_mut().and_then(|one| one.next_timeout());
         let last_words = self.last_words.filter(|_| self.wants_write());
         hello.into_iter().chain(self.ops.next_deadline()).chain(engine).chain(last_words).min()
     }

@@ -106,6 +106,19 @@ fn it_wakes_for_the_handshake_for_what_waits_and_for_its_last_words() {
 }
 
 #[test]
+fn the_deadline_of_a_served_call_wakes_nobody_once_all_has_ended() {
+    let mut pair = pair();
+    let until = pair.deadline(SECOND);
+    pair.client.post(1, Post::Request(Channel::COMMAND, With::new(until)), Bytes::new(), pair.now, None);
+    pair.exchange();
+    // The program has it, and is still to answer.
+    let request = take(&mut pair.server);
+    assert_eq!(pair.server.next_timeout(), request.request().unwrap().deadline);
+    pair.server.read_failed(crate::error::Error::new(Code::ConnectionLost, "reset"));
+    assert_eq!(pair.server.next_timeout(), None);
+}
+
+#[test]
 fn the_deadline_of_a_stream_wakes_nobody_once_all_has_ended() {
     let mut pair = pair();
     let until = pair.deadline(SECOND);
