@@ -224,7 +224,7 @@ func (c control1Case) play(t *testing.T) {
 	s.peer()
 	end := c.Expect.Error
 	if c.Type == "CLOSE" && end == nil {
-		end = []string{"remote_error"}
+		end = []string{"connection_lost"}
 		if name := hostlane.Code(*c.Expect.Fields.Code); name.Meaning() != hostlane.Code(0).Meaning() {
 			end = []string{name.String()}
 		}

@@ -157,10 +157,10 @@ impl Acceptor {
         let _scope = Scope::enter();
         let op = {
             let mut state = lock_telling(&self.state);
+            state.check_open()?;
             if let Driver::Seated(_) = state.driver.get_or_insert_with(|| Driver::Direct(Box::default())) {
                 return Err(Error::new(Code::WrongDriver, "a context drives this listener: use its accept"));
             }
-            state.check_open()?;
             if let Some(made) = state.take_ready() {
                 return Ok(made);
             }

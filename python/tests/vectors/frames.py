@@ -39,7 +39,7 @@ def play_control(case: dict[str, Any]) -> None:
         subject.peer()
         subject.raw.put(frame(0, bytes_of(case["payload"])))
         if "error" in expect or kind == "shutdown_force":
-            assert subject.end() in expect.get("error", "peer_closed")
+            assert subject.end() in expect.get("error", ["peer_closed"])
             return
         answers = {"ping": "pong", "shutdown_request": "shutdown_ack"}
         if kind not in answers:
@@ -102,7 +102,7 @@ def play_control1(case: dict[str, Any]) -> None:
     expect, kind = case["expect"], case["type"]
     end: Any = expect.get("error", "more")
     if kind == "CLOSE" and end == "more":
-        known = errors.BY_CODE.get(expect["fields"]["code"], hostlane.RemoteError)
+        known = errors.BY_CODE.get(expect["fields"]["code"], hostlane.ConnectionLostError)
         end = ["peer_closed" if known is hostlane.ClosedError else known.kind]
     with Subject("server") as subject:
         subject.level1()

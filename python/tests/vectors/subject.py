@@ -130,7 +130,7 @@ class Subject:
             with pytest.raises(hostlane.TimeoutError):
                 self.peer().recv(timeout=HOLD)
         else:
-            assert self.end() in ("peer_closed" if end == "clean" else end)
+            assert self.end() in (["peer_closed"] if end == "clean" else end)
         return got
 
 

@@ -169,7 +169,7 @@ void play_control1(const json_t *one) {
     } else if (strcmp(type, "CLOSE") == 0) {
         hostlane_status_t code = (hostlane_status_t)number(json_object_get(fields, "code"));
         if (strcmp(hostlane_status_name(code), hostlane_status_name(-1)) == 0) {
-            code = HOSTLANE_E_REMOTE_ERROR;
+            code = HOSTLANE_E_CONNECTION_LOST;
         }
         CHECK_STATUS(end(), code == HOSTLANE_E_CLOSED ? HOSTLANE_E_PEER_CLOSED : code);
     } else if (strcmp(type, "PING") == 0) {

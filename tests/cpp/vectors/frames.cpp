@@ -130,7 +130,7 @@ void play_control1(const json &one) {
     if (one["type"] == "CLOSE" && !expect.contains("error")) {
         const auto code = static_cast<hostlane_status_t>(expect["fields"]["code"].get<std::uint32_t>());
         end = hostlane_status_name(code);
-        end = end == hostlane_status_name(-1) ? json("remote_error") : end == "closed" ? json("peer_closed") : end;
+        end = end == hostlane_status_name(-1) ? json("connection_lost") : end == "closed" ? json("peer_closed") : end;
     }
     subject side(true, {});
     side.level1();

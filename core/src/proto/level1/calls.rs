@@ -95,9 +95,9 @@ impl With {
     /// `invalid_argument` for keys outside their limits, `unsupported` for descriptors the connection cannot carry.
     pub(crate) fn check(&self, fds: bool) -> Result<()> {
         let Some(More { idempotency, trace, fds: own }) = self.more() else { return Ok(()) };
-        for key in [idempotency, trace].into_iter().flatten() {
-            if key.is_empty() || key.len() > limits::MAX_KEY {
-                return Err(Error::new(Code::InvalidArgument, format!("a key has 1 to {} bytes", limits::MAX_KEY)));
+        for (what, key) in [("an idempotency key", idempotency), ("a trace", trace)] {
+            if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > limits::MAX_KEY) {
+                return Err(Error::new(Code::InvalidArgument, format!("{what} has 1 to {} bytes", limits::MAX_KEY)));
             }
         }
         if own.len() > limits::MAX_FDS {
