@@ -49,6 +49,21 @@ fn a_server_is_checked() {
 }
 
 #[test]
+fn what_cannot_be_had_here_is_no_fault_of_the_other_side() {
+    let place = Place::new();
+    let used = place.address("used");
+    fs::write(&used, "").unwrap();
+    for (words, code, name) in [
+        (["check", "--listen", &used], 3, "address_in_use"),
+        (["check", "--level=1", &place.address("nobody")], 1, "not_found"),
+        (["check", "--jobs=0", &used], 64, "--jobs"),
+    ] {
+        let done = run(&words).expect(code);
+        assert!(done.text().is_empty() && done.stderr.contains(name), "{done:?}");
+    }
+}
+
+#[test]
 fn a_server_with_a_secret_is_checked() {
     let place = Place::new();
     let file = place.address("secret");

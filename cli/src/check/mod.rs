@@ -17,6 +17,8 @@ mod verdict;
 mod wire;
 
 use std::fs;
+use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,8 +85,8 @@ pub(crate) struct Check {
     slow: f64,
 
     /// Play N cases at a time
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    jobs: usize,
+    #[arg(long, value_name = "N", default_value = "8")]
+    jobs: NonZeroUsize,
 
     /// Write the outcome to F as JUnit XML too
     #[arg(long, value_name = "F")]
@@ -131,22 +133,29 @@ impl Check {
     fn target(&self, settings: &Settings) -> Result<Target, Failure> {
         let address = self.address.as_deref().unwrap_or_default();
         let place = Place::parse(address)?;
-        if self.listen {
-            return Ok(Target::Client { place, command: self.command.clone() });
-        }
-        Target::server(place, settings).map_err(|error| {
+        let failure = |error: std::io::Error| {
             let code = match error.kind() {
-                std::io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+                ErrorKind::PermissionDenied => Code::PermissionDenied,
+                ErrorKind::NotFound => Code::NotFound,
+                ErrorKind::AddrInUse => Code::AddressInUse,
+                _ if self.listen => Code::Io,
                 _ => Code::ConnectionRefused,
             };
-            Error::new(code, format!("{address}: {error}")).into()
-        })
+            Failure::from(Error::new(code, format!("{address}: {error}")))
+        };
+        if self.listen {
+            let target = Target::Client { place, command: self.command.clone() };
+            // Where nobody can listen no case says anything about the client.
+            target.try_to_listen().map_err(failure)?;
+            return Ok(target);
+        }
+        Target::server(place, settings).map_err(failure)
     }
 
     fn play(&self, target: &Target, cases: &[Case], settings: &Settings, output: &Output) -> Result<Exit, Failure> {
         let role = if target.role() == Role::Server { "server" } else { "client" };
         let (mut counts, mut junit, mut failed) = (Counts::default(), Junit::new(), false);
-        runner::play(target, cases, settings, self.jobs, |Outcome { at, record, took }| {
+        runner::play(target, cases, settings, self.jobs.get(), |Outcome { at, record, took }| {
             let case = &cases[at];
             let line = Line {
                 case: &case.name,

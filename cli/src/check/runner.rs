@@ -65,6 +65,12 @@ impl Target {
         }
     }
 
+    /// Listens for a moment where the first case will.
+    pub(super) fn try_to_listen(&self) -> Result<(), std::io::Error> {
+        let Target::Client { place, command } = self else { return Ok(()) };
+        Door::open(&place_of(place, command, 1)).map(drop)
+    }
+
     fn play(&self, case: &Case, settings: &Settings, worker: usize) -> Record {
         let played = match self {
             Target::Server { levels, .. } if !levels[usize::from(case.level)] => {
@@ -111,11 +117,16 @@ fn with_server(place: &Place, case: &Case, settings: &Settings) -> Record {
     record
 }
 
+/// Where a worker listens: clients that come by themselves know one place.
+fn place_of(place: &Place, command: &[String], worker: usize) -> Place {
+    if command.is_empty() { place.clone() } else { place.numbered(worker) }
+}
+
 fn with_client(place: &Place, command: &[String], case: &Case, settings: &Settings, worker: usize) -> Played<Record> {
     let payload = format!("payload-of-{}", case.name.replace('/', "-"));
     let by_itself = command.is_empty();
-    let place = if by_itself { place.clone() } else { place.numbered(worker) };
-    let door = Door::open(&place).map_err(|error| Stop::Fail(format!("listening: {error}")))?;
+    let door =
+        Door::open(&place_of(place, command, worker)).map_err(|error| Stop::Fail(format!("listening: {error}")))?;
     if by_itself {
         eprintln!("{} awaits a client at {} that calls with {payload}", case.name, door.address);
     }
