@@ -157,7 +157,8 @@ class LinkOptions(Options, total=False):
 
     retries: int | None
     """Attempts in a row that may fail before the link ends; by default there is no bound. Waiting
-    for the other side to join, or as a third for a place, is no attempt."""
+    for the other side to join, or as a third for a place, is no attempt; one whose connection
+    lasted no longer than the next pause failed."""
 
     delay: float
     """Seconds before the second attempt, doubled for each further one; 0.01 by default. Each pause
