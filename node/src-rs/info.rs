@@ -174,6 +174,19 @@ impl From<core::Refusal> for Refusal {
     }
 }
 
+#[napi(object, object_from_js = false)]
+pub struct PeerEnd {
+    pub number: i32,
+    pub message: String,
+}
+
+impl From<core::Error> for PeerEnd {
+    fn from(error: core::Error) -> PeerEnd {
+        let core::Flat { number, message, .. } = core::Flat::from(&error);
+        PeerEnd { number, message }
+    }
+}
+
 fn count(value: usize) -> f64 {
     double(value as u64)
 }

@@ -40,6 +40,16 @@ export function attached(name: string, empty: Uint8Array): void {
   }
 }
 
+/** What only hostlane has to give to the constructors of what it makes. */
+export const OURS = Symbol('hostlane');
+
+/** Refuses to make a `what` for a program, which `new` would make of nothing. */
+export function ours(given: symbol, what: string, from: string): void {
+  if (given !== OURS) {
+    throw invalid(`a ${what} is not made with new: it comes from ${from}`);
+  }
+}
+
 /** Refuses what are no options, and those of them that `of` does not have: one that is spelt wrong is never ignored. */
 export function onlyOptions(of: string, known: ReadonlySet<string>, given: object): void {
   if (!isObject(given)) {
@@ -58,7 +68,7 @@ export function looked<T extends object>(given: T): T {
 }
 
 function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null;
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 export function text(name: string, value: string): string {

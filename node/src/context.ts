@@ -1,5 +1,5 @@
 import { Aborts } from './aborts';
-import { onlyOptions } from './checks';
+import { OURS, onlyOptions } from './checks';
 import { inherited } from './deadline';
 import { HostlaneError } from './errors';
 import type { LinkEvent } from './link';
@@ -96,7 +96,7 @@ const collected = new FinalizationRegistry<number>((call) => {
 /**
  * The one context of this environment (a worker thread has its own), and the promises that wait on it. Everything happens on
  * the JavaScript thread. What a turn of the loop starts is gathered and handed to the addon in one call at its end, before the
- * loop goes on; when the addon has something to say it calls `#wake`, which fetches all of it.
+ * loop goes on; when the addon has something to say it calls `wake`, which fetches all of it.
  */
 export class Context {
   readonly native: Native = load();
@@ -122,7 +122,7 @@ export class Context {
     const { ops, out, lengths } = this.#outgoing;
     this.native.open(
       () => {
-        this.#wake();
+        this.wake();
       },
       waitMode(),
       [this.#rows, this.#bytes],
@@ -260,6 +260,12 @@ export class Context {
     this.heard?.();
   }
 
+  /** Fetches all that has happened. */
+  wake(): void {
+    this.#settleAll(MORE);
+    this.heard?.();
+  }
+
   /** Something happened: the log may have more. */
   heard: (() => void) | undefined;
 
@@ -308,11 +314,6 @@ export class Context {
       this.#used = 0;
       this.native.setBytes(this.#bytes);
     }
-  }
-
-  #wake(): void {
-    this.#settleAll(MORE);
-    this.heard?.();
   }
 
   /** Settles the outcomes there are, and those there may be behind them. */
@@ -371,7 +372,7 @@ export class Context {
         const aborted = error.kind === 'cancelled' && operation.signal?.aborted === true;
         operation.reject(aborted ? operation.signal.reason : error);
         operation.sink?.refused?.();
-        operation.owner.failed?.(error);
+        operation.owner.failed?.();
         return;
       }
       default:
@@ -402,7 +403,7 @@ export class Context {
       throw new TypeError('a message came to what has none');
     }
     const id = this.#number(at + 8);
-    const message = new Message(owner.origin, this.#number(at + 2), data, call, id, until, (flags & Flag.Stream) !== 0, marks);
+    const message = new Message(OURS, owner.origin, this.#number(at + 2), data, call, id, until, (flags & Flag.Stream) !== 0, marks);
     if (call !== 0 && as === As.Message) {
       collected.register(message, call);
     }

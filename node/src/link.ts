@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { looked, onlyOptions, text } from './checks';
+import { OURS, looked, onlyOptions, ours, text } from './checks';
 import { As, context } from './context';
 import { HostlaneError } from './errors';
 import type { PeerInfo, PeerStats } from './info';
@@ -58,8 +58,9 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
   readonly #ahead: LinkEvent[] = [];
   #ended = false;
 
-  private constructor(id: number) {
+  private constructor(given: symbol, id: number) {
     super();
+    ours(given, 'Link', 'Link.open');
     this.#id = id;
     collected.register(this, id);
   }
@@ -71,7 +72,7 @@ export class Link extends EventEmitter<LinkEvents> implements AsyncDisposable {
   // eslint-disable-next-line @typescript-eslint/require-await -- an async function, so that every failure is a rejection
   static async open(address: string, options: LinkOptions = {}): Promise<Link> {
     const [at, given] = [text('address', address), nativeOptions('link', options)];
-    return new Link(context().value((native) => native.linkOpen(at, given)));
+    return new Link(OURS, context().value((native) => native.linkOpen(at, given)));
   }
 
   /**

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { text } from './checks';
+import { OURS, ours, text } from './checks';
 import { context } from './context';
 import { HostlaneError } from './errors';
 import type { ListenerStats, Refusal } from './info';
@@ -33,15 +33,16 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncDispo
   readonly #owner = new Owner();
   #closed = false;
 
-  private constructor(id: number) {
+  private constructor(given: symbol, id: number) {
     super();
+    ours(given, 'Listener', 'listen');
     this.#id = id;
     collected.register(this, id);
   }
 
   /** @internal */
   static of(id: number): Listener {
-    return new Listener(id);
+    return new Listener(OURS, id);
   }
 
   /** Where it listens, in the form `connect` takes. */

@@ -1,8 +1,9 @@
-import { looked, whole } from './checks';
+import { onlyOptions, ours, whole } from './checks';
 import { As, context } from './context';
 import { HostlaneError } from './errors';
 import { Verb } from './native';
 import type { ReceivedMarks } from './native';
+import { Known } from './options';
 import type { Payload, WaitOptions } from './options';
 import { Owner } from './owner';
 import type { Origin } from './owner';
@@ -52,6 +53,7 @@ export class Message {
 
   /** @internal */
   constructor(
+    given: symbol,
     origin: Origin,
     channel: number,
     data: Buffer,
@@ -61,6 +63,7 @@ export class Message {
     opensStream: boolean,
     marks: ReceivedMarks | undefined,
   ) {
+    ours(given, 'Message', 'what receives it');
     this.#origin = origin;
     this.channel = channel;
     this.data = data;
@@ -136,7 +139,7 @@ export class Message {
    */
   reply(data: Payload, options: WaitOptions = {}): Promise<void> {
     if (this.#call === 0) {
-      return this.#origin.send(data, { ...looked(options), channel: this.channel });
+      return this.#sendBack(data, options);
     }
     return this.#answer(Verb.Reply, data, options, 0);
   }
@@ -172,6 +175,11 @@ export class Message {
       context().flush();
       context().native.callRelease(this.#call);
     }
+  }
+
+  async #sendBack(data: Payload, options: WaitOptions): Promise<void> {
+    onlyOptions('reply', Known.wait, options);
+    await this.#origin.send(data, { ...options, channel: this.channel });
   }
 
   #answer(verb: Verb, data: Payload, options: WaitOptions, extra: number): Promise<void> {

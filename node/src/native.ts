@@ -129,6 +129,12 @@ export interface NativeRefusal {
   readonly credentials?: Credentials;
 }
 
+/** How a connection ended, as the addon tells of it. */
+export interface NativeEnd {
+  readonly number: number;
+  readonly message: string;
+}
+
 /** How many outcomes there are at once, and `MORE`. */
 export type Outcomes = number;
 
@@ -175,6 +181,8 @@ export interface Native {
   peerRelease(peer: number): void;
   peerInfo(peer: number): PeerInfo | null;
   peerStats(peer: number): PeerStats | null;
+  /** Nothing while the connection goes on, as far as this side has noticed. */
+  peerEnd(peer: number): NativeEnd | null;
 
   linkOpen(address: string, options: NativeOptions): number | null;
   linkClose(link: number): void;

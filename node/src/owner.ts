@@ -1,4 +1,3 @@
-import type { HostlaneError } from './errors';
 import type { PeerInfo } from './info';
 import type { Payload, WaitOptions } from './options';
 import type { Peer } from './peer';
@@ -19,9 +18,9 @@ export class Owner {
   /** Whether they keep the process alive. */
   referenced = true;
 
-  /** What arrives is of `origin`; `failed` is called with every failure of an operation. */
+  /** What arrives is of `origin`; `failed` is called after every operation that failed. */
   constructor(
     readonly origin?: Origin,
-    readonly failed?: (error: HostlaneError) => void,
+    readonly failed?: () => void,
   ) {}
 }

@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { iterable, looked, onlyOptions, text, whole } from './checks';
+import { OURS, iterable, looked, onlyOptions, ours, text, whole } from './checks';
 import { As, context } from './context';
 import type { Start } from './context';
-import type { HostlaneError } from './errors';
+import { HostlaneError } from './errors';
 import type { PeerInfo, PeerStats } from './info';
 import { iterate } from './iterate';
 import type { Message } from './message';
@@ -33,9 +33,12 @@ const collected = new FinalizationRegistry<number>((id) => {
 
 /** The life-cycle events of a peer; messages are received with `recv` or by iterating. */
 export interface PeerEvents {
-  /** The connection has ended, by `close` or because an operation found it ended. Emitted once. */
+  /**
+   * The connection has ended, by `close` or because an operation that failed found it ended. Emitted once. With nothing under way
+   * nobody learns of an end until the next operation: a `recv` that waits does at once.
+   */
   close: [];
-  /** Before `close`, the error that ended the connection; only where somebody listens. The operation rejects with it as well. */
+  /** Before `close`, what the connection was lost by: not `ERR_HOSTLANE_CLOSED` or `ERR_HOSTLANE_PEER_CLOSED`. Only where somebody listens. */
   error: [error: HostlaneError];
 }
 
@@ -53,14 +56,15 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   /** Taken by an iteration before anybody asked for them; whoever receives next gets them first. */
   readonly #ahead: Message[] = [];
   #ended = false;
+  /** An operation has failed, and nobody has looked yet whether the connection has ended. */
+  #doubted = false;
 
-  private constructor(id: number) {
+  private constructor(given: symbol, id: number) {
     super();
+    ours(given, 'Peer', 'connect or accept');
     this.#id = id;
-    this.owner = new Owner(this, (error) => {
-      if (endsConnection(error)) {
-        this.#end(error);
-      }
+    this.owner = new Owner(this, () => {
+      this.#failed();
     });
     collected.register(this, id);
   }
@@ -72,7 +76,7 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** @internal */
   static of(id: number): Peer {
-    return new Peer(id);
+    return new Peer(OURS, id);
   }
 
   /**
@@ -138,7 +142,12 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
 
   /** Opens a stream: a call with many messages both ways. Never waits. Throws `ERR_HOSTLANE_UNSUPPORTED` on wire level 0, and what `request` fails with. An abort of `signal` gives the stream up. */
   openStream(data: Payload = '', options: CallOptions = {}): Stream {
-    return Stream.open(this, this.#id, data, options);
+    try {
+      return Stream.open(this, this.#id, data, options);
+    } catch (error) {
+      this.#failed();
+      throw error;
+    }
   }
 
   /**
@@ -167,6 +176,8 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
   close(): Promise<void> {
     context().flush();
     this.#ahead.length = 0;
+    // It may have ended before.
+    this.#look();
     context().native.peerClose(this.#id);
     context().heard?.();
     this.#end(undefined);
@@ -242,29 +253,43 @@ export class Peer extends EventEmitter<PeerEvents> implements AsyncDisposable {
     return this.#start(options, Verb.RecvBatch, { target: this.#id, extra: most, as });
   }
 
-  #end(error: HostlaneError | undefined): void {
+  #failed(): void {
+    if (!this.#doubted && !this.#ended) {
+      this.#doubted = true;
+      process.nextTick(() => {
+        this.#look();
+      });
+    }
+  }
+
+  /** Asks whether the connection has ended, where an operation failed: its error may be of this operation alone. */
+  #look(): void {
+    if (!this.#doubted) {
+      return;
+    }
+    // A write fails before the end is read.
+    context().wake();
+    this.#doubted = false;
+    const end = context().native.peerEnd(this.#id);
+    if (end !== null) {
+      const error = new HostlaneError(end.number, end.message);
+      const lost = error.kind !== 'peer_closed' && error.kind !== 'closed';
+      this.#end(lost ? error : undefined);
+    }
+  }
+
+  #end(lost: HostlaneError | undefined): void {
     if (this.#ended) {
       return;
     }
     this.#ended = true;
     process.nextTick(() => {
-      if (error !== undefined && error.kind !== 'peer_closed' && this.listenerCount('error') > 0) {
-        this.emit('error', error);
+      if (lost !== undefined && this.listenerCount('error') > 0) {
+        this.emit('error', lost);
       }
       this.emit('close');
     });
   }
-}
-
-/** Whether a connection is over when an operation on it failed so: it is lost, or a message begun could not be finished. */
-function endsConnection({ kind, number, sent }: HostlaneError): boolean {
-  return (
-    kind === 'closed' ||
-    kind === 'peer_closed' ||
-    kind === 'connection_lost' ||
-    (kind === 'timeout' && sent === 'maybe') ||
-    (number >= 300 && number < 400)
-  );
 }
 
 /** Connects to `address`; without `timeoutMs` only the handshake is limited, by `handshakeTimeoutMs`. */

@@ -1,4 +1,4 @@
-import { invalid, onlyOptions } from './checks';
+import { OURS, invalid, onlyOptions, ours } from './checks';
 import { As, context } from './context';
 import { inherited } from './deadline';
 import { iterate } from './iterate';
@@ -47,7 +47,8 @@ export class Stream implements AsyncDisposable {
   #reply: Buffer | undefined;
   #closed = false;
 
-  private constructor(peer: Peer, id: number, calling: boolean, signal?: AbortSignal) {
+  private constructor(given: symbol, peer: Peer, id: number, calling: boolean, signal?: AbortSignal) {
+    ours(given, 'Stream', 'openStream or a message');
     this.#peer = peer;
     this.#id = id;
     this.#calling = calling;
@@ -65,12 +66,12 @@ export class Stream implements AsyncDisposable {
     const stream = context().value((native) =>
       native.streamOpen(id, channelOf(channel), bytesOf(data), timeoutMs, key ?? NOTHING, path ?? NOTHING),
     );
-    return new Stream(peer, stream, true, signal);
+    return new Stream(OURS, peer, stream, true, signal);
   }
 
   /** @internal */
   static serving(peer: Peer, id: number): Stream {
-    return new Stream(peer, id, false);
+    return new Stream(OURS, peer, id, false);
   }
 
   /**

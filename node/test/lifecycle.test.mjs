@@ -1,11 +1,54 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
-import { connect, listen } from 'hostlane';
-import { SOON, address, listening, pair, rawPair, rejects, script, finished, socketOf } from './helpers.mjs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ERRORS, HostlaneError, connect, listen } from 'hostlane';
+import { SOON, address, listening, pair, rawPair, rejects, script, finished, socketOf, welcome } from './helpers.mjs';
+import * as wire from './vectors/wire.mjs';
 
 const wait = { timeoutMs: SOON };
+
+/** The life-cycle events of a peer as they come, and a promise of all of them, up to `close`. */
+function eventsOf(peer) {
+  const seen = [];
+  const closed = new Promise((resolve) => {
+    peer.on('error', (error) => seen.push(error.kind)).on('close', () => resolve(seen));
+  });
+  peer.on('close', () => seen.push('close'));
+  const late = () => pause(SOON, undefined, { ref: false }).then(() => assert.fail('no close was emitted'));
+  return { seen, all: () => Promise.race([closed, late()]) };
+}
+
+/** A peer of a raw server of level 1, which has `answer` called with the socket and each request. */
+async function level1Peer(t, answer, options) {
+  const path = address(t);
+  const serve = async (socket) => {
+    t.after(() => socket.destroy());
+    const raw = new wire.Raw(socket);
+    await raw.frame0();
+    const hostlane = { version: 1, instance: '0'.repeat(32), features: [], limits: {} };
+    socket.write(Buffer.concat([welcome({ hostlane }), wire.READY]));
+    for (let frame = await raw.frame1(SOON); frame !== undefined; frame = await raw.frame1(SOON)) {
+      if (frame.kind === wire.KINDS.get('REQUEST')) {
+        answer(socket, frame);
+      }
+    }
+  };
+  const server = createServer(serve);
+  t.after(() => server.close());
+  server.listen(path);
+  await once(server, 'listening');
+  const peer = await connect(path, { ...wait, ...options });
+  t.after(() => peer.close());
+  return peer;
+}
+
+/** A message of level 1 in one frame. */
+function whole(kind, channel, id, payload) {
+  return wire.frame1(wire.KINDS.get(kind), wire.FIRST | wire.LAST, channel, id, payload);
+}
 
 test('close ends everything under way with closed', async (t) => {
   const { client, server } = await pair(t);
@@ -91,6 +134,98 @@ test('error is emitted before close when the connection was lost', async (t) => 
   await rejects(peer.recv(wait), 'bad_magic');
   await closed;
   assert.deepEqual(seen, ['bad_magic', 'close']);
+});
+
+test('a call that runs out of time ends a connection of level 0 only', async (t) => {
+  for (const level of [0, 1]) {
+    const { client, server } = await pair(t, { connecting: { level } });
+    const events = eventsOf(client);
+    const [error] = await Promise.all([rejects(client.request('slow', { timeoutMs: 50 }), 'timeout'), server.recv(wait)]);
+    assert.equal(error.sent, 'maybe');
+    if (level === 1) {
+      const call = client.request('quick', wait);
+      await (await server.recv(wait)).reply('fine');
+      assert.equal((await call).data.toString(), 'fine');
+      assert.deepEqual(events.seen, []);
+      await server.close();
+      await rejects(client.recv(wait), 'peer_closed');
+    }
+    assert.deepEqual(await events.all(), level === 1 ? ['close'] : ['connection_lost', 'close']);
+  }
+});
+
+test('an error of one call is not the end of the connection, whatever its number', async (t) => {
+  const numbers = ERRORS.map(({ number }) => number);
+  let next = 0;
+  const peer = await level1Peer(t, (socket, { id }) => {
+    const number = numbers[next];
+    next += 1;
+    const reason = Buffer.alloc(4);
+    reason.writeUInt32LE(number ?? 0);
+    socket.write(number === undefined ? whole('RESPONSE', 1, id, 'fine') : wire.frame1(wire.KINDS.get('ERROR'), 0, 0, id, reason));
+  });
+  const events = eventsOf(peer);
+  for (const number of numbers) {
+    await assert.rejects(peer.request('', wait), HostlaneError, `${number}`);
+  }
+  assert.equal((await peer.request('', wait)).data.toString(), 'fine');
+  assert.deepEqual(events.seen, []);
+  await peer.close();
+  assert.deepEqual(await events.all(), ['close']);
+});
+
+test('a connection that a keepalive ended has ended', async (t) => {
+  const peer = await level1Peer(t, () => undefined, { keepaliveMs: 50 });
+  const events = eventsOf(peer);
+  await rejects(peer.request('', wait), 'peer_unresponsive');
+  assert.deepEqual(await events.all(), ['peer_unresponsive', 'close']);
+});
+
+test('what ended the connection is told, not what an operation failed with, and before a close', async (t) => {
+  const peer = await level1Peer(t, (socket, { id }) => {
+    const cancelled = wire.frame1(wire.KINDS.get('ERROR'), 0, 0, id, Buffer.from([110, 0, 0, 0]));
+    socket.write(Buffer.concat([cancelled, wire.READY]));
+  });
+  const events = eventsOf(peer);
+  await rejects(peer.request('', wait), 'cancelled');
+  await peer.close();
+  assert.deepEqual(await events.all(), ['protocol_error', 'close']);
+});
+
+test('the end is found beside messages that nobody took', async (t) => {
+  const peer = await level1Peer(t, (socket) => {
+    socket.end(whole('MESSAGE', 2, 0, 'unasked'));
+  });
+  const events = eventsOf(peer);
+  await rejects(peer.request('', wait), 'connection_lost');
+  assert.deepEqual(await events.all(), ['close']);
+  assert.equal((await peer.recv(wait)).data.toString(), 'unasked');
+});
+
+test('a message that nobody takes any more finds the end, which the loop has not read', async (t) => {
+  const { raw, peer } = await rawPair(t);
+  const events = eventsOf(peer);
+  raw.socket.destroy();
+  await rejects(peer.send('x'), 'connection_lost');
+  assert.deepEqual(await events.all(), ['close']);
+});
+
+test('a stream that cannot be opened finds the end', async (t) => {
+  const { client, server } = await pair(t);
+  const events = eventsOf(client);
+  await server.close();
+  const found = () => {
+    try {
+      client.openStream('').close();
+      return false;
+    } catch (error) {
+      return error.kind === 'connection_lost';
+    }
+  };
+  while (!found()) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(await events.all(), ['close']);
 });
 
 test('without a listener for error nothing is thrown', async (t) => {

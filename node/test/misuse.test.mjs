@@ -84,10 +84,12 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
   const at = address(t);
   const link = await Link.open(address(t));
   t.after(() => link.close());
+  await client.send('x');
+  const oneWay = await server.recv(wait);
   const gone = new Uint8Array(8);
   structuredClone(gone.buffer, { transfer: [gone.buffer] });
   await refused(
-    ...[5, null, 'text', () => undefined].flatMap((options) => [
+    ...[5, null, 'text', [], ['x'], () => undefined].flatMap((options) => [
       [() => connect(at, options), 'options of connect'],
       [() => listen(at, options), 'options of listen'],
       [() => Link.open(at, options), 'options of Link.open'],
@@ -101,6 +103,7 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
       [() => link.request('x', options), 'options of request'],
       [() => link.next(options), 'options of next'],
       [() => listener.accept(options), 'options of accept'],
+      [() => oneWay.reply('x', options), 'options of reply'],
     ]),
     ...Object.entries({
       channels: [5, '12', [1, 'x'], [1.5], {}],
@@ -150,6 +153,20 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
   const call = client.request('still here', wait);
   await (await server.recv(wait)).reply('fine');
   assert.equal((await call).data.toString(), 'fine');
+});
+
+test('nothing is made by new that comes from elsewhere', async (t) => {
+  const { client, server, listener } = await pair(t);
+  const link = await Link.open(address(t));
+  t.after(() => link.close());
+  const stream = client.openStream('s');
+  const message = await server.recv(wait);
+  for (const made of [client, listener, link, stream, message]) {
+    const { constructor } = made;
+    await refused([() => new constructor(), `a ${constructor.name} is not made`], [() => new constructor(1, 1, 1), 'is not made']);
+    await refused([() => new (class extends constructor {})(), `a ${constructor.name} is not made`]);
+  }
+  stream.close();
 });
 
 test('whatever was closed says so', async (t) => {
