@@ -49,9 +49,9 @@ func WithReconnect(again bool) LinkOption {
 }
 
 // WithRetries sets how many attempts in a row may fail before the link ends with the error
-// of the last. Waiting for the other side, or as a third for a place, is no attempt; one whose
-// connection lasted no longer than the next pause failed. The default is no bound; less
-// than 1 is none.
+// of the last. Waiting for the other side, or as a third for a place, is no attempt; of
+// connections in a row that lasted no longer than the next pause, each after the first is
+// one that failed. The default is no bound; less than 1 is none.
 func WithRetries(n int) LinkOption {
 	retries := int64(n)
 	if n < 1 {

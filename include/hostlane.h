@@ -1345,7 +1345,8 @@ typedef struct {
     const hostlane_listen_options_t *listen;
     /**
      * Attempts in a row that may fail before the link ends. Waiting for the other side, or as a third for a place, is no
-     * attempt; one whose connection lasted no longer than the next pause failed. 0: no bound. HOSTLANE_NO_RETRY: none.
+     * attempt; of connections in a row that lasted no longer than the next pause, each after the first is one that
+     * failed. 0: no bound. HOSTLANE_NO_RETRY: none.
      */
     int64_t retries;
     /**

@@ -252,6 +252,30 @@ fn a_third_waits_and_takes_the_place_that_becomes_free() {
     });
 }
 
+#[cfg(unix)]
+#[test]
+fn a_third_that_was_turned_away_often_takes_over_at_once() {
+    let place = Place::new();
+    let (a, b) = (open(&place), open(&place));
+    // Being turned away is no attempt, and nor is the loss of who served.
+    let options = LinkOptions::new().retries(0).delay(Duration::from_millis(1), Duration::from_secs(2));
+    std::thread::scope(|scope| {
+        let a_serves = Serving::new(scope, &a, 1, echo);
+        assert_eq!(b.request(b"up", SOON).unwrap().payload(), "up");
+        let c = Link::open(address(&place), options).unwrap();
+        assert_eq!(c.next(Duration::from_millis(200)).unwrap_err().code(), Code::Timeout);
+        drop(b);
+        assert!(!up(&c));
+        drop(a_serves);
+        assert!(matches!(down(&c), Code::PeerClosed | Code::ConnectionLost));
+        let c_serves = Serving::new(scope, &c, 1, echo);
+        let next = open(&place);
+        assert_eq!(next.request(b"in", SOON).unwrap().payload(), "in");
+        assert_eq!(c.is_serving(), Some(true));
+        drop(c_serves);
+    });
+}
+
 /// Drives two links that were opened at the same moment until both are up; exactly one serves.
 fn started_together(place: &Place, barrier: &Barrier) -> bool {
     barrier.wait();
@@ -437,9 +461,9 @@ fn a_side_that_takes_whoever_comes_and_ends_is_not_asked_without_a_pause() {
             }
         };
         assert!(matches!(error.code(), Code::PeerClosed | Code::ConnectionLost), "{error}");
-        // The first, one more at once, and five after pauses of 40 and 80 ms, each shortened by at most a half.
+        // The first, one more at once, and five after pauses of 20, 40 and 80 ms, each shortened by at most a half.
         assert_eq!(taken.load(Ordering::Relaxed), 7);
-        assert!(start.elapsed() >= Duration::from_millis(180), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= Duration::from_millis(150), "{:?}", start.elapsed());
         listener.close();
     });
 }

@@ -32,8 +32,8 @@ struct link_options {
     listen_options listen;
     /// Whether the link goes on after the other side was lost.
     bool reconnect = true;
-    /// Attempts in a row that may fail before the link ends; one whose connection lasted no longer than the next
-    /// pause failed. Left alone: no bound.
+    /// Attempts in a row that may fail before the link ends; of connections in a row that lasted no
+    /// longer than the next pause, each after the first is one that failed. Left alone: no bound.
     std::optional<std::uint32_t> retries;
     /// The pause before the second attempt, doubled for each further one; zero: 10 ms.
     std::chrono::milliseconds delay{0};

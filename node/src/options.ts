@@ -117,7 +117,7 @@ export interface ListenOptions extends CommonOptions {
 export interface LinkOptions extends Omit<CommonOptions, 'authToken' | 'fds'> {
   /** Whether the link goes on after the other side was lost, as it does by default; without, the link ends with that error. */
   readonly reconnect?: boolean | undefined;
-  /** Attempts in a row that may fail before the link ends; no bound by default. Waiting for the other side to join, or as a third for a place, is no attempt; one whose connection lasted no longer than the next pause failed. */
+  /** Attempts in a row that may fail before the link ends; no bound by default. Waiting for the other side to join, or as a third for a place, is no attempt; of connections in a row that lasted no longer than the next pause, each after the first is one that failed. */
   readonly retries?: number | undefined;
   /** Milliseconds of the pause before the second attempt, doubled for each further one, each shortened at random by up to half; 10 by default. */
   readonly delayMs?: number | undefined;

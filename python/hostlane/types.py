@@ -157,8 +157,8 @@ class LinkOptions(Options, total=False):
 
     retries: int | None
     """Attempts in a row that may fail before the link ends; by default there is no bound. Waiting
-    for the other side to join, or as a third for a place, is no attempt; one whose connection
-    lasted no longer than the next pause failed."""
+    for the other side to join, or as a third for a place, is no attempt; of connections in a
+    row that lasted no longer than the next pause, each after the first is one that failed."""
 
     delay: float
     """Seconds before the second attempt, doubled for each further one; 0.01 by default. Each pause

@@ -3,7 +3,6 @@
 use hostlane_bridge::Listener;
 use pyo3::prelude::*;
 
-use crate::closed::Closed;
 use crate::error::{OrRaise, entry};
 use crate::facts;
 use crate::look::Look;
@@ -16,7 +15,6 @@ use crate::wait::{Deadline, Seconds, blocking};
 pub(crate) struct NativeListener {
     listener: Listener,
     look: Look,
-    closed: Closed,
 }
 
 impl NativeListener {
@@ -31,7 +29,7 @@ pub(crate) fn listen(py: Python<'_>, address: Text, options: Options) -> PyResul
     entry(py, || {
         let bind = || Listener::bind_with(&address.address()?, &options.listen()?);
         let listener = py.detach(bind).or_raise(py)?;
-        Ok(NativeListener { listener, look: Look::once(), closed: Closed::default() })
+        Ok(NativeListener { listener, look: Look::once() })
     })
 }
 
@@ -40,11 +38,7 @@ impl NativeListener {
     /// The next connection whose handshake is done.
     fn accept(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<NativePeer> {
         entry(py, || {
-            let prepare = || {
-                self.closed.check()?;
-                Deadline::after(timeout)
-            };
-            let deadline = prepare().or_raise(py)?;
+            let deadline = Deadline::after(timeout).or_raise(py)?;
             blocking(py, deadline, &self.look, |wait| self.listener.accept(wait)).map(NativePeer::new)
         })
     }
@@ -74,7 +68,6 @@ impl NativeListener {
     /// Stops serving now.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         entry(py, || {
-            self.closed.set();
             py.detach(|| self.listener.close());
             Ok(())
         })

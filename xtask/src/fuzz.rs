@@ -1,6 +1,7 @@
 //! `fuzz`: inputs that cover ever more of core's code, from strangers and from programs. See `fuzz/README.md`.
 
 use std::fs;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,8 +33,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
     /// Processes of a target at once, which share what they find: one that waits for sockets and threads leaves processors idle
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    processes: u16,
+    #[arg(long, value_name = "N", default_value = "1")]
+    processes: NonZeroU16,
     /// Only this one; repeatable
     #[arg(long, value_name = "NAME")]
     target: Vec<String>,
@@ -71,7 +72,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let (mut failed, mut runs) = (0, Vec::new());
     for name in wanted {
         let target = Target::new(workspace, &folder, name)?;
-        let (executions, found) = target.fuzz(seconds, options.processes)?;
+        let (executions, found) = target.fuzz(seconds, options.processes.get())?;
         println!("{name:24} {executions:>12} executions in {seconds} s{}", if found { ", and a failure" } else { "" });
         if options.keep && !found {
             println!("{:24} {:>12} inputs kept", "", target.keep()?);
@@ -169,12 +170,14 @@ impl<'a> Target<'a> {
                 command.arg(format!("-dict={}", dictionary.display()));
             }
             command.arg("corpus").stderr(fs::File::create(&log).with_context(|| log.display().to_string())?);
-            let child = command.spawn().with_context(|| format!("starting {}", self.program.display()))?;
-            running.push((child, log));
+            running.push((command.spawn(), log));
         }
+        // All have ended before one of them is judged.
+        let ended: Vec<_> =
+            running.into_iter().map(|(child, log)| (child.and_then(|mut child| child.wait()), log)).collect();
         let (mut executions, mut found) = (0, false);
-        for (mut child, log) in running {
-            let succeeded = child.wait()?.success();
+        for (ended, log) in ended {
+            let succeeded = ended.with_context(|| format!("running {}", self.program.display()))?.success();
             let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
             let executed = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
             let executed: u64 = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);

@@ -59,7 +59,7 @@ pub(crate) struct Link {
     #[arg(long)]
     no_reconnect: bool,
 
-    /// End when N attempts in a row failed; waiting for the other side is no attempt [default: never]
+    /// End when more than N attempts in a row failed; waiting for the other side is no attempt [default: never]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
 

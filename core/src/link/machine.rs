@@ -78,8 +78,9 @@ pub(super) struct Machine {
     /// Attempts in a row that came to nothing, and those of them that count as failed.
     attempts: u32,
     failures: u32,
-    /// Since when the other side is there.
+    /// Since when the other side is there, and connections in a row that did not last.
     up_at: Option<Instant>,
+    brief: u32,
     ops: IdMap<What>,
     calls: IdMap<Call>,
     /// Of calls that threads wait for.
@@ -111,6 +112,7 @@ impl Machine {
             attempts: 0,
             failures: 0,
             up_at: None,
+            brief: 0,
             ops: IdMap::default(),
             calls: IdMap::default(),
             awaited: IdMap::default(),
@@ -218,22 +220,23 @@ impl Machine {
         if !error.retryable() && error.code() != Code::Refused {
             return self.end(error);
         }
-        self.retry(context, error, now);
-    }
-
-    /// Another attempt follows after a pause, unless they were enough.
-    fn retry(&mut self, context: &Context, error: Error, now: Instant) {
         self.attempts = self.attempts.saturating_add(1);
         // Both places are taken: a third waits for one. What this process has none of is not the other side's failure.
         self.failures += u32::from(!matches!(error.code(), Code::QueueFull | Code::TooManyFiles));
         if self.options.retries.is_some_and(|most| self.failures > most) {
             return self.end(error);
         }
-        let delay = self.pause(self.attempts);
+        let attempts = self.attempts;
+        self.wait(context, attempts, &error, now, || format!("attempt {attempts} failed"));
+    }
+
+    /// Tries again after the pause that follows so many attempts in a row.
+    fn wait(&mut self, context: &Context, attempts: u32, error: &Error, now: Instant, what: impl FnOnce() -> String) {
+        let delay = self.pause(attempts);
         // Between half and all of it, so that two do not go on meeting.
         let jitter = delay.mul_f64(f64::from(random::byte()) / 512.0);
-        self.tell(Level::Debug, Event::LinkRetry, Some(&error), || {
-            format!("attempt {} failed, another follows within {delay:?}: {}", self.attempts, error.message())
+        self.tell(Level::Debug, Event::LinkRetry, Some(error), || {
+            format!("{}, another attempt follows within {delay:?}: {}", what(), error.message())
         });
         self.phase = Phase::Waiting;
         match context.timer(now + (delay - jitter).max(Duration::from_micros(100))) {
@@ -249,6 +252,7 @@ impl Machine {
     }
 
     fn up(&mut self, context: &Context, peer: Arc<Peer>, now: Instant) {
+        (self.attempts, self.failures) = (0, 0);
         self.up_at = Some(now);
         let serving = self.serving() == Some(true);
         self.events.push_back(LinkEvent::Up { serving });
@@ -309,19 +313,20 @@ impl Machine {
         self.reconnect(context, error, Instant::now());
     }
 
-    /// Whoever serves the address may have gone, so the first attempt is made at once. A connection that lasted no longer than
-    /// the pause that would follow it was an attempt that failed: a side that takes whoever comes and ends is not asked without
-    /// a pause for ever.
+    /// Whoever served the address may have gone, so another attempt is made at once. Of connections in a row that lasted no
+    /// longer than the pause behind them, each after the first is an attempt that failed: a side that takes whoever comes and
+    /// ends is not asked without a pause for ever.
     fn reconnect(&mut self, context: &Context, error: Error, now: Instant) {
         let lasted = self.up_at.take().map_or(Duration::ZERO, |up| now.saturating_duration_since(up));
-        if lasted > self.pause(self.attempts + 1) {
-            (self.attempts, self.failures) = (0, 0);
+        self.brief = if lasted > self.pause(self.brief) { 0 } else { self.brief.saturating_add(1) };
+        let failed = self.brief.saturating_sub(1);
+        if self.options.retries.is_some_and(|most| failed > most) {
+            return self.end(error);
         }
-        if self.attempts == 0 {
-            self.attempts = 1;
-            return self.start(context, now);
+        match failed {
+            0 => self.start(context, now),
+            _ => self.wait(context, failed, &error, now, || format!("the connection lasted {lasted:?}")),
         }
-        self.retry(context, error, now);
     }
 
     fn expect(&mut self, started: Started, what: What) {

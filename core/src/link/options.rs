@@ -52,8 +52,8 @@ impl LinkOptions {
     }
 
     /// Attempts in a row that may fail before the link ends; default no bound. Waiting for the other side to join, or as a
-    /// third for a place, is no attempt, nor is one for which this process has no descriptor left. One whose connection lasted
-    /// no longer than the next pause failed.
+    /// third for a place, is no attempt, nor is one for which this process has no descriptor left. Of connections in a
+    /// row that lasted no longer than the next pause, each after the first is one that failed.
     pub fn retries(mut self, attempts: u32) -> Self {
         self.retries = Some(attempts);
         self

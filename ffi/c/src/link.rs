@@ -53,7 +53,8 @@ pub struct hostlane_link_options_t {
     /// How this side listens, where it does. NULL: the defaults.
     pub listen: *const hostlane_listen_options_t,
     /// Attempts in a row that may fail before the link ends. Waiting for the other side, or as a third for a place, is no
-    /// attempt; one whose connection lasted no longer than the next pause failed. 0: no bound. HOSTLANE_NO_RETRY: none.
+    /// attempt; of connections in a row that lasted no longer than the next pause, each after the first is one that
+    /// failed. 0: no bound. HOSTLANE_NO_RETRY: none.
     pub retries: i64,
     /// The pause before the second attempt, in milliseconds, doubled for each further one; each is shortened at random by
     /// up to half. 0: 10.

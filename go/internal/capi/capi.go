@@ -79,6 +79,11 @@ func OSFailure(doing string, err error) *Failure {
 // object is gone then, which may be the context.
 var Faulted = func() {}
 
+// Fault reports that a fault inside the library took an object along.
+func Fault(message string) *Failure {
+	return &Failure{Status: C.HOSTLANE_E_PANIC, Message: message, MaybeSent: true}
+}
+
 // failure turns a status and the error that came with it into Go memory and frees
 // the error; nil for success.
 func failure(status C.hostlane_status_t, cerr **C.hostlane_error_t) *Failure {

@@ -152,12 +152,15 @@ func (c Context) Close() {
 	C.free(unsafe.Pointer(c.memory))
 }
 
-// Gone tells why the context is no longer usable, nil while it is.
-func (c Context) Gone() *Failure {
+// Gone tells whether the context is no longer usable.
+func (c Context) Gone() bool {
 	var own C.int
-	var cerr *C.hostlane_error_t
-	return failure(C.hostlane_context_fd(c.id, &own, &cerr), &cerr)
+	return C.hostlane_context_fd(c.id, &own, nil) != C.HOSTLANE_OK
 }
+
+// Abandon gives back what it can of a context that was used: its memory may be lent to a
+// call that has not returned.
+func (c Context) Abandon() { C.hostlane_context_close(c.id, nil) }
 
 // Process fills events with operations that have finished and tells whether there
 // may be more; if not, the descriptor becomes readable when there are.

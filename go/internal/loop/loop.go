@@ -382,14 +382,17 @@ func (l *Loop) fail(failure *capi.Failure) (woken int) {
 // examine ends every wait if a fault took the context along, of which its descriptor
 // tells nothing.
 func (l *Loop) examine() {
-	if failure := l.Context.Gone(); failure != nil {
-		l.fail(failure)
+	if l.Context.Gone() {
+		l.fail(capi.Fault("a fault inside the library took the context along"))
 	}
 }
 
 // breakDown is fail with the lock held.
 func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
-	l.broken = failure
+	if l.broken == nil { // what came first is the cause
+		l.broken = failure
+	}
+	failure = l.broken
 	l.lost.Store(true)
 	for op, w := range l.waiting {
 		delete(l.waiting, op)

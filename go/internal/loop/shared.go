@@ -29,8 +29,11 @@ func Shared() (*Loop, *capi.Failure) {
 	}
 	creating.Lock()
 	defer creating.Unlock()
-	if l := shared.Load(); l != nil && !l.lost.Load() {
-		return l, nil
+	if l := shared.Load(); l != nil {
+		if !l.lost.Load() {
+			return l, nil
+		}
+		l.abandon()
 	}
 	if failure := capi.CheckVersion(); failure != nil {
 		return nil, failure
@@ -46,6 +49,14 @@ func Shared() (*Loop, *capi.Failure) {
 	}
 	shared.Store(l)
 	return l, nil
+}
+
+// abandon gives back what a loop that broke down has: nobody waits on it any more, and
+// the other sides of its connections are told.
+func (l *Loop) abandon() {
+	l.Context.Abandon()
+	l.seat.file.Close()
+	l.guard.file.Close() // which ends standBy
 }
 
 func newLoop(c capi.Context, fd int) (*Loop, error) {

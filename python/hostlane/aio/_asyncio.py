@@ -139,7 +139,8 @@ class AsyncioGroup:
             await function(*arguments)
         except asyncio.CancelledError as error:
             # It ends here, and its frames are let go: they keep the message, and its caller waits
-            # until nobody does. The handler may have kept its task, or this.
+            # until nobody does. The handler may have kept its task, or this; not those of an error
+            # it handled meanwhile, which may be the program's.
             error.__traceback__ = None
         finally:
             task = asyncio.current_task(self._loop)

@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How many lines of a failed log are shown.
 const TAIL: usize = 40;
 
-/// How runners mark what failed: cargo, pytest, go, ctest and our own; Node; panics.
-const WORDS: [&str; 4] = ["FAIL", "not ok ", "\u{2716}", "panicked at"];
+/// How runners mark what failed: cargo, pytest, go and our own; ctest; Node; panics; compilers.
+const WORDS: [&str; 6] = ["FAIL", "***", "not ok ", "\u{2716}", "panicked at", "error: "];
 
 /// How many such lines are told again for a suite, and how many characters of each.
 const TOLD: usize = 12;
@@ -82,7 +82,7 @@ impl<'a> Runner<'a> {
         for lang in &suite.needs {
             if !self.build(*lang)? {
                 self.say(&format!("FAIL  {:20} the build of {} failed", suite.name, lang.name()));
-                self.failed.push(Failed::new(suite.name));
+                self.failed.push(self.failure(suite.name, &self.log_path(&format!("build-{}", lang.name())))?);
                 return Ok(Counts { failed: 1, ..Counts::default() });
             }
         }
@@ -105,8 +105,7 @@ impl<'a> Runner<'a> {
         }
         self.say(&format!("{line:50} {:6.1} s", start.elapsed().as_secs_f64()));
         if counts.failed > 0 {
-            let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-            self.failed.push(Failed { suite: suite.name, lines: failures(&text) });
+            self.failed.push(self.failure(suite.name, &log)?);
             self.show_tail(&log)?;
         }
         Ok(counts)
@@ -167,9 +166,19 @@ impl<'a> Runner<'a> {
 
     /// The empty log of a suite.
     fn log(&self, name: &str) -> Result<PathBuf> {
-        let log = self.workspace.path(format!("target/xtask/logs/{name}.log"));
+        let log = self.log_path(name);
         process::fresh(&log)?;
         Ok(log)
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.workspace.path(format!("target/xtask/logs/{name}.log"))
+    }
+
+    fn failure(&self, suite: &'static str, log: &Path) -> Result<Failed> {
+        // A language that is built behind another has no log when that failed.
+        let text = if log.exists() { fs::read(log)? } else { Vec::new() };
+        Ok(Failed { suite, lines: failures(&String::from_utf8_lossy(&text)) })
     }
 
     fn show_tail(&self, log: &Path) -> Result<()> {
@@ -226,6 +235,12 @@ mod tests {
     fn what_failed_is_found_in_a_log_of_any_runner() {
         let log = "test a ... ok\ntest b ... FAILED\n  ok 1 - c\n  not ok 2 - d\n--- FAIL: TestE (0.1s)\nFAIL  go: f\n";
         assert_eq!(failures(log), ["test b ... FAILED", "not ok 2 - d", "--- FAIL: TestE (0.1s)", "FAIL  go: f"]);
+        let log =
+            "1/2 Test #1: a ... Passed\n2/2 Test #2: b ...***Failed\n\u{2716} c\nthread 'd' panicked at e\nerror: f\n";
+        assert_eq!(
+            failures(log),
+            ["2/2 Test #2: b ...***Failed", "\u{2716} c", "thread 'd' panicked at e", "error: f"]
+        );
         assert_eq!(failures(&"FAIL  x\n".repeat(100)).len(), TOLD);
     }
 }
