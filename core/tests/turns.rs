@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -478,5 +479,23 @@ fn a_call_ends_at_its_own_deadline_although_another_thread_sleeps_at_the_socket(
                 leader.join().unwrap().unwrap();
             }
         });
+    }
+}
+
+#[test]
+fn a_host_that_runs_handlers_later_is_asked_once_a_wait_lasts() {
+    let (client, _server) = pair(&Place::new());
+    let after = Duration::from_millis(20);
+    for breaks in [false, true] {
+        let mut asked = 0;
+        let mut hook = || {
+            asked += 1;
+            if breaks { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let start = Instant::now();
+        let wait = Wait::from(10 * after).on_interrupt(&mut hook).ask_after(after);
+        let error = client.recv(wait).unwrap_err();
+        assert_eq!(error.code(), if breaks { Code::Interrupted } else { Code::Timeout });
+        assert!(asked > 0 && start.elapsed() >= after, "{asked} times in {:?}", start.elapsed());
     }
 }

@@ -10,6 +10,9 @@ use pyo3::prelude::*;
 use crate::error::OrRaise;
 use crate::look::Look;
 
+/// A signal that comes while a wait still looks or spins is noticed so much later: Python runs its handlers only when asked.
+const UNNOTICED: Duration = Duration::from_millis(20);
+
 /// Seconds a call waits when it is not told otherwise.
 pub(crate) const DEFAULT_TIMEOUT: f64 = 5.0;
 
@@ -96,7 +99,7 @@ pub(crate) fn blocking<T>(
     };
     let mut raised = None;
     let mut on_interrupt = || run_handlers(&mut raised);
-    let wait = deadline.wait().on_interrupt(&mut on_interrupt).apart(look.budget(), &mut apart);
+    let wait = deadline.wait().on_interrupt(&mut on_interrupt).ask_after(UNNOTICED).apart(look.budget(), &mut apart);
     let result = call(wait);
     look.learn(slept);
     finish(py, raised, result)
@@ -109,7 +112,8 @@ pub(crate) fn detached<T: Send>(
     call: impl FnOnce(Wait<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     let mut raised = None;
-    let result = py.detach(|| call(deadline.wait().on_interrupt(&mut || run_handlers(&mut raised))));
+    let result =
+        py.detach(|| call(deadline.wait().on_interrupt(&mut || run_handlers(&mut raised)).ask_after(UNNOTICED)));
     finish(py, raised, result)
 }
 

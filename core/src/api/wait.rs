@@ -23,6 +23,7 @@ pub struct Wait<'a> {
     /// What is waited for is not given up with the wait.
     pub(crate) keep: bool,
     on_interrupt: Option<Hook<'a>>,
+    pub(crate) ask_after: Option<Duration>,
 }
 
 type Hook<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
@@ -50,6 +51,14 @@ impl<'a> Wait<'a> {
     /// Without a hook the wait goes on.
     pub fn on_interrupt(mut self, hook: &'a mut dyn FnMut() -> ControlFlow<()>) -> Wait<'a> {
         self.on_interrupt = Some(hook);
+        self
+    }
+
+    /// Calls the hook of [`on_interrupt`](Wait::on_interrupt) also when the wait has slept for so long, once for each time that it
+    /// did something else before: for hosts that run their handlers later than the signal comes. One that came before the sleep
+    /// would be noticed with the next.
+    pub fn ask_after(mut self, sleep: Duration) -> Wait<'a> {
+        self.ask_after = Some(sleep);
         self
     }
 

@@ -128,6 +128,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
     // The last turn of reading was cut short.
     let mut more = false;
     let mut new = true;
+    // A signal that comes while this thread spins or waits for a lock interrupts no sleep.
+    let mut ask_after = wait.ask_after;
     loop {
         if let Some(result) = state.turn().take(op) {
             expected.leave(&mut *state);
@@ -185,12 +187,14 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             state.turn().unclaim(op, interest);
             state.turn().share.left(ended);
             expected.claimed = Interest::empty();
+            ask_after = wait.ask_after;
             continue;
         }
         spun = false;
         let fd = fd.filter(|_| !interest.is_empty());
         let timeout = if keeps { state.next_timeout() } else { None };
-        let until = wait.deadline.into_iter().chain(timeout).min();
+        let ask = ask_after.and_then(|after| now.checked_add(after));
+        let until = wait.deadline.into_iter().chain(timeout).chain(ask).min();
         let asleep = place.prepare(fd.is_some(), now, until);
         state.turn().fall_asleep(op, asleep, interest, now, until);
         if crowded {
@@ -225,7 +229,8 @@ fn wait_for<S: Shared>(expected: &mut Expected<'_, S>, wait: &mut Wait<'_>) -> R
             }
             expected.claimed = Interest::empty();
         }
-        if slept == Err(Errno::INTR) {
+        if slept == Err(Errno::INTR) || ask.is_some_and(|ask| ask <= Instant::now()) {
+            ask_after = None;
             // The hook may take long, or use this very object, so somebody else steps in meanwhile.
             expected.leave(&mut *state);
             drop(state);
