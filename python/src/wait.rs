@@ -1,5 +1,6 @@
 //! Waiting: the interpreter is let go only by who has to sleep, and no wait is deaf to signals.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,7 @@ pub(crate) fn blocking<T>(
     };
     let mut raised = None;
     let mut on_interrupt = || run_handlers(&mut raised);
-    let wait = deadline.wait().on_interrupt(&mut on_interrupt).ask_after(UNNOTICED).apart(look.budget(), &mut apart);
+    let wait = heeding(deadline.wait(), hears(py)?, &mut on_interrupt).apart(look.budget(), &mut apart);
     let result = call(wait);
     look.learn(slept);
     finish(py, raised, result)
@@ -111,10 +112,30 @@ pub(crate) fn detached<T: Send>(
     deadline: Deadline,
     call: impl FnOnce(Wait<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
-    let mut raised = None;
-    let result =
-        py.detach(|| call(deadline.wait().on_interrupt(&mut || run_handlers(&mut raised)).ask_after(UNNOTICED)));
+    let (mut raised, hears) = (None, hears(py)?);
+    let result = py.detach(|| call(heeding(deadline.wait(), hears, &mut || run_handlers(&mut raised))));
     finish(py, raised, result)
+}
+
+thread_local! {
+    static HEARS: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Whether Python runs the handlers of signals on this thread: on its main thread alone. Another one may outlive the interpreter,
+/// which its waits leave alone.
+fn hears(py: Python<'_>) -> PyResult<bool> {
+    if let Some(known) = HEARS.get() {
+        return Ok(known);
+    }
+    let threading = py.import("threading")?;
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    let hears = threading.call_method0("get_ident")?.eq(main)?;
+    HEARS.set(Some(hears));
+    Ok(hears)
+}
+
+fn heeding<'a>(wait: Wait<'a>, hears: bool, hook: &'a mut dyn FnMut() -> ControlFlow<()>) -> Wait<'a> {
+    if hears { wait.on_interrupt(hook).ask_after(UNNOTICED) } else { wait }
 }
 
 /// Runs the Python handlers of signals that arrived.
