@@ -52,10 +52,9 @@ type Loop struct {
 	// early holds results that came in between the start of an operation and the
 	// moment its starter asked for them.
 	early map[uint64]capi.Event
-	// broken is set when the context itself failed: nothing will complete any more. lost
-	// is the same without the lock.
-	broken *capi.Failure
-	lost   atomic.Bool
+	// broken is set, with the lock held, when the context itself failed: nothing will
+	// complete any more.
+	broken atomic.Pointer[capi.Failure]
 }
 
 // waiter gets the result of one operation: in event, told by done, or by call.
@@ -177,8 +176,8 @@ func (l *Loop) enlist(op uint64, w *waiter) {
 		w.finish(result)
 		return
 	}
-	if l.broken != nil {
-		w.finish(capi.Event{Op: op, Status: l.broken.Status, Failure: l.broken})
+	if failure := l.broken.Load(); failure != nil {
+		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})
 		return
 	}
 	w.id = op
@@ -195,7 +194,7 @@ func (w *waiter) finish(event capi.Event) {
 
 // watch makes sure that somebody watches the descriptor. Call it with the lock held.
 func (l *Loop) watch() {
-	if l.leading || l.guarded || l.broken != nil {
+	if l.leading || l.guarded || l.broken.Load() != nil {
 		return
 	}
 	l.guarded = true
@@ -220,7 +219,7 @@ func (l *Loop) lead(ctx context.Context, w *waiter) {
 func (l *Loop) claim(ctx context.Context, w *waiter) bool {
 	l.mu.Lock()
 	// Only what is in the map has neither finished nor is still to be started.
-	if l.leading || l.broken != nil || w.id == 0 || l.waiting[w.id] != w {
+	if l.leading || l.broken.Load() != nil || w.id == 0 || l.waiting[w.id] != w {
 		l.mu.Unlock()
 		return false
 	}
@@ -305,7 +304,7 @@ func (l *Loop) standBy() {
 	err := l.guard.conn.Read(func(uintptr) bool {
 		l.guard.forget()
 		l.mu.Lock()
-		leads := !l.leading && l.broken == nil // what it was told may be over
+		leads := !l.leading && l.broken.Load() == nil // what it was told may be over
 		if leads {
 			l.leading, l.guarded = true, false
 		}
@@ -389,11 +388,9 @@ func (l *Loop) examine() {
 
 // breakDown is fail with the lock held.
 func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
-	if l.broken == nil { // what came first is the cause
-		l.broken = failure
+	if !l.broken.CompareAndSwap(nil, failure) {
+		failure = l.broken.Load() // what came first is the cause
 	}
-	failure = l.broken
-	l.lost.Store(true)
 	for op, w := range l.waiting {
 		delete(l.waiting, op)
 		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})

@@ -24,13 +24,13 @@ func init() {
 // context was lost. A failure, such as having no descriptor left, is reported and the
 // next call tries again.
 func Shared() (*Loop, *capi.Failure) {
-	if l := shared.Load(); l != nil && !l.lost.Load() {
+	if l := shared.Load(); l != nil && l.broken.Load() == nil {
 		return l, nil
 	}
 	creating.Lock()
 	defer creating.Unlock()
 	if l := shared.Load(); l != nil {
-		if !l.lost.Load() {
+		if l.broken.Load() == nil {
 			return l, nil
 		}
 		l.abandon()
