@@ -153,7 +153,7 @@ def run(
                     fail(message, HANDLER_FAILED, _text(error))
             raise
     except (CallEndedError, UnsupportedError, ConnectionError) as error:
-        _log.debug("no answer to %r: %s", message, error)
+        unanswered(message, error)
     except Error as error:
         describe(message, error)
     finally:

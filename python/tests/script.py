@@ -18,11 +18,13 @@ LIMIT = 20.0
 PREPARE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
-def until(condition: Callable[[], bool], limit: float = LIMIT) -> None:
+def until(
+    condition: Callable[[], bool], limit: float = LIMIT, what: str = "the condition holds"
+) -> None:
     """Waits for a condition; fails when it does not come true."""
     end = time.monotonic() + limit
     while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
+        assert time.monotonic() < end, f"{what}: not within {limit} s"
         time.sleep(0.001)
 
 

@@ -112,7 +112,7 @@ class Answering:
                     except PayloadTooLargeError as large:
                         await self.refuse(message, source, *failure(message, large))
         except (CallEndedError, UnsupportedError, ConnectionError) as error:
-            _log.debug("no answer to %r: %s", message, error)
+            unanswered(message, error)
         except Error as error:
             describe(message, error)
 

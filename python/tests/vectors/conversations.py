@@ -14,6 +14,7 @@ from typing import Any
 import hostlane
 import pytest
 from hostlane import errors
+from script import until
 
 from vectors.handshakes import refuses
 from vectors.reader import bytes_of
@@ -24,7 +25,6 @@ from vectors.wire import (
     PATIENCE,
     STREAM,
     Out,
-    eventually,
     frame1,
     later,
     proof,
@@ -167,7 +167,7 @@ class Talk:
             self.look(HOLD)
             return self.credit.get(key, 0) >= int(value["at_least"])
 
-        eventually("the credit", told)
+        until(told, PATIENCE, "the credit")
 
     def step_asks(self, value: dict[str, Any]) -> None:
         self.request = self.subject.handshake()
@@ -213,7 +213,7 @@ class Talk:
         peer = self.subject.peer()
         before = peer.stats().pending_operations
         op = later(run)
-        eventually("it begins", lambda: op.done() or peer.stats().pending_operations > before)
+        until(lambda: op.done() or peer.stats().pending_operations > before, PATIENCE, "it begins")
         if name is not None:
             self.ops[name] = op
 

@@ -13,9 +13,10 @@ from typing import Any, Self
 import hostlane
 import pytest
 from hostlane import errors
+from script import until
 from wire import REQUEST, frame
 
-from vectors.wire import PATIENCE, Raw, eventually, later
+from vectors.wire import PATIENCE, Raw, later
 
 # Seconds nothing may come where nothing is to come.
 HOLD = 0.015
@@ -72,7 +73,7 @@ class Subject:
             refusals.extend(self.listener.refusals() if self.listener is not None else [])
             return self.made.done() or bool(refusals)
 
-        eventually("the handshake ends", decided)
+        until(decided, PATIENCE, "the handshake ends")
         if refusals:
             return str(errors.BY_CODE[refusals[0].code].kind)
         failed = self.made.exception()

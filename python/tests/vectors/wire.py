@@ -11,11 +11,11 @@ import socket
 import struct
 import termios
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from script import until
 from wire import Wire
 
 # Seconds that bound what must happen.
@@ -57,13 +57,6 @@ def later(run: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def eventually(what: str, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {PATIENCE} s"
-        time.sleep(0.0005)
-
-
 def frame1(kind: int, flags: int, channel: int, call: int, payload: bytes) -> bytes:
     """A frame of level 1."""
     return HEADER1.pack(len(payload), kind, flags, channel, call) + payload
@@ -102,7 +95,7 @@ class Raw(Wire):
         """Writes, and waits until the bytes were taken, or nobody will take them."""
         with contextlib.suppress(OSError):  # whoever found a fault hangs up in the middle
             self.socket.sendall(data)
-        eventually("the bytes are read", lambda: self.gone() or self.unread() == 0)
+        until(lambda: self.gone() or self.unread() == 0, PATIENCE, "the bytes are read")
 
     def unread(self) -> int:
         # SIOCOUTQ: bytes the other side has not taken.
