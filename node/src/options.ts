@@ -249,7 +249,7 @@ export function nativeOptions(
 }
 
 function policies(given: Readonly<Record<number, Policy>>): { channel: number; policy: Policy }[] {
-  if (looked(given) !== given || Array.isArray(given)) {
+  if (looked(given) !== given) {
     throw wrong('policy', given, 'an object with the numbers of channels');
   }
   return Object.entries(given).map(([channel, policy]) => {
