@@ -79,9 +79,9 @@ func OSFailure(doing string, err error) *Failure {
 // object is gone then, which may be the context.
 var Faulted = func() {}
 
-// Fault reports that a fault inside the library took an object along.
-func Fault(message string) *Failure {
-	return &Failure{Status: C.HOSTLANE_E_PANIC, Message: message, MaybeSent: true}
+// Lost reports that a fault inside the library took the context along.
+func Lost() *Failure {
+	return &Failure{Status: C.HOSTLANE_E_PANIC, Message: "a fault inside the library took the context along", MaybeSent: true}
 }
 
 // failure turns a status and the error that came with it into Go memory and frees

@@ -170,7 +170,7 @@ func (c Context) Process(events []Event) (n int, more bool, f *Failure) {
 	status := C.hostlane_go_process(c.id, &c.memory.room[0], roomBytes, c.memory.slots[0].words(), C.size_t(most),
 		&count, &left, &cerr)
 	if status != C.HOSTLANE_OK {
-		return 0, false, failure(status, errorIn(&cerr))
+		return 0, false, c.failure(status, errorIn(&cerr))
 	}
 	n = int(count)
 	for i := range n {
@@ -196,7 +196,7 @@ func (c Context) Connect(addr string, o *Options, timeoutMS int64) Event {
 	raw, unpin := o.connect()
 	defer unpin()
 	status := C.hostlane_context_connect(c.id, bytes, size, &raw, C.int64_t(timeoutMS), ev.raw(), &cerr)
-	return started(status, ev.raw(), nil, &cerr)
+	return c.started(status, ev.raw(), nil, &cerr)
 }
 
 // Accept starts waiting for a connection.
@@ -204,7 +204,7 @@ func (c Context) Accept(l Listener, timeoutMS int64) Event {
 	var ev slot
 	var cerr *C.hostlane_error_t
 	status := C.hostlane_context_accept(c.id, l.id, C.int64_t(timeoutMS), ev.raw(), &cerr)
-	return started(status, ev.raw(), nil, &cerr)
+	return c.started(status, ev.raw(), nil, &cerr)
 }
 
 // Start starts one operation, its payload straight from where it is.
@@ -224,7 +224,7 @@ func (c Context) start(op *Op, with *C.hostlane_call_options_t) Event {
 	var cerr C.uint64_t
 	s.set(op)
 	status := C.hostlane_go_start(c.id, s.words(), chars(op.Data), with, chars(room[:]), C.size_t(len(room)), ev.words(), &cerr)
-	return started(status, ev.raw(), room[:], errorIn(&cerr))
+	return c.started(status, ev.raw(), room[:], errorIn(&cerr))
 }
 
 // Submit starts the operations of b, whose events then tell what came of each.
@@ -237,10 +237,29 @@ func (c Context) Submit(b *Batch) *Failure {
 	forceGC()
 	status := C.hostlane_go_submit(c.id, b.submissions[0].words(), C.size_t(n), chars(b.payloads), C.size_t(len(b.payloads)),
 		b.events[0].words(), &cerr)
-	if status != C.HOSTLANE_OK {
-		return failure(status, errorIn(&cerr))
+	return c.failure(status, errorIn(&cerr))
+}
+
+// started gives the event of an operation that was just started: pending, or
+// finished at once, in which case its C memory is freed here. A payload without an
+// address is in room.
+func (c Context) started(status C.hostlane_status_t, raw *C.hostlane_event_t, room []byte, cerr **C.hostlane_error_t) Event {
+	forceGC()
+	if f := c.failure(status, cerr); f != nil {
+		return Event{Status: f.Status, Failure: f}
 	}
-	return nil
+	return taken(raw, room)
+}
+
+// failure is the plain one for a call on the context. Nobody but a fault closes one that
+// is in use, so where it is gone the call did not meet the user's close.
+func (c Context) failure(status C.hostlane_status_t, cerr **C.hostlane_error_t) *Failure {
+	f := failure(status, cerr)
+	if status == C.HOSTLANE_E_CLOSED && c.Gone() {
+		Faulted()
+		return Lost()
+	}
+	return f
 }
 
 // chars lends bytes to C.

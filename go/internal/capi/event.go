@@ -86,17 +86,6 @@ func (s *slot) raw() *C.hostlane_event_t { return (*C.hostlane_event_t)(unsafe.P
 
 func (s *slot) words() *C.uint64_t { return (*C.uint64_t)(unsafe.Pointer(s)) }
 
-// started gives the event of an operation that was just started: pending, or
-// finished at once, in which case its C memory is freed here. A payload without an
-// address is in room.
-func started(status C.hostlane_status_t, raw *C.hostlane_event_t, room []byte, cerr **C.hostlane_error_t) Event {
-	forceGC()
-	if status != C.HOSTLANE_OK {
-		return Event{Status: int32(status), Failure: failure(status, cerr)}
-	}
-	return taken(raw, room)
-}
-
 // taken copies an event out of C memory and frees what it does not keep.
 func taken(raw *C.hostlane_event_t, room []byte) Event {
 	ev := Event{

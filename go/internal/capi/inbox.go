@@ -51,7 +51,7 @@ func (c Context) RecvBatch(p Peer, in *Inbox, most int, timeoutMS int64) Event {
 	status := C.hostlane_context_recv_batch(c.id, p.id, C.int64_t(timeoutMS), room, size,
 		in.entries[0].raw(), C.size_t(min(most, len(in.entries))), &n, ev.raw(), &cerr)
 	in.n = int(n)
-	return started(status, ev.raw(), nil, &cerr)
+	return c.started(status, ev.raw(), nil, &cerr)
 }
 
 // Each hands out the messages, once. Apart, each payload has memory of its own;

@@ -382,20 +382,25 @@ func (l *Loop) fail(failure *capi.Failure) (woken int) {
 // tells nothing.
 func (l *Loop) examine() {
 	if l.Context.Gone() {
-		l.fail(capi.Fault("a fault inside the library took the context along"))
+		l.fail(capi.Lost())
 	}
 }
 
 // breakDown is fail with the lock held.
 func (l *Loop) breakDown(failure *capi.Failure) (woken int) {
+	if l.Context.Gone() {
+		failure = capi.Lost() // whatever showed it
+	}
 	if !l.broken.CompareAndSwap(nil, failure) {
 		failure = l.broken.Load() // what came first is the cause
 	}
 	for op, w := range l.waiting {
 		delete(l.waiting, op)
-		w.finish(capi.Event{Op: op, Status: failure.Status, Failure: failure})
+		event := capi.Event{Op: op, Status: failure.Status, Failure: failure}
 		if w.call != nil {
-			go w.call(w.event)
+			go w.call(event)
+		} else {
+			w.finish(event) // w may be another's from here on
 		}
 		woken++
 	}

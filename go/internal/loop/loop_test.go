@@ -20,6 +20,7 @@ func TestAContextThatWasLostEndsWhatWaitsAndIsReplaced(t *testing.T) {
 	if failure != nil {
 		t.Fatal(failure)
 	}
+	defer listener.Close()
 	ended := make(chan capi.Event, 1)
 	go func() { ended <- l.Await(context.Background(), l.Context.Accept(listener, -1)) }()
 	for leads := false; !leads; runtime.Gosched() {
@@ -32,7 +33,7 @@ func TestAContextThatWasLostEndsWhatWaitsAndIsReplaced(t *testing.T) {
 	select {
 	case event := <-ended:
 		// Not by this side's close, which has a server end with success.
-		if event.Failure == nil || event.Failure.Status != capi.Fault("").Status {
+		if event.Status != capi.Lost().Status || event.Failure == nil || event.Failure.Status != event.Status {
 			t.Fatalf("it ended otherwise: %+v", event)
 		}
 	case <-time.After(10 * time.Second):
@@ -44,5 +45,28 @@ func TestAContextThatWasLostEndsWhatWaitsAndIsReplaced(t *testing.T) {
 	}
 	if next.Context.Gone() {
 		t.Fatal("the other is gone, too")
+	}
+}
+
+// Whoever meets a lost context before it was noticed is told the same.
+func TestACallOnAContextThatWasLostIsToldSo(t *testing.T) {
+	c, _, failure := capi.NewContext()
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	c.Abandon()
+	var batch capi.Batch
+	batch.Add(&capi.Op{})
+	_, _, processed := c.Process(make([]capi.Event, 1))
+	for name, failure := range map[string]*capi.Failure{
+		"connect": c.Connect("inproc:lost-context", &capi.Options{}, capi.Forever).Failure,
+		"accept":  c.Accept(capi.Listener{}, capi.Forever).Failure,
+		"start":   c.Start(&capi.Op{}).Failure,
+		"submit":  c.Submit(&batch),
+		"process": processed,
+	} {
+		if failure == nil || failure.Status != capi.Lost().Status {
+			t.Errorf("%s: %+v", name, failure)
+		}
 	}
 }
