@@ -20,6 +20,9 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 /// Longest input, in bytes.
 const MAX_LEN: u32 = 4096;
 
+/// A file system in memory, where there is one.
+const MEMORY: &str = "/dev/shm";
+
 /// Inputs of a target that are kept in the tree, the shortest ones: a run finds the others again.
 const KEPT: usize = 200;
 
@@ -151,6 +154,10 @@ impl<'a> Target<'a> {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).stdin(Stdio::null());
         command.args(["-timeout=10", "-rss_limit_mb=1024"]);
+        // Sockets come and go by the thousand, which costs a file system on a disk more than the calls do.
+        if Path::new(MEMORY).is_dir() {
+            command.env("TMPDIR", MEMORY);
+        }
         command
     }
 
@@ -164,6 +171,8 @@ impl<'a> Target<'a> {
                 format!("-max_len={MAX_LEN}"),
                 format!("-max_total_time={seconds}"),
                 "-print_final_stats=1".into(),
+                // Seconds between two looks at what the other processes found: a look reads the whole folder.
+                "-reload=30".into(),
             ]);
             let dictionary = self.workspace.path("fuzz/dictionaries").join(self.name).with_extension("dict");
             if dictionary.is_file() {

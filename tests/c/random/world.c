@@ -319,7 +319,7 @@ void *buffer(run *r, size_t *capacity) {
     return r->buffer;
 }
 
-static char path[64];
+static char path[96];
 
 static void remove_directory(void) {
     DIR *opened = opendir(path);
@@ -332,13 +332,18 @@ static void remove_directory(void) {
         closedir(opened);
     }
     rmdir(path);
+    /* Of listeners at the folder itself. */
+    char lock[sizeof(path) + sizeof(".lock")];
+    snprintf(lock, sizeof(lock), "%s.lock", path);
+    unlink(lock);
 }
 
 const char *directory(void) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&lock);
     if (path[0] == 0) {
-        snprintf(path, sizeof(path), "/tmp/hostlane-random-XXXXXX");
+        const char *parent = getenv("TMPDIR");
+        snprintf(path, sizeof(path), "%s/hostlane-random-XXXXXX", parent != NULL ? parent : "/tmp");
         if (mkdtemp(path) == NULL) {
             perror(path);
             abort();
@@ -379,7 +384,7 @@ const char *address(run *r, size_t *len) {
     } else if (choice < 170) {
         snprintf(text, room, "%s/%u", directory(), choice % 3);
     } else if (choice < 190) {
-        snprintf(text, room, "unix:@%s-%u", directory() + strlen("/tmp/"), choice % 2);
+        snprintf(text, room, "unix:@%s-%u", strrchr(directory(), '/') + 1, choice % 2);
     } else if (choice < 200) {
         r->lent = lend(r);
         snprintf(text, room, "fd:%d", r->lent);
