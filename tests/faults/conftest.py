@@ -17,12 +17,19 @@ from balance import Calling, Serving
 Start = Callable[..., Agent]
 Serve = Callable[..., Serving]
 
+NOBODY = 65534
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+
 
 def rust_server(start: Start, path: str) -> Agent:
     """A Rust agent that listens."""
     server = start("rust")
     server.ask("listen", "server", address=path)
     return server
+
+
+def by_another_user(start: Start, lang: str) -> Agent:
+    return start(lang, wrap=AS_NOBODY, env={"HOME": "/nonexistent"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +55,13 @@ def place() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="hl-"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def open_place(place: Path) -> Path:
+    """Everybody may enter it: what is refused there is refused by the socket, or by who is behind it."""
+    place.chmod(0o777)
+    return place
 
 
 @pytest.fixture

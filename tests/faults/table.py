@@ -18,13 +18,55 @@ FILES = {
     "test_kill.py": "Killed at any point",
     "test_process.py": "Processes and time",
     "test_bytes.py": "Bytes",
+    "test_protocol.py": "Everything a header can say",
     "test_resources.py": "Resources",
+    "test_machine.py": "The machine",
     "test_files.py": "Names and files",
     "test_identity.py": "Identity",
     "test_calls.py": "Calls",
     "test_language.py": "The language boundary",
 }
 """Which group the rows of a file are, in the order of the page."""
+
+ELSEWHERE = [
+    (
+        "F07",
+        "a program forks, with connections, a link, calls and threads inside of them; the child uses and closes all of it, and makes its own",
+        "in the child each is `forked`, nothing is written to and nothing closed that is the parent's; the parent goes on; its own works",
+        [
+            "tests/c/test_fork.c::a_child_cannot_use_or_hurt_a_peer_of_its_parent",
+            "tests/c/test_fork.c::a_child_cannot_use_a_context_of_its_parent",
+            "tests/c/test_fork.c::a_child_does_not_wait_for_what_other_threads_did_at_the_fork",
+            "python/tests/test_fork.py::test_a_child_closes_nothing_of_its_parent",
+            "python/tests/test_fork.py::test_a_child_forked_during_a_wait",
+            "python/tests/test_fork.py::test_multiprocessing",
+        ],
+    ),
+    (
+        "F86",
+        "handles that are of another kind, stale, invented or null, and options and arguments that are wrong",
+        "an error by its name, without anything that was to be written; nothing else is disturbed",
+        [
+            "tests/c/test_peer.c::a_handle_never_comes_back",
+            "python/tests/test_misuse.py::test_connecting",
+            "node/test/misuse.test.mjs::nothing is made by new that comes from elsewhere",
+            "node/test/misuse.test.mjs::whatever was closed says so",
+            "go/misuse_test.go::TestWrongOptionsAndUseAfterClose",
+        ],
+    ),
+    (
+        "F93",
+        "threads that nobody announced share everything; interpreters and workers come and go with the library loaded",
+        "each has its own answers and its own errors; whoever ends leaves nothing behind",
+        [
+            "python/tests/test_threads.py::test_what_is_read_of_one_connection_is_whole",
+            "python/tests/test_threads.py::test_errors_belong_to_who_asked",
+            "node/test/process.test.mjs::worker threads load, use and unload it 20 times",
+            "go/lane_test.go::TestManyGoroutinesShareOnePeer",
+        ],
+    ),
+]
+"""Rows that no agent can play, because they are about what a language's own program does to it, and their tests."""
 
 HEAD = """\
 # The fault matrix
@@ -46,8 +88,8 @@ memory and the files in the directory are back to what they were, within toleran
 agent may have broken down, which is told by how it ended and what it printed. Rows with a * are of processes that end by what
 is done to them, or of one moment, and have only the latter.
 
-Faults of the system are made by `strace` (a system call fails, or kills its process), by limits of the running process, by a mount
-and a group of memory of its own, and by `setpriv`. A row that needs what is not here is skipped and says what is missing.
+Faults of the system are made by `strace` (a system call fails, or kills its process), by limits of the running process, by a
+mount, a network and a group of memory of its own, by `setpriv`, and by libraries before the C library ([`shims`](../tests/faults/shims)). A row that needs what is not here is skipped and says what is missing.
 Languages in parentheses are played with `--full` only.
 
 """
@@ -128,7 +170,14 @@ def page() -> str:
             number = row.number if row.balanced else row.number + "*"
             text += f"| {number} | {row.fault} | {row.holds} | `tests/faults/{name}::{row.test}` | {langs} |\n"
         text += "\n"
-    return text.rstrip() + "\n"
+    text += (
+        "## In the tests of the languages\n\nWhat only a program itself can do. The calls of C are made at random, too"
+    )
+    text += " ([`fuzz`](../fuzz/README.md), `calls_of_c`).\n\n"
+    text += "| | what happens | what has to hold | tests |\n|---|---|---|---|\n"
+    for number, fault, holds, tests in ELSEWHERE:
+        text += f"| {number} | {fault} | {holds} | {', '.join(f'`{test}`' for test in tests)} |\n"
+    return text
 
 
 def _all() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from agents import Agent, Failed
 from balance import Calling, Serving
 from conftest import Serve, Start, rust_server
 from matrix import row
+
+MESSAGES = 3000
+"""One-way messages beside calls."""
 
 CLIENTS = 200
 """Clients that a restarted server has to take back at once."""
@@ -230,3 +234,29 @@ def test_f67_nested_calls_and_handlers_that_block(serving: Serving, start: Start
         for number in range(8):
             assert client.ask("wait", id=number)["text"] == "sleep 300"
         client.ask("reset")
+
+
+@row(
+    "F21",
+    fault="300 answers of many sizes leave a connection from their handlers, and 3,000 messages beside them",
+    holds="no frame is inside another: each answer is its own, whole, and the messages are in order",
+)
+def test_f21_many_senders_on_one_connection(serving: Serving, lang: str) -> None:
+    keeper, chance = serving.keeper, random.Random(21)
+
+    def everything() -> None:
+        serving.agent.post("send", "server", count=MESSAGES, size=500)
+        asked = {}
+        for number in range(300):
+            payload = b"answer %d " % number + chance.randbytes(chance.choice((0, 9, 1000, 70_000, 300_000)))
+            asked[keeper.begin(payload)] = payload
+        came = [keeper.recv().payload for _ in range(MESSAGES)]
+        for op, payload in asked.items():
+            assert keeper.wait(op) == payload
+        assert [int(one.partition(b".")[0]) for one in came] == list(range(MESSAGES))
+        assert all(len(one) == 500 for one in came)
+        serving.agent.take()
+
+    everything()  # threads of a pool stay
+    with serving.survives():
+        everything()

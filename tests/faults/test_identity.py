@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hello1
 import level0
@@ -15,24 +18,16 @@ from peer1 import INSTANCE, RawLevel1
 from stock import Background
 from wire import Wire
 
-from agents import Agent
+from agents import Agent, Failed
 from balance import Calling
-from conftest import Serve, Start
+from conftest import NOBODY, Serve, Start, by_another_user
 from matrix import needs_root, needs_setpriv, row
 
-NOBODY = 65534
+GONE = ("connection_lost", "peer_closed", "peer_unresponsive")
+"""What is said of a server that is gone."""
 
 CANARY = "canary-5f1c0e9b7a-never-to-be-seen"
 """A secret that nothing but memory may have."""
-
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-
-
-@pytest.fixture
-def open_place(place: Path) -> Path:
-    """Everybody may enter it: what is refused there is refused by the socket, or by who is behind it."""
-    place.chmod(0o777)
-    return place
 
 
 def listening_by_name(agent: Agent, runtime: Path) -> Path:
@@ -42,10 +37,6 @@ def listening_by_name(agent: Agent, runtime: Path) -> Path:
     path.parent.chmod(0o755)
     path.chmod(0o666)
     return path
-
-
-def by_another_user(start: Start, lang: str) -> Agent:
-    return start(lang, wrap=AS_NOBODY, env={"HOME": "/nonexistent"})
 
 
 @needs_setpriv
@@ -171,6 +162,138 @@ def test_f45_wrong_secrets(calling: Calling, start: Start, elsewhere: Path, lang
         server.fails("authentication_failed", op="connect", address=own, secret="wrong", within=1.0)
         server.fails(*names, op="connect", address=own, within=1.0)
         client.ask("reset", "server")
+
+
+@row(
+    "F53",
+    fault="a server is gone, and at its address another one serves that has another secret, then one that has none",
+    holds="authentication_failed, and not a call reaches it; the right one, come back, is called as ever",
+)
+def test_f53_another_server_at_the_address(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
+    client, path = calling.agent, str(elsewhere / "s.sock")
+    with calling.survives():
+        for other in ({"secret": "another"}, {}):
+            server = start("rust")
+            server.ask("listen", "server", address=path, secret=CANARY)
+            client.ask("connect", address=path, secret=CANARY)
+            assert client.ask("call", text="the right one")["text"] == "the right one"
+            server.kill()
+            server = start("rust")
+            server.ask("listen", "server", address=path, **other)
+            client.fails(*GONE, op="call", text="to whom?", within=1.0)
+            client.ask("reset")
+            client.fails("authentication_failed", op="connect", address=path, secret=CANARY, within=1.0)
+            assert server.ask("seen", "server")["requests"] == 0
+            server.kill()
+
+
+class Editor:
+    """Between a client and the server at `there`: changes one message of the handshake, and passes everything else on."""
+
+    def __init__(self, path: str, there: str) -> None:
+        self.there = there
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(path)
+        os.chmod(path, 0o600)
+        self.sock.listen(4)
+        self.sock.settimeout(5.0)
+
+    def relay(self, side: int, change: Callable[[bytes], bytes]) -> None:
+        """One connection; side 0 is the client's request, side 1 the server's answer."""
+        with (
+            contextlib.suppress(BrokenPipeError, ConnectionResetError),  # either side may end at once
+            Wire(self.sock.accept()[0]) as client,
+            Wire.connect(self.there) as server,
+        ):
+            for number, (source, sink) in enumerate(((client, server), (server, client))):
+                if (frame := source.frame()) is None:
+                    return
+                sink.send_frame(frame.channel, change(frame.payload) if number == side else frame.payload)
+            for wire, other in ((client, server), (server, client)):
+                other.send(bytes(wire.decoder.buffer))
+            others = {client.sock: server, server.sock: client}
+            while readable := select.select([*others], [], [], 5.0)[0]:
+                for one in readable:
+                    if not (data := one.recv(65536)):
+                        return
+                    others[one].send(data)
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def member(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    def edit(payload: bytes) -> bytes:
+        members = json.loads(payload)
+        change(members)
+        return json.dumps(members).encode()
+
+    return edit
+
+
+DOWNGRADES: list[tuple[int, Callable[[bytes], bytes]]] = [
+    (side, member(change))
+    for side, change in (
+        (0, lambda m: m.pop("hostlane")),
+        (0, lambda m: m["hostlane"].pop("auth")),
+        (0, lambda m: m["hostlane"]["auth"].update(methods=[])),
+        (0, lambda m: m["hostlane"]["auth"].update(methods=["plain"])),
+        (0, lambda m: m["hostlane"].update(versions=[0])),
+        (0, lambda m: m["hostlane"].update(features=[])),
+        (0, lambda m: m["hostlane"].update(limits={})),
+        (0, lambda m: m.update(channels=[1])),
+        (1, lambda m: m.pop("hostlane")),
+        (1, lambda m: m["hostlane"].pop("auth")),
+        (1, lambda m: m["hostlane"].update(version=0)),
+        (1, lambda m: m["hostlane"].update(features=[])),
+        (1, lambda m: m["hostlane"].update(limits={})),
+        (1, lambda m: m.update(channels=[1])),
+    )
+]
+
+
+def flipped(bit: int) -> Callable[[bytes], bytes]:
+    def edit(payload: bytes) -> bytes:
+        changed = bytearray(payload)
+        changed[bit // 8 % len(changed)] ^= 1 << bit % 8
+        return bytes(changed)
+
+    return edit
+
+
+@row(
+    "F49",
+    fault="somebody between two sides that share a secret takes away a member, a method, a version or a limit of the handshake, or flips one bit of it, every 101st",
+    holds="the connection never opens, on neither side, whatever was changed; without the change it does",
+)
+def test_f49_a_handshake_that_was_changed(
+    calling: Calling, start: Start, elsewhere: Path, lang: str, pytestconfig: pytest.Config
+) -> None:
+    other, agent = start("rust"), calling.agent
+    step = 1 if pytestconfig.getoption("--full") and lang == "rust" else 101
+    changes = DOWNGRADES + [(side, flipped(bit)) for side in (0, 1) for bit in range(0, 8 * 300, step)]
+    with calling.survives():
+        for number, (server, client) in enumerate(((other, agent), (agent, other))):
+            there, here = str(elsewhere / f"{number}.sock"), str(elsewhere / f"{number}-edited.sock")
+            server.ask("listen", "server", address=there, secret=CANARY)
+            with contextlib.closing(Editor(here, there)) as editor:
+                for at, (side, change) in enumerate(changes):
+                    relaying = Background(lambda side=side, change=change: editor.relay(side, change))
+                    try:
+                        client.ask("connect", address=here, secret=CANARY, timeout_ms=2000)
+                    except Failed as failed:
+                        assert failed.name != "timeout", f"change {at}: {failed}"
+                    else:
+                        raise AssertionError(f"change {at} of side {side} is taken")
+                    client.ask("reset")
+                    relaying.result()
+                relaying = Background(lambda: editor.relay(0, lambda payload: payload))
+                client.ask("connect", address=here, secret=CANARY)
+                assert client.ask("call", text="in")["text"] == "in"
+                client.ask("reset")
+                relaying.result()
+            assert server.ask("seen", "server")["requests"] == 1
+            server.ask("reset", "server")
 
 
 @row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,23 @@ STAGES: dict[str, Callable[[Agent, str], object]] = {
     "flooded": _flooded,
     "closed": _closed,
 }
+
+
+@row(
+    "F91",
+    fault="a handler closes the connection that its call came on, with another call and a message of that connection behind it, 20 times",
+    holds="whoever called is told within 1 s; nothing waits for itself, nothing comes afterwards, and others are served",
+)
+def test_f91_closed_from_within_a_handler(serving: Serving, lang: str) -> None:
+    before = serving.agent.ask("seen", "server")["messages"]
+    with serving.survives():
+        for _ in range(20):
+            with RawLevel1.opened(serving.path) as raw:
+                raw.send(encode(Type.REQUEST, 1, 1, b"watch") + encode(Type.REQUEST, 1, 3, b"close"))
+                raw.closed("closed", timeout=1.0)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    raw.send(encode(Type.MESSAGE, DATA, 0, b"1.too late"))
+    assert serving.agent.ask("seen", "server")["messages"] == before
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -96,8 +96,9 @@ fn missing_tests(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Strin
     named
         .filter(|(file, name)| {
             let text = read(file).unwrap_or_default();
-            // As Rust, C, Python and Node write the name of a test.
-            !["fn {}(", "TEST({})", "def {}(", "test('{}'"].iter().any(|form| text.contains(&form.replace("{}", name)))
+            // As Rust, C, Python, Node and Go write the name of a test.
+            let forms = ["fn {}(", "TEST({})", "def {}(", "test('{}'", "func {}("];
+            !forms.iter().any(|form| text.contains(&form.replace("{}", name)))
         })
         .map(|(file, name)| format!("{file}: no test is called {name}"))
         .collect()
@@ -159,9 +160,10 @@ mod tests {
 
     #[test]
     fn a_test_that_is_gone_is_missed() {
-        let page = "| `a.rs::here`, `a.rs::gone`, `code` and `b.mjs::by its title` |";
+        let page = "| `a.rs::here`, `a.rs::gone`, `code`, `c_test.go::TestIt` and `b.mjs::by its title` |";
         let read = |file: &str| match file {
             "a.rs" => Some("fn here() {}".to_owned()),
+            "c_test.go" => Some("func TestIt(t *testing.T) {}".to_owned()),
             _ => Some("test('by its title', async".to_owned()),
         };
         assert_eq!(missing_tests(page, read), ["a.rs: no test is called gone"]);

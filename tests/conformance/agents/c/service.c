@@ -233,6 +233,9 @@ static hostlane_status_t answer(const job *job) {
     if (IS("abandon")) {
         return HOSTLANE_OK;
     }
+    if (IS("close")) {
+        return hostlane_close(job->peer, NULL);
+    }
     if (IS("back")) {
         return back(job, rest);
     }

@@ -155,6 +155,10 @@ hostlane::result<void> service::answer(const hostlane::peer &peer, hostlane::mes
     if (verb == "abandon") {
         return {};
     }
+    if (verb == "close") {
+        peer.close();
+        return {};
+    }
     if (verb == "back") {
         const auto reply = peer.request(rest, message.time_left());
         return reply ? message.reply((*reply).text(), patience) : reply.error();

@@ -134,6 +134,8 @@ func (s *service) answer(ctx context.Context, p *hostlane.Peer, m hostlane.Messa
 		return err
 	case "abandon":
 		return nil
+	case "close":
+		return p.Close()
 	case "back":
 		reply, err := p.Request(ctx, []byte(rest))
 		if err != nil {

@@ -56,6 +56,9 @@ export class Service {
         return undefined;
       case 'abandon':
         return undefined;
+      case 'close':
+        peer.close();
+        return undefined;
       case 'back':
         return (await peer.request(rest, { timeoutMs })).data;
       case 'stream':

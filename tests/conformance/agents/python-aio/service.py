@@ -105,6 +105,9 @@ class Service:
                 answer = b"unsupported"
         elif verb == b"abandon":
             answer = None
+        elif verb == b"close":
+            peer.close()
+            answer = None
         elif verb == b"back":
             answer = (await peer.request(rest, timeout=WAIT)).data
         elif verb == b"stream":

@@ -113,6 +113,8 @@ class Service:
                 message.reply(b"unsupported", timeout=WAIT)
         elif verb == b"abandon":
             return
+        elif verb == b"close":
+            peer.close()
         elif verb == b"back":
             reply = peer.request(rest, timeout=message.remaining)
             message.reply(reply.data, timeout=WAIT)

@@ -118,6 +118,10 @@ impl Service {
                 }
             }
             "abandon" => Ok(()),
+            "close" => {
+                peer.close();
+                Ok(())
+            }
             "back" => {
                 let mut options = CallOptions::new();
                 if let Some(deadline) = message.deadline() {
