@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,14 +33,22 @@ def row(
     return mark
 
 
-def _lacks(what: bool, reason: str) -> pytest.MarkDecorator:
+def fails(*command: str) -> bool:
+    """Whether it cannot be run here."""
+    try:
+        return subprocess.run(command, capture_output=True).returncode != 0
+    except FileNotFoundError:
+        return True
+
+
+def lacks(what: bool, reason: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(what, reason=reason)
 
 
-needs_strace = _lacks(shutil.which("strace") is None, "strace is missing")
-needs_root = _lacks(os.geteuid() != 0, "needs root: another user, or a mount of its own")
-needs_setpriv = _lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "needs root and setpriv")
-needs_pids = _lacks(
+needs_strace = lacks(shutil.which("strace") is None, "strace is missing")
+needs_root = lacks(os.geteuid() != 0, "needs root: another user, or a mount of its own")
+needs_setpriv = lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "needs root and setpriv")
+needs_pids = lacks(
     not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), "needs root and checkpoint/restore in the kernel"
 )
-needs_cgroup = _lacks(not cgroup.AVAILABLE, "needs root and a group of memory that may be divided")
+needs_cgroup = lacks(not cgroup.AVAILABLE, "needs root and a group of memory that may be divided")

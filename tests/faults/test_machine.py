@@ -15,16 +15,25 @@ import pytest
 from agents import Agent, Died, Failed
 from balance import Calling
 from conftest import AS_NOBODY, Start, by_another_user, rust_server
-from matrix import ALL, needs_setpriv, row
+from matrix import ALL, fails, lacks, needs_setpriv, row
 from shim import Shim, needs_cc
 from test_process import KEEPALIVE
 from tracing import settle
 
 SECRET = "of both sides of a network"
 
-needs_namespace = pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("nsenter"),
-    reason="needs root, unshare and nsenter: a network of its own",
+LOOPBACK = """
+import fcntl, socket, struct, sys
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh14x", b"lo", int(sys.argv[1])))  # SIOCSIFFLAGS
+"""
+"""Switches the loopback interface on or off, by its argument."""
+
+OWN_NETWORK = ("unshare", "--net", "--")
+
+needs_network = lacks(
+    shutil.which("nsenter") is None or fails(*OWN_NETWORK, sys.executable, "-c", LOOPBACK, "1"),
+    reason="needs root and namespaces: a network of its own",
 )
 
 
@@ -33,26 +42,19 @@ def inside(pid: int) -> tuple[str, ...]:
     return ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
 
 
-LOOPBACK = """
-import fcntl, socket, struct, sys
-with socket.socket() as any:
-    fcntl.ioctl(any, 0x8914, struct.pack("16sh14x", b"lo", int(sys.argv[1])))  # SIOCSIFFLAGS
-"""
-
-
 def network(pid: int, up: bool) -> None:
     """What is sent in the network of a process arrives, or is lost without a word to anybody."""
     subprocess.run([*inside(pid), sys.executable, "-c", LOOPBACK, "1" if up else "0"], check=True)
 
 
-@needs_namespace
+@needs_network
 @row(
     "F05",
     fault="nothing that is sent over TCP arrives any more, in either direction, and nobody is told: a network is gone",
     holds="keepalive ends the connection on both sides in time, in either role, with a call under way; afterwards it works again",
 )
 def test_f05_the_network_is_gone(start: Start, place: Path, lang: str) -> None:
-    other = start("rust", wrap=("unshare", "--net", "--"))
+    other = start("rust", wrap=OWN_NETWORK)
     network(other.pid, True)
     agent = start(lang, wrap=inside(other.pid))
     options = {"secret": SECRET, "keepalive_ms": KEEPALIVE}
