@@ -153,7 +153,7 @@ impl<'a> Target<'a> {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).stdin(Stdio::null());
-        command.args(["-timeout=10", "-rss_limit_mb=1024"]);
+        command.args(["-timeout=60", "-rss_limit_mb=1024"]);
         // Sockets come and go by the thousand, which costs a file system on a disk more than the calls do.
         if Path::new(MEMORY).is_dir() {
             command.env("TMPDIR", MEMORY);
