@@ -21,6 +21,12 @@ SERVED = 1.0
 SETTLES = 6.0
 """Seconds in which a survivor has to be back to its base line; the deadline of a handshake is 5 of them."""
 
+KEEPALIVE = 200
+"""Milliseconds of silence after which a side asks, in the rows that switch it on."""
+
+NOTICED = 3.5 * KEEPALIVE / 1000 + 0.3
+"""Seconds in which a side that is silent is given up: it is asked after one keepalive, and waited for two."""
+
 MIB = 1 << 20
 
 

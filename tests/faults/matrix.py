@@ -46,6 +46,7 @@ def lacks(what: bool, reason: str) -> pytest.MarkDecorator:
 
 
 needs_strace = lacks(shutil.which("strace") is None, "strace is missing")
+needs_cc = lacks(shutil.which("cc") is None, "a C compiler is missing")
 needs_root = lacks(os.geteuid() != 0, "needs root: another user, or a mount of its own")
 needs_setpriv = lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "needs root and setpriv")
 needs_pids = lacks(

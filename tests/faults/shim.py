@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import mmap
-import shutil
 import struct
 import subprocess
 from pathlib import Path
-
-import pytest
-
-needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler is missing")
 
 SOURCES = Path(__file__).with_name("shims")
 

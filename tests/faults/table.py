@@ -89,7 +89,8 @@ agent may have broken down, which is told by how it ended and what it printed. R
 is done to them, or of one moment, and have only the latter.
 
 Faults of the system are made by `strace` (a system call fails, or kills its process), by limits of the running process, by a
-mount, a network and a group of memory of its own, by `setpriv`, and by libraries before the C library ([`shims`](../tests/faults/shims)). A row that needs what is not here is skipped and says what is missing.
+mount, a network and a group of memory of its own, by `setpriv`, and by libraries before the C library
+([`shims`](../tests/faults/shims)). A row that needs what is not here is skipped and says what is missing.
 Languages in parentheses are played with `--full` only.
 
 """

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 
-import hello1
 import level0
 import pytest
 from harness import wait_until
-from level0 import CONTROL, DEFAULT_CHANNELS, MAX_PAYLOAD
+from level0 import MAX_PAYLOAD
 from level1 import Type, control
 from level1 import message as encode
-from peer1 import INSTANCE, RawLevel1
+from peer1 import RawLevel1, hello
 from wire import Wire
 
 from balance import MIB, Serving, Vitals
@@ -28,11 +27,6 @@ FOREIGN = {
 
 SLOW = 250
 """Clients that never finish their handshake; fewer than a listener has places for."""
-
-
-def hello() -> bytes:
-    request = level0.encode_request(DEFAULT_CHANNELS, hostlane=hello1.offer(INSTANCE))
-    return level0.Frame(CONTROL, request).encode()
 
 
 @row(

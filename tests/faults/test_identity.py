@@ -5,26 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import hello1
 import level0
 import pytest
 from peer1 import INSTANCE, RawLevel1
+from relay import Edit, connect, hello, listen, opening, relay
 from stock import Background
 from wire import Wire
 
 from agents import Agent, Failed
 from balance import Calling
 from conftest import NOBODY, Serve, Start, by_another_user
-from matrix import needs_root, needs_setpriv, row
-
-GONE = ("connection_lost", "peer_closed", "peer_unresponsive")
-"""What is said of a server that is gone."""
+from matrix import RUST, needs_root, needs_setpriv, row
 
 CANARY = "canary-5f1c0e9b7a-never-to-be-seen"
 """A secret that nothing but memory may have."""
@@ -180,59 +175,18 @@ def test_f53_another_server_at_the_address(calling: Calling, start: Start, elsew
             server.kill()
             server = start("rust")
             server.ask("listen", "server", address=path, **other)
-            client.fails(*GONE, op="call", text="to whom?", within=1.0)
+            client.fails("connection_lost", op="call", text="to whom?", within=1.0)
             client.ask("reset")
             client.fails("authentication_failed", op="connect", address=path, secret=CANARY, within=1.0)
             assert server.ask("seen", "server")["requests"] == 0
             server.kill()
 
 
-class Editor:
-    """Between a client and the server at `there`: changes one message of the handshake, and passes everything else on."""
+Change = tuple[int, Edit]
+"""Which message of the handshake, the client's (0) or the server's (1), and what becomes of it."""
 
-    def __init__(self, path: str, there: str) -> None:
-        self.there = there
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.bind(path)
-        os.chmod(path, 0o600)
-        self.sock.listen(4)
-        self.sock.settimeout(5.0)
-
-    def relay(self, side: int, change: Callable[[bytes], bytes]) -> None:
-        """One connection; side 0 is the client's request, side 1 the server's answer."""
-        with (
-            contextlib.suppress(BrokenPipeError, ConnectionResetError),  # either side may end at once
-            Wire(self.sock.accept()[0]) as client,
-            Wire.connect(self.there) as server,
-        ):
-            for number, (source, sink) in enumerate(((client, server), (server, client))):
-                if (frame := source.frame()) is None:
-                    return
-                sink.send_frame(frame.channel, change(frame.payload) if number == side else frame.payload)
-            for wire, other in ((client, server), (server, client)):
-                other.send(bytes(wire.decoder.buffer))
-            others = {client.sock: server, server.sock: client}
-            while readable := select.select([*others], [], [], 5.0)[0]:
-                for one in readable:
-                    if not (data := one.recv(65536)):
-                        return
-                    others[one].send(data)
-
-    def close(self) -> None:
-        self.sock.close()
-
-
-def member(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
-    def edit(payload: bytes) -> bytes:
-        members = json.loads(payload)
-        change(members)
-        return json.dumps(members).encode()
-
-    return edit
-
-
-DOWNGRADES: list[tuple[int, Callable[[bytes], bytes]]] = [
-    (side, member(change))
+DOWNGRADES: list[Change] = [
+    (side, hello(change))
     for side, change in (
         (0, lambda m: m.pop("hostlane")),
         (0, lambda m: m["hostlane"].pop("auth")),
@@ -245,40 +199,41 @@ DOWNGRADES: list[tuple[int, Callable[[bytes], bytes]]] = [
         (1, lambda m: m.pop("hostlane")),
         (1, lambda m: m["hostlane"].pop("auth")),
         (1, lambda m: m["hostlane"].update(version=0)),
-        (1, lambda m: m["hostlane"].update(features=[])),
+        (1, lambda m: m["hostlane"]["features"].append("fds")),
         (1, lambda m: m["hostlane"].update(limits={})),
         (1, lambda m: m.update(channels=[1])),
     )
 ]
 
 
-def flipped(bit: int) -> Callable[[bytes], bytes]:
-    def edit(payload: bytes) -> bytes:
+def flipped(bit: int) -> Edit:
+    def change(payload: bytes) -> bytes:
         changed = bytearray(payload)
         changed[bit // 8 % len(changed)] ^= 1 << bit % 8
         return bytes(changed)
 
-    return edit
+    return opening(change)
 
 
-@row(
-    "F49",
-    fault="somebody between two sides that share a secret takes away a member, a method, a version or a limit of the handshake, or flips one bit of it, every 101st",
-    holds="the connection never opens, on neither side, whatever was changed; without the change it does",
-)
-def test_f49_a_handshake_that_was_changed(
-    calling: Calling, start: Start, elsewhere: Path, lang: str, pytestconfig: pytest.Config
-) -> None:
-    other, agent = start("rust"), calling.agent
-    step = 1 if pytestconfig.getoption("--full") and lang == "rust" else 101
-    changes = DOWNGRADES + [(side, flipped(bit)) for side in (0, 1) for bit in range(0, 8 * 300, step)]
+def flips(step: int) -> list[Change]:
+    return [(side, flipped(bit)) for side in (0, 1) for bit in range(0, 8 * 300, step)]
+
+
+def between(door: socket.socket, there: str, side: int, edit: Edit | None) -> None:
+    """Relays one connection, and changes one message of its handshake."""
+    relay(door.accept()[0], connect(there), False, edit if side == 0 else None, edit if side == 1 else None)
+
+
+def changed_handshakes(calling: Calling, other: Agent, elsewhere: Path, changes: list[Change]) -> None:
+    agent = calling.agent
     with calling.survives():
         for number, (server, client) in enumerate(((other, agent), (agent, other))):
             there, here = str(elsewhere / f"{number}.sock"), str(elsewhere / f"{number}-edited.sock")
             server.ask("listen", "server", address=there, secret=CANARY)
-            with contextlib.closing(Editor(here, there)) as editor:
-                for at, (side, change) in enumerate(changes):
-                    relaying = Background(lambda side=side, change=change: editor.relay(side, change))
+            with listen(here) as door:
+                door.settimeout(5.0)
+                for at, (side, edit) in enumerate(changes):
+                    relaying = Background(lambda side=side, edit=edit: between(door, there, side, edit))
                     try:
                         client.ask("connect", address=here, secret=CANARY, timeout_ms=2000)
                     except Failed as failed:
@@ -287,13 +242,28 @@ def test_f49_a_handshake_that_was_changed(
                         raise AssertionError(f"change {at} of side {side} is taken")
                     client.ask("reset")
                     relaying.result()
-                relaying = Background(lambda: editor.relay(0, lambda payload: payload))
+                relaying = Background(lambda: between(door, there, 0, None))
                 client.ask("connect", address=here, secret=CANARY)
                 assert client.ask("call", text="in")["text"] == "in"
                 client.ask("reset")
                 relaying.result()
             assert server.ask("seen", "server")["requests"] == 1
             server.ask("reset", "server")
+
+
+@row(
+    "F49",
+    fault="somebody between two sides that share a secret takes away a member, a method, a version or a limit of the handshake, or flips one bit of it, every 101st",
+    holds="connecting fails at once, whatever was changed, and no call gets through; without a change it works",
+)
+def test_f49_a_handshake_that_was_changed(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
+    changed_handshakes(calling, start("rust"), elsewhere, DOWNGRADES + flips(101))
+
+
+@pytest.mark.full
+@row("F49", fault="every bit of the handshake is flipped, one at a time", holds="the same", langs=RUST)
+def test_f49_every_bit_of_a_handshake(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
+    changed_handshakes(calling, start("rust"), elsewhere, flips(1))
 
 
 @row(

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from agents import Agent, Died, Failed
-from balance import Calling
+from balance import KEEPALIVE, NOTICED, Calling
 from conftest import AS_NOBODY, Start, by_another_user, rust_server
-from matrix import ALL, fails, lacks, needs_setpriv, row
-from shim import Shim, needs_cc
-from test_process import KEEPALIVE
+from matrix import ALL, fails, lacks, needs_cc, needs_setpriv, row
+from shim import Shim
 from tracing import settle
 
 SECRET = "of both sides of a network"
@@ -58,7 +57,6 @@ def test_f05_the_network_is_gone(start: Start, place: Path, lang: str) -> None:
     network(other.pid, True)
     agent = start(lang, wrap=inside(other.pid))
     options = {"secret": SECRET, "keepalive_ms": KEEPALIVE}
-    in_time = 3.5 * KEEPALIVE / 1000 + 0.3
     with contextlib.closing(Calling(agent, place)) as calling, calling.survives():
         for server, client in ((other, agent), (agent, other)):
             address = server.ask("listen", "server", address="tcp:127.0.0.1:0", **options)["address"]
@@ -66,8 +64,8 @@ def test_f05_the_network_is_gone(start: Start, place: Path, lang: str) -> None:
             client.ask("start", id=1, text="watch")
             server.seen("server", requests=1)
             network(other.pid, False)
-            client.fails("peer_unresponsive", op="wait", id=1, within=in_time)
-            server.fails("peer_unresponsive", op="ping", end="server", within=in_time)
+            client.fails("peer_unresponsive", op="wait", id=1, within=NOTICED)
+            server.fails("peer_unresponsive", op="ping", end="server", within=NOTICED)
             network(other.pid, True)
             client.ask("reset")
             client.ask("connect", address=address, **options)
@@ -134,17 +132,11 @@ def conversation(agent: Agent, address: str) -> None:
     agent.ask("reset")
 
 
-@needs_cc
-@row(
-    "F11",
-    fault="one allocation fails, the first, the 16th, the 31st … of a conversation",
-    holds="the process says how much it asked for and aborts, as the manual says, or goes on; never anything else; the other side is told and serves on",
-    langs=("rust", "c", "cpp"),
-)
-def test_f11_an_allocation_fails(start: Start, place: Path, lang: str, pytestconfig: pytest.Config) -> None:
+def missing_allocations(start: Start, place: Path, lang: str, step: int) -> None:
+    """A conversation for each allocation that it makes, or every so many, which is not to be had."""
     memory, path = Shim("memory", place), str(place / "s.sock")
-    server = rust_server(start, path)
-    aborted, at, step = 0, 1, 1 if pytestconfig.getoption("--full") else 15
+    rust_server(start, path)
+    aborted, at = 0, 1
     while True:
         agent = start(lang, env=memory.env)
         agent.expected_to_die = True
@@ -161,9 +153,29 @@ def test_f11_an_allocation_fails(start: Start, place: Path, lang: str, pytestcon
             break  # there were not as many
         at += step
     assert aborted > 10, f"only {aborted} of {at} allocations were missed"
-    server.ask("reset", "server")
-    server.ask("listen", "server", address=path)
     conversation(start(lang), path)
+
+
+NATIVE = ("rust", "c", "cpp")
+"""Whose allocations are those of the C library."""
+
+
+@needs_cc
+@row(
+    "F11",
+    fault="one allocation fails, the first, the 16th, the 31st … of a conversation",
+    holds="the process says how much it asked for and aborts, as the manual says, or goes on; never anything else; the other side serves on",
+    langs=NATIVE,
+)
+def test_f11_an_allocation_fails(start: Start, place: Path, lang: str) -> None:
+    missing_allocations(start, place, lang, 15)
+
+
+@pytest.mark.full
+@needs_cc
+@row("F11", fault="each allocation of a conversation fails, one at a time", holds="the same", langs=NATIVE)
+def test_f11_every_allocation_fails(start: Start, place: Path, lang: str) -> None:
+    missing_allocations(start, place, lang, 1)
 
 
 def allowed_threads(agent: Agent, most: str) -> None:

@@ -15,13 +15,10 @@ from pathlib import Path
 from harness import wait_until
 
 from agents import Agent
-from balance import Calling, Serving
+from balance import KEEPALIVE, NOTICED, Calling, Serving
 from conftest import Serve, Start, rust_server
 from matrix import needs_pids, needs_strace, row
 from tracing import Trace, settle
-
-KEEPALIVE = 200
-"""Milliseconds of silence after which a side asks, in the rows that switch it on."""
 
 TRANSFERS = "readv,writev,recvfrom,sendto,recvmsg,sendmsg,sendmmsg,poll,ppoll,epoll_wait,epoll_pwait,epoll_pwait2,accept,accept4"
 """What waits, or moves bytes of a connection. `read` and `write` are those of event descriptors, which never wait and so
@@ -64,8 +61,7 @@ def test_f02_stopped_while_idle(calling: Calling, start: Start, elsewhere: Path)
             settle(0.5 * KEEPALIVE / 1000)
         assert agent.ask("call", text="shortly")["text"] == "shortly"
         with stopped(server):
-            # It asks after a silence of one keepalive, and waits for two.
-            agent.fails("peer_unresponsive", op="call", text="longer", within=3.5 * KEEPALIVE / 1000 + 0.3)
+            agent.fails("peer_unresponsive", op="call", text="longer", within=NOTICED)
             agent.fails("peer_unresponsive", op="ping", within=0.2)
         server.fails("connection_lost", "peer_closed", "peer_unresponsive", op="ping", end="server", within=1.0)
         agent.ask("reset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from harness import NUMBERS
 from level0 import CONTROL, DEFAULT_CHANNELS
 from level1 import GREASE, KNOWN, Flag, Frame, Type, control
 from level1 import message as encode
-from peer1 import INSTANCE, Level1Server, RawLevel1
+from peer1 import INSTANCE, Level1Server, RawLevel1, hello
 from stock import Background, StockClient
 from wire import Wire
 
@@ -26,11 +27,6 @@ from matrix import RUST, row
 
 PROMPT = 0.5
 """Seconds in which a connection has to end for what is wrong with a header."""
-
-
-def hello() -> bytes:
-    request = level0.encode_request(DEFAULT_CHANNELS, hostlane=hello1.offer(INSTANCE))
-    return level0.Frame(CONTROL, request).encode()
 
 
 def refused_for_its_magic(path: str, magic: bytes) -> None:
@@ -214,6 +210,13 @@ def spoiled(frames: list[bytes], chance: random.Random) -> bytes:
     return b"".join(frames)
 
 
+def says_all(raw: RawLevel1, data: bytes) -> None:
+    """And ends its side, unless the other one has heard enough before."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        raw.send(data)
+        raw.sock.shutdown(socket.SHUT_WR)
+
+
 @row(
     "F24",
     fault="150 conversations with everything in them, of which some frames are missing, doubled, cut, or changed",
@@ -223,9 +226,7 @@ def test_f24_spoiled_conversations_of_clients(serving: Serving, lang: str) -> No
     with serving.survives():
         for seed in range(150):
             with RawLevel1.connect(serving.path) as raw:
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    raw.send(spoiled(conversation(), random.Random(seed)))
-                    raw.sock.shutdown(1)
+                says_all(raw, spoiled(conversation(), random.Random(seed)))
                 try:
                     raw.until_end(8.0)
                 except TimeoutError:
@@ -251,9 +252,7 @@ def spoiled_server(server: Level1Server, seed: int) -> None:
             encode(Type.RESPONSE, 1, 1, b"an answer"),
             control(Type.GOAWAY, 0, NUMBERS["closed"]),
         ]
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            raw.send(spoiled(frames, chance))
-            raw.sock.shutdown(1)
+        says_all(raw, spoiled(frames, chance))
         with contextlib.suppress(TimeoutError):
             raw.until_end(5.0)
 

@@ -368,6 +368,12 @@ def probe(path: str, timeout: float = 2.0) -> float:
     return time.monotonic() - began
 
 
+def hello() -> bytes:
+    """The first frame of a connector that offers level 1."""
+    request = level0.encode_request(DEFAULT_CHANNELS, hostlane=hello1.offer(INSTANCE))
+    return level0.Frame(CONTROL, request).encode()
+
+
 class RawLevel1:
     """A socket with level-1 frames on it and no manners. It keeps no credit and answers nothing."""
 

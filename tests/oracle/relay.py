@@ -42,17 +42,26 @@ def is_kind(frame: Frame, *kinds: Type) -> bool:
     return isinstance(frame, level1.Frame) and frame.type in kinds
 
 
-def hello(change: Callable[[dict], None]) -> Edit:
+def opening(change: Callable[[bytes], bytes]) -> Edit:
     """The handshake's own message, changed."""
 
     def edit(talk: Talk, frame: Frame) -> list[bytes]:
         if talk.agreed is not None or frame.channel != 0 or not isinstance(frame, level0.Frame):
             return [frame.encode()]
-        members = json.loads(frame.payload)
-        change(members)
-        return [level0.Frame(0, level0.dump(members)).encode()]
+        return [level0.Frame(0, change(frame.payload)).encode()]
 
     return edit
+
+
+def hello(change: Callable[[dict], object]) -> Edit:
+    """Its members, changed."""
+
+    def edit(payload: bytes) -> bytes:
+        members = json.loads(payload)
+        change(members)
+        return level0.dump(members)
+
+    return opening(edit)
 
 
 def numbered(kind: Type, change: Callable[[level1.Frame], list[level1.Frame]]) -> Edit:
@@ -244,12 +253,14 @@ class Way:
         return make(payload)
 
 
-def relay(fault: str, peer: socket.socket, checker: socket.socket, server: bool) -> None:
-    """Until both ways have ended."""
+def relay(
+    peer: socket.socket, checker: socket.socket, server: bool, up: Edit | None, down: Edit | None, ends: bool = True
+) -> None:
+    """Until both ways have ended. `server` is what the peer is; without `ends` its end is kept back."""
     talk = Talk()
     ways = {
-        peer: (Way(UP.get(fault), not server), checker),
-        checker: (Way(DOWN.get(fault), server), peer),
+        peer: (Way(up, not server), checker),
+        checker: (Way(down, server), peer),
     }
     open_ways = set(ways)
     while open_ways:
@@ -266,15 +277,19 @@ def relay(fault: str, peer: socket.socket, checker: socket.socket, server: bool)
                         aim.sendall(out)
                 if not data:
                     open_ways.discard(source)
-                    if fault == "never-ends" and source is peer:
+                    if not ends and source is peer:
                         continue
                     target.shutdown(socket.SHUT_WR)
             except OSError:
                 open_ways.clear()
-    if fault == "never-ends":
-        time.sleep(20.0)  # the fault itself: the end of the peer is never passed on
+    if not ends:
+        time.sleep(20.0)  # the fault itself
     for sock in (peer, checker):
         sock.close()
+
+
+def faulty(fault: str, peer: socket.socket, checker: socket.socket, server: bool) -> None:
+    relay(peer, checker, server, UP.get(fault), DOWN.get(fault), fault != "never-ends")
 
 
 def connect(path: str) -> socket.socket:
@@ -302,7 +317,7 @@ def serve(fault: str, at: str, to: str) -> None:
             continue
         if fault == "slow":
             time.sleep(1.5)  # the fault itself
-        threading.Thread(target=relay, args=(fault, connect(to), checker, True), daemon=True).start()
+        threading.Thread(target=faulty, args=(fault, connect(to), checker, True), daemon=True).start()
 
 
 def between(fault: str, to: str, command: list[str]) -> int:
@@ -312,7 +327,7 @@ def between(fault: str, to: str, command: list[str]) -> int:
         client = subprocess.Popen([word.replace("{relayed}", at) for word in command])
         door.settimeout(5.0)
         peer, _ = door.accept()
-        passed_on = threading.Thread(target=relay, args=(fault, peer, connect(to), False), daemon=True)
+        passed_on = threading.Thread(target=faulty, args=(fault, peer, connect(to), False), daemon=True)
         passed_on.start()
         status = client.wait()
         passed_on.join(5.0)

@@ -48,34 +48,20 @@ static bool fails(const void *caller) {
     if (countdown == NULL || from < first || from >= last || *countdown <= 0) {
         return false;
     }
-    return --*countdown == 0;
+    if (--*countdown != 0) {
+        return false;
+    }
+    errno = ENOMEM;
+    return true;
 }
 
 #define FAILS fails(__builtin_return_address(0))
 
-void *malloc(size_t size) {
-    if (FAILS) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_malloc(size);
-}
+void *malloc(size_t size) { return FAILS ? NULL : __libc_malloc(size); }
 
-void *calloc(size_t count, size_t size) {
-    if (FAILS) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_calloc(count, size);
-}
+void *calloc(size_t count, size_t size) { return FAILS ? NULL : __libc_calloc(count, size); }
 
-void *realloc(void *old, size_t size) {
-    if (FAILS) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_realloc(old, size);
-}
+void *realloc(void *old, size_t size) { return FAILS ? NULL : __libc_realloc(old, size); }
 
 int posix_memalign(void **made, size_t alignment, size_t size) {
     if (FAILS) {
@@ -85,10 +71,4 @@ int posix_memalign(void **made, size_t alignment, size_t size) {
     return *made == NULL ? ENOMEM : 0;
 }
 
-void *aligned_alloc(size_t alignment, size_t size) {
-    if (FAILS) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return __libc_memalign(alignment, size);
-}
+void *aligned_alloc(size_t alignment, size_t size) { return FAILS ? NULL : __libc_memalign(alignment, size); }
