@@ -1,7 +1,7 @@
-/* The objects of a run of random calls, and what an act takes from them.
+/* The objects of a run of random calls, which its threads share, and what one thread does with them.
  *
- * An act is a few bytes that say which function is called and with what. Its arguments are drawn from here, and what is
- * wrong with them is noted, so that judge() knows what the call may answer. Several threads share the objects. */
+ * An act is a few bytes that say which function is called and with what. Its arguments are drawn, and what is wrong
+ * with them is noted, so that judge() knows what the call may answer. */
 
 #ifndef RANDOM_WORLD_H
 #define RANDOM_WORLD_H
@@ -48,6 +48,7 @@ typedef struct {
     const act *act;
     unsigned what; /* the number of the function */
     unsigned wrong;
+    bool doubtful; /* an argument may be refused: HOSTLANE_E_INVALID_ARGUMENT, or not */
     hostlane_error_t *err;
     hostlane_error_t *last; /* the last error, kept to be asked */
     int outputs;
@@ -80,8 +81,8 @@ typedef struct {
 /* Begins an act: nothing drawn, nothing wrong. */
 void begin(run *r, const char *name, unsigned what, const act *a);
 
-/* Judges what a call answered against what was drawn for it; true when it succeeded. */
-bool judge(run *r, hostlane_status_t status);
+/* Lets go what the act holds. */
+void end_act(run *r);
 
 /* Handles: living, closed, of another kind, zero, at random. */
 uint64_t draw(run *r, kind of, uint8_t choice);
@@ -90,41 +91,17 @@ void keep(kind of, uint64_t id, uint8_t place);
 void gone(kind of, uint64_t id);
 hostlane_status_t end(kind of, uint64_t id, hostlane_error_t **err);
 
-/* Where the error goes, which may be nowhere. */
-hostlane_error_t **err(run *r);
-
-/* An output of `size` bytes: NULL if the act says so, which the header forbids or allows. */
-void *output(run *r, size_t size);
-void *optional_output(run *r, size_t size);
-
-/* Arguments. */
-const uint8_t *payload(run *r, size_t *len);
-int64_t timeout(const run *r);
-uint16_t channel(run *r);
-const char *address(run *r, size_t *len);
-void *buffer(run *r, size_t *capacity);
-const hostlane_call_options_t *call_options(run *r);
-const hostlane_connect_options_t *connect_options(run *r);
-const hostlane_listen_options_t *listen_options(run *r);
-const hostlane_link_options_t *link_options(run *r);
-
 /* Messages. A held one is not freed meanwhile; end_act() lets it go. */
 const hostlane_message_t *hold(run *r, bool alone);
 hostlane_message_t **held(run *r);
 void keep_message(hostlane_message_t *message, uint8_t place);
-void see_message(run *r, const hostlane_message_t *message);
-void see_bytes(const void *data, size_t len);
-void see_error(run *r, const hostlane_error_t *error, hostlane_status_t status);
 
 /* Numbers of operations that were started. */
 void keep_op(uint64_t op);
 uint64_t draw_op(uint8_t choice);
 
-/* Lets go what the act holds. */
-void end_act(run *r);
-
-/* Paths of this process. */
-const char *directory(void);
+/* One end of a pair of sockets, whose other end is kept for a later act; or such an end. */
+int lend(run *r);
 
 /* Closes and frees all there is. */
 void tidy(run *r, bool contexts_first);
@@ -135,5 +112,11 @@ typedef struct {
     int threads;
 } usage;
 usage used(void);
+
+/* Milliseconds of the clock that deadlines are counted on. */
+int64_t now(void);
+
+/* Longest wait for what has to come: peers that connect, descriptors that are closed. */
+#define LONG 20000
 
 #endif
