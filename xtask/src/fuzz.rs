@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::hex::{hex, unhex};
 use crate::ledger;
 use crate::workspace::Workspace;
 
@@ -22,6 +23,10 @@ const MAX_LEN: u32 = 4096;
 
 /// A file system in memory, where there is one.
 const MEMORY: &str = "/dev/shm";
+
+/// A target with threads. How often a branch is taken is chance there: it would take every other input for a new one, and
+/// most of its time to keep them.
+const THREADED: &str = "calls_of_c";
 
 /// Inputs of a target that are kept in the tree, the shortest ones: a run finds the others again.
 const KEPT: usize = 200;
@@ -70,6 +75,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     for name in &wanted {
         ensure!(all.contains(name), "no fuzz target {name:?}; there are {}", all.join(", "));
     }
+    // Of what is built now, whatever is checked out at the end.
+    let of = ledger::commit(workspace)?;
     let folder = build(workspace)?;
     let seconds = options.minutes.map_or(options.seconds, |minutes| (minutes * 60 / wanted.len() as u64).max(1));
     let (mut failed, mut runs) = (0, Vec::new());
@@ -81,7 +88,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             println!("{:24} {:>12} inputs kept", "", target.keep()?);
         }
         failed += u64::from(found);
-        runs.push(target.run(seconds, executions, found)?);
+        runs.push(target.run(&of, seconds, executions, found));
     }
     let passed = runs.len() as u64 - failed;
     if options.record {
@@ -173,6 +180,7 @@ impl<'a> Target<'a> {
                 "-print_final_stats=1".into(),
                 // Seconds between two looks at what the other processes found: a look reads the whole folder.
                 "-reload=30".into(),
+                format!("-use_counters={}", u8::from(self.name != THREADED)),
             ]);
             let dictionary = self.workspace.path("fuzz/dictionaries").join(self.name).with_extension("dict");
             if dictionary.is_file() {
@@ -224,19 +232,8 @@ impl<'a> Target<'a> {
         Ok(inputs.len())
     }
 
-    fn run(&self, seconds: u64, executions: u64, found: bool) -> Result<Run> {
-        let (commit, date) = ledger::commit(self.workspace)?;
-        Ok(Run { date, commit, target: self.name.to_owned(), seconds, executions, crashes: found.into() })
+    fn run(&self, of: &(String, String), seconds: u64, executions: u64, found: bool) -> Run {
+        let (commit, date) = of.clone();
+        Run { date, commit, target: self.name.to_owned(), seconds, executions, crashes: found.into() }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(line: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = line.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    digits
-        .filter(|digits| digits.len() % 2 == 0)
-        .map(|digits| digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect())
 }

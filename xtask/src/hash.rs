@@ -1,8 +1,8 @@
 //! SHA-256 as lower-case hexadecimal.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
+
+use crate::hex::hex;
 
 /// The digest of bytes at hand.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -21,11 +21,7 @@ impl Hash {
     }
 
     pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.0.finalize())
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod fuzz;
 mod r#gen;
 mod hash;
+mod hex;
 mod hygiene;
 mod lang;
 mod layers;

@@ -1,7 +1,7 @@
 //! `mutants`: small changes of core's protocol code, one at a time, each of which core's tests have to notice. See
 //! `docs/mutants.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -48,12 +48,30 @@ pub(crate) struct Options {
     record: bool,
 }
 
+impl Options {
+    /// Which mutants, as the ledger has it.
+    fn part(&self) -> String {
+        match (&self.shard, self.file.is_empty()) {
+            (Some(shard), _) => shard.clone(),
+            (None, true) => "all".into(),
+            (None, false) => self.file.join(" "),
+        }
+    }
+}
+
 /// A mutant that no test can or has to notice.
 #[derive(Deserialize)]
 struct Survivor {
     mutant: String,
+    /// How many of this name live.
+    #[serde(default = "once")]
+    times: usize,
     #[allow(dead_code, reason = "for the reader")]
     reason: String,
+}
+
+fn once() -> usize {
+    1
 }
 
 /// One run, as the ledger has it.
@@ -92,6 +110,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         process::find("cargo-mutants").is_some(),
         "cargo-mutants is missing: cargo install --locked cargo-mutants@27.1.0"
     );
+    let of = ledger::commit(workspace)?;
     let folder = workspace.path("target/mutants-found");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let mut command = workspace.command("cargo");
@@ -115,8 +134,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
             let kept = std::fs::read_to_string(&kept).context("the last run was not finished")?;
             serde_json::from_str(&kept).context(KEPT)?
         }
-        false => Kept::default(),
+        false => Kept { part: options.part(), ..Kept::default() },
     };
+    let part = before.part.clone();
     // A run that is cut off leaves nothing to add to.
     match std::fs::remove_file(&kept) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(KEPT),
@@ -136,20 +156,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let tally = tally(&found, before)?;
     std::fs::write(&kept, serde_json::to_string(&tally.kept)?).context(KEPT)?;
     let known: Vec<Survivor> = serde_json::from_str(&workspace.read(SURVIVORS)?).context(SURVIVORS)?;
-    let known: BTreeSet<&str> = known.iter().map(|survivor| survivor.mutant.as_str()).collect();
-    let unknown: Vec<&String> = tally.missed.keys().filter(|name| !known.contains(name.as_str())).collect();
-    for name in &unknown {
-        println!("lives, and is not in {SURVIVORS}: {name}");
+    let unknown = tally.unknown(&known);
+    for (name, times) in &unknown {
+        println!("lives, and is not in {SURVIVORS}: {name} ({times} of this name)");
     }
     let (caught, missed, unviable) = (tally.caught(), tally.missed(), tally.kept.unviable);
     println!("{caught} caught, {missed} missed, {unviable} not built: {:.1} %", tally.percent());
     if options.record {
-        let (commit, date) = ledger::commit(workspace)?;
-        let part = match (&options.shard, options.file.is_empty()) {
-            (Some(shard), _) => shard.clone(),
-            (None, true) => "all".into(),
-            (None, false) => options.file.join(" "),
-        };
+        let (commit, date) = of;
         let percent = (tally.percent() * 10.0).round() / 10.0;
         let run = Run { date, commit, part, caught, missed, unviable, percent };
         ledger::append(workspace, LEDGER, vec![run])?;
@@ -159,8 +173,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
 }
 
 /// Verdicts that `--again` does not ask for: cargo-mutants says which mutants it leaves out, and not why.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Kept {
+    /// Which mutants it was.
+    part: String,
     caught: usize,
     unviable: usize,
 }
@@ -181,6 +197,13 @@ impl Tally {
 
     fn missed(&self) -> usize {
         self.missed.values().sum()
+    }
+
+    /// What lives and has no reason, or lives more often than the reason is for.
+    fn unknown(&self, known: &[Survivor]) -> Vec<(&str, usize)> {
+        let times = |name: &str| known.iter().find(|one| one.mutant == name).map_or(0, |one| one.times);
+        let missed = self.missed.iter().map(|(name, found)| (name.as_str(), *found));
+        missed.filter(|&(name, found)| found > times(name)).collect()
     }
 
     /// How many of a hundred were caught.
@@ -241,8 +264,16 @@ mod tests {
         let alone = tally(&found, Kept::default()).unwrap();
         assert_eq!((alone.caught(), alone.kept.unviable, alone.percent()), (2, 1, 50.0));
         let lives = "core/src/proto/ops.rs: replace < with <= in Ops::room".to_owned();
-        assert_eq!(alone.missed, BTreeMap::from([(lives, 2)]));
-        let more = tally(&found, Kept { caught: 5, unviable: 3 }).unwrap();
+        assert_eq!(alone.missed, BTreeMap::from([(lives.clone(), 2)]));
+        let named = |times| vec![Survivor { mutant: lives.clone(), times, reason: String::new() }];
+        assert_eq!(alone.unknown(&[]), [(lives.as_str(), 2)]);
+        assert_eq!(
+            alone.unknown(&named(1)),
+            [(lives.as_str(), 2)],
+            "a reason is for one, if it does not say otherwise"
+        );
+        assert_eq!(alone.unknown(&named(2)), []);
+        let more = tally(&found, Kept { caught: 5, unviable: 3, ..Kept::default() }).unwrap();
         assert_eq!((more.caught(), more.kept.unviable), (7, 4));
         assert_eq!((more.kept.caught, more.kept.unviable), (6, 4), "one that took too long is asked again");
     }

@@ -9,11 +9,11 @@ mod place;
 mod report;
 mod statistics;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::lang::{Lang, Profile};
+use crate::lang::{self, Lang, Profile};
 use crate::server::Sockets;
 use crate::suites;
 use crate::workspace::Workspace;
@@ -108,18 +108,10 @@ fn row(servers: &Servers<'_>, work: Work, effort: &Effort, bar: &ProgressBar) ->
     Ok(Row { lang: servers.lang, placement: servers.placement, work, raw, lane })
 }
 
-/// The languages that can be measured here; the others are named with what to install.
+/// The languages that can be measured here.
 fn ready(names: &[String]) -> Result<Vec<Lang>> {
-    let mut langs = Vec::new();
-    for lang in Lang::chosen(names)? {
-        let missing = lang.missing();
-        if missing.is_empty() {
-            langs.push(lang);
-        } else {
-            println!("SKIP  {}: {}", lang.name(), missing.join("; "));
-        }
-    }
-    ensure!(!langs.is_empty(), "no language can be measured here");
+    let mut langs = Lang::chosen(names)?;
+    lang::keep_buildable(&mut langs, |lang| lang.name(), |lang| lang.missing())?;
     Ok(langs)
 }
 

@@ -16,12 +16,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::lang::{Lang, Profile};
+use crate::lang::{self, Lang, Profile};
 use crate::process::{Guarded, fresh, shown};
 use crate::server::{Sockets, gist};
 use crate::suites;
-use crate::workspace::{Workspace, in_ci};
-use peer::{Peer, Program, Side};
+use crate::workspace::Workspace;
+use peer::{Peer, Side};
 use table::{Row, Table};
 
 /// What to check.
@@ -57,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
         ensure!(peers.iter().any(|peer| peer.name == name), "no peer is called {name}");
     }
     peers.retain(|peer| options.only.is_empty() || options.only.iter().any(|name| name == peer.name));
-    let missing = missing(&mut peers)?;
+    let missing = lang::keep_buildable(&mut peers, |peer| peer.name, |peer| peer.lang.missing())?;
     if !options.no_build {
         let mut langs = vec![Lang::Rust];
         peers.iter().map(|peer| peer.lang).for_each(|lang| {
@@ -95,20 +95,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     Ok(table.print(&peers.iter().map(|peer| peer.name).collect::<Vec<_>>(), missing))
 }
 
-/// Leaves out what cannot be built here, and says so: how many peers that are.
-fn missing(peers: &mut Vec<Peer>) -> Result<usize> {
-    let before = peers.len();
-    for peer in peers.iter() {
-        let lacks = peer.lang.missing();
-        ensure!(lacks.is_empty() || !in_ci(), "{}: {}", peer.name, lacks.join("; "));
-        if !lacks.is_empty() {
-            println!("SKIP  {}: {}", peer.name, lacks.join("; "));
-        }
-    }
-    peers.retain(|peer| peer.lang.missing().is_empty());
-    Ok(before - peers.len())
-}
-
 /// One run of `hostlane check`.
 struct Stage<'a> {
     workspace: &'a Workspace,
@@ -126,8 +112,9 @@ impl Stage<'_> {
             return Ok(Vec::new());
         }
         check.args(cases.into_iter().flatten().flat_map(|name| ["--case".to_owned(), name]));
-        if let Side::Server { program: Program::Proof, .. } = side {
-            check.arg("--secret-file").arg(self.secret()?);
+        let secret = side.proves().then(|| self.secret()).transpose()?;
+        if let Some(secret) = &secret {
+            check.arg("--secret-file").arg(secret);
         }
         let server = match side {
             Side::Server { without, .. } => {
@@ -135,9 +122,9 @@ impl Stage<'_> {
                 let (command, first_words) = peer.server(self.workspace, side, &self.place)?;
                 Some(self.serve(command, first_words.as_deref())?)
             }
-            Side::Client { level } => {
+            Side::Client { level, .. } => {
                 check.args(level.iter().flat_map(|level| ["--level", level]));
-                let client = peer.client(self.workspace)?;
+                let client = peer.client(self.workspace, secret.as_deref())?;
                 check.arg("--listen").arg("--").arg(client.get_program()).args(client.get_args());
                 check.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
                 None

@@ -19,8 +19,16 @@ pub(super) struct Peer {
 
 /// One run of the checker.
 pub(super) enum Side {
-    Server { program: Program, without: &'static [&'static str], level: Option<&'static str> },
-    Client { level: Option<&'static str> },
+    Server {
+        program: Program,
+        without: &'static [&'static str],
+        level: Option<&'static str>,
+    },
+    /// With `proof` it has the secret.
+    Client {
+        level: Option<&'static str>,
+        proof: bool,
+    },
 }
 
 /// Which server it is.
@@ -39,10 +47,16 @@ pub(super) enum Program {
 /// `signals/max-calls` is not among them: agents have no thread for each of a thousand streams. The command line plays it.
 const STREAMS: [&str; 2] = ["streams/", "drain/stream-across-goaway"];
 
-/// The cases for which it has to have a secret.
-const PROOFS: [&str; 3] = ["ready/proof-", "ready/ready-without-proof", "ready/level-0-with-a-secret"];
+/// The cases for which it has to have a secret, in either role.
+const PROOFS: [&str; 5] = [
+    "ready/proof-",
+    "ready/ready-without-proof",
+    "ready/level-0-with-a-secret",
+    "ready/grant-without-proof",
+    "ready/acceptor-proof-wrong",
+];
 
-/// What a server with a secret is given.
+/// What a side with a secret is given.
 pub(super) const SECRET: &str = "only the two of us";
 
 impl Side {
@@ -51,15 +65,21 @@ impl Side {
             Side::Server { program: Program::Echo, .. } => "server",
             Side::Server { program: Program::Agent, .. } => "streams",
             Side::Server { program: Program::Proof, .. } => "proof",
+            Side::Client { proof: true, .. } => "client-proof",
             Side::Client { .. } => "client",
         }
+    }
+
+    /// Whether it has the secret.
+    pub(super) fn proves(&self) -> bool {
+        matches!(self, Side::Server { program: Program::Proof, .. } | Side::Client { proof: true, .. })
     }
 
     /// The cases to play of those asked for; `None` for all.
     pub(super) fn cases(&self, asked: &[String]) -> Option<Vec<String>> {
         let own = match self {
             Side::Server { program: Program::Agent, .. } => Some(STREAMS.map(str::to_owned).to_vec()),
-            Side::Server { program: Program::Proof, .. } => Some(PROOFS.map(str::to_owned).to_vec()),
+            _ if self.proves() => Some(PROOFS.map(str::to_owned).to_vec()),
             _ => None,
         };
         match (own, asked.is_empty()) {
@@ -79,18 +99,24 @@ const ORACLE: &str = "oracle";
 impl Peer {
     /// Every one, in the order in which they are shown.
     pub(super) fn all() -> Vec<Peer> {
-        let client = || Side::Client { level: None };
+        let client = || Side::Client { level: None, proof: false };
         let server = |program, without| Side::Server { program, without, level: None };
         let both = || {
             let agents = [Program::Agent, Program::Proof].map(|program| server(program, &["messages"][..]));
             [server(Program::Echo, &["streams"]), client()].into_iter().chain(agents).collect()
         };
         let named = |agent: Agent| Peer { name: agent.name(), lang: agent.lang(), sides: both() };
-        let mut peers = vec![Peer { name: CLI, lang: Lang::Rust, sides: vec![server(Program::Echo, &[]), client()] }];
+        // Of the clients that make one call it alone is told a secret.
+        let proving = Side::Client { level: None, proof: true };
+        let sides = vec![server(Program::Echo, &[]), client(), proving];
+        let mut peers = vec![Peer { name: CLI, lang: Lang::Rust, sides }];
         peers.extend(Agent::ALL.map(named));
         // On level 0 the oracle has what its own tests need, and no more.
         let level = Some("1");
-        let sides = vec![Side::Server { program: Program::Echo, without: &["streams"], level }, Side::Client { level }];
+        let sides = vec![
+            Side::Server { program: Program::Echo, without: &["streams"], level },
+            Side::Client { level, proof: false },
+        ];
         peers.push(Peer { name: ORACLE, lang: Lang::Python, sides });
         peers
     }
@@ -119,12 +145,16 @@ impl Peer {
         Ok((command, None))
     }
 
-    /// The command that makes one call.
-    pub(super) fn client(&self, workspace: &Workspace) -> Result<Command> {
+    /// The command that makes one call, with the file of its secret.
+    pub(super) fn client(&self, workspace: &Workspace, secret: Option<&Path>) -> Result<Command> {
         let mut command = match self.name {
             CLI => {
                 let mut request = self.cli(workspace);
-                request.args(["--format", "raw", "request", "--deadline", "5s", "{address}", "--data", "{payload}"]);
+                request.args(["--format", "raw", "request", "--deadline", "5s"]);
+                if let Some(secret) = secret {
+                    request.arg("--secret-file").arg(secret);
+                }
+                request.args(["{address}", "--data", "{payload}"]);
                 return Ok(request);
             }
             ORACLE => oracle(workspace, "request"),

@@ -1,6 +1,7 @@
 //! What came of all runs: a line for each peer, what failed, and where peers differ.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use anyhow::{Result, bail};
 use serde::Deserialize;
@@ -21,7 +22,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Whether it is wrong, known or not.
+    /// Whether its verdicts are wrong, known or not.
     pub(super) fn is_wrong(&self) -> bool {
         [&self.behaviour, &self.closing]
             .iter()
@@ -29,25 +30,34 @@ impl Row {
     }
 
     fn fails(&self) -> bool {
-        self.known.is_none() && self.is_wrong()
+        self.known.is_none() && (self.is_wrong() || !self.was_excused())
     }
 
     fn applies(&self) -> bool {
         self.behaviour != "N/A"
     }
 
+    /// Whether it was played, or the run says itself that it would not be. A peer that lost a level, or cannot say what
+    /// it speaks, plays less than it has to.
+    fn was_excused(&self) -> bool {
+        self.applies() || EXCUSES.iter().any(|excuse| self.detail.starts_with(excuse))
+    }
+
     fn is_left_out(&self) -> bool {
-        !self.applies() || self.known.is_some()
+        self.known.is_some() || !self.applies() && self.was_excused()
     }
 
     fn passes(&self) -> bool {
-        !self.is_left_out() && !self.is_wrong()
+        !self.is_left_out() && !self.fails()
     }
 
     fn verdicts(&self) -> String {
         format!("{} {}", self.behaviour, self.closing)
     }
 }
+
+/// What a run was not given, or was told to leave out: how the details of such cases begin.
+const EXCUSES: [&str; 3] = ["no --secret-file", "no --token-file", "what it needs is left out with --without"];
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -78,17 +88,18 @@ impl Table {
         Ok(())
     }
 
-    /// Of the cases that a peer plays in two runs, the one that applies counts.
+    /// Of a case that a peer plays in several runs one row is left: the worst.
     fn settle(&mut self) {
-        let mut applying = BTreeMap::new();
-        for (peer, row) in &self.rows {
-            *applying.entry((*peer, row.role.clone(), row.case.clone())).or_insert(false) |= row.applies();
+        let rank = |row: &Row| (row.applies(), row.fails(), row.is_wrong());
+        let mut worst: BTreeMap<(&str, String, String), Row> = BTreeMap::new();
+        for (peer, row) in self.rows.drain(..) {
+            match worst.entry((peer, row.role.clone(), row.case.clone())) {
+                Entry::Vacant(place) => drop(place.insert(row)),
+                Entry::Occupied(mut place) if rank(&row) > rank(place.get()) => drop(place.insert(row)),
+                Entry::Occupied(_) => {}
+            }
         }
-        let mut shown = std::collections::HashSet::new();
-        self.rows.retain(|(peer, row)| {
-            let key = (*peer, row.role.clone(), row.case.clone());
-            (row.applies() || !applying[&key]) && shown.insert((key, row.applies()))
-        });
+        self.rows = worst.into_iter().map(|((peer, ..), row)| (peer, row)).collect();
     }
 
     /// Prints it; true when nothing failed.
@@ -140,5 +151,46 @@ impl Table {
                 verdicts.iter().map(|(verdict, peers)| format!("{verdict}: {}", peers.join(" "))).collect();
             println!("note  {role} {case}: {}", shown.join("; "));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(behaviour: &str, detail: &str) -> Row {
+        Row {
+            case: "a/b".into(),
+            role: "server".into(),
+            level: 1,
+            behaviour: behaviour.into(),
+            closing: "OK".into(),
+            detail: detail.into(),
+            known: None,
+        }
+    }
+
+    fn settled(rows: [Row; 2]) -> Row {
+        let mut table = Table::default();
+        table.add("c", Ok(rows.into()));
+        table.settle();
+        assert_eq!(table.rows.len(), 1);
+        table.rows.remove(0).1
+    }
+
+    #[test]
+    fn of_two_runs_of_a_case_the_worse_counts() {
+        for (worse, better) in [("FAIL", "OK"), ("OK", "N/A"), ("TIMEOUT", "N/A")] {
+            let excuse = "no --secret-file";
+            assert_eq!(settled([row(worse, excuse), row(better, excuse)]).behaviour, worse);
+            assert_eq!(settled([row(better, excuse), row(worse, excuse)]).behaviour, worse);
+        }
+    }
+
+    #[test]
+    fn what_is_not_played_without_an_excuse_fails() {
+        assert!(row("N/A", "the server does not speak level 1").fails());
+        assert!(!row("N/A", "no --token-file: it is not known").fails());
+        assert!(row("N/A", "no --token-file").is_left_out());
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use node::script as npm;
 pub(crate) use python::python;
 
 use crate::process;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, in_ci};
 
 /// A language of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,28 @@ impl Profile {
             Profile::Release => "release",
         }
     }
+}
+
+/// Keeps what can be built here and says what is lacking for the rest; how many those are. Where `CI` is set it is an
+/// error.
+pub(crate) fn keep_buildable<T>(
+    all: &mut Vec<T>,
+    name: impl Fn(&T) -> &str,
+    lacks: impl Fn(&T) -> Vec<String>,
+) -> Result<usize> {
+    let before = all.len();
+    let mut lacking = Vec::new();
+    all.retain(|one| {
+        let lacks = lacks(one);
+        if !lacks.is_empty() {
+            lacking.push(format!("{}: {}", name(one), lacks.join("; ")));
+        }
+        lacks.is_empty()
+    });
+    ensure!(lacking.is_empty() || !in_ci(), "{}", lacking.join("\n"));
+    lacking.iter().for_each(|why| println!("SKIP  {why}"));
+    ensure!(!all.is_empty(), "nothing is left that can be built here");
+    Ok(before - all.len())
 }
 
 impl Lang {

@@ -8,7 +8,7 @@ use super::{Need, Profile, is_stale, remember};
 use crate::workspace::Workspace;
 
 pub(super) const NEEDS: &[Need] = &[
-    Need { programs: &["node"], at_least: Some(("--version", (20, 0))), install: "install Node.js 20 or newer" },
+    Need { programs: &["node"], at_least: Some(("--version", (20, 19))), install: "install Node.js 20.19 or newer" },
     Need { programs: &["npm"], at_least: None, install: "install npm" },
     Need { programs: &["cargo"], at_least: None, install: "install Rust with rustup" },
 ];

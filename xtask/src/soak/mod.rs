@@ -23,10 +23,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::conformance::Agent;
-use crate::lang::{Lang, Profile};
+use crate::lang::{self, Lang, Profile};
 use crate::server::Sockets;
 use crate::suites;
-use crate::workspace::{Workspace, in_ci};
+use crate::workspace::Workspace;
 use chain::Chain;
 use member::Member;
 use plan::{Round, Transport};
@@ -116,17 +116,7 @@ fn agents(names: &[String]) -> Result<Vec<Agent>> {
     }
     agents.sort_by_key(|agent| Agent::ALL.iter().position(|one| one == agent));
     agents.dedup();
-    let mut lacking = Vec::new();
-    for agent in &agents {
-        let lacks = agent.lacks();
-        if !lacks.is_empty() {
-            ensure!(!in_ci(), "{}: {}", agent.name(), lacks.join("; "));
-            println!("SKIP  {}: {}", agent.name(), lacks.join("; "));
-            lacking.push(*agent);
-        }
-    }
-    agents.retain(|agent| !lacking.contains(agent));
-    ensure!(!agents.is_empty(), "no agent is left");
+    lang::keep_buildable(&mut agents, |agent| agent.name(), |agent| agent.lacks())?;
     Ok(agents)
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::plan::Random;
+use crate::hex::unhex;
 use crate::workspace::Workspace;
 
 /// How many come at a time.
@@ -52,10 +53,6 @@ pub(super) fn conversation(workspace: &Workspace) -> Result<Vec<u8>> {
         }
     }
     Ok(bytes)
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// Strangers come, say the beginning of `conversation`, and leave, some at once and the others together at the end.

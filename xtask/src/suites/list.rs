@@ -137,6 +137,8 @@ fn rust(full: bool) -> Vec<Suite> {
             let mut test = words(workspace.command("cargo"), &["test", "--locked", "--no-fail-fast"]);
             if full {
                 test.args(["--", "--include-ignored"]).env("HOSTLANE_LONG", "1");
+                // Behind the worlds that are simulated always.
+                test.envs([("HOSTLANE_SIMULATE_FROM", "400"), ("HOSTLANE_SIMULATE_SEEDS", "10000")]);
             }
             // What is left out by default.
             let core = ["test", "--locked", "--no-fail-fast", "--package=hostlane"];
@@ -152,7 +154,7 @@ fn rust(full: bool) -> Vec<Suite> {
             Ok(vec![Counter::Cargo.of(models::command(workspace, runs))])
         }),
         Suite::of("fuzz", &[], move |workspace| {
-            let time = if full { "--minutes=30" } else { "--seconds=5" };
+            let time = if full { "--minutes=20" } else { "--seconds=5" };
             Ok(vec![Counter::Plain.of(words(xtask(workspace, "fuzz")?, &[time]))])
         }),
     ]
