@@ -5,16 +5,8 @@ use anyhow::Result;
 use crate::conformance;
 use crate::lang::Lang;
 use crate::process;
-use crate::suites::{portable, sanitized};
+use crate::suites::{TOOLS, portable, sanitized};
 use crate::workspace::Workspace;
-
-/// Programs that some tests need besides the toolchains.
-const TOOLS: [(&str, &str); 4] = [
-    ("valgrind", "apt-get install valgrind"),
-    ("strace", "apt-get install strace"),
-    ("cargo-deny", "cargo install --locked cargo-deny@0.20.2"),
-    ("git", "apt-get install git"),
-];
 
 /// Prints the list; true when nothing is missing but what `test --full` alone needs.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {

@@ -8,7 +8,7 @@ use super::outcome::{Run, escaped};
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\"><meta charset=\"utf-8\"><title>hostlane conformance</title>
 <style>
-:root { color-scheme: light dark; --passed: #2e9e5b; --failed: #d33a3a; --known: #d9a514; --skipped: #9aa0a6; }
+:root { color-scheme: light dark; --passed: #2e9e5b; --failed: #d33a3a; --known: #d9a514; --apart: #9aa0a6; --lacking: #7a5ea8; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: separate; border-spacing: 3px; margin: .5rem 0 1.5rem; }
 th { font-weight: 500; text-align: left; padding: 0 .5rem; }
@@ -17,7 +17,7 @@ td a { color: inherit; text-decoration: none; }
 .mini td { min-width: 0; width: .9rem; height: .9rem; padding: 0; border-radius: 2px; }
 .mini { border-spacing: 2px; display: inline-table; margin: .3rem 1.2rem .3rem 0; }
 .passed { background: var(--passed); } .failed { background: var(--failed); }
-.known { background: var(--known); } .skipped { background: var(--skipped); }
+.known { background: var(--known); } .apart { background: var(--apart); } .lacking { background: var(--lacking); }
 .none { background: transparent; }
 h3 { margin: 1.4rem 0 0; font-size: 1rem; } p { margin: .2rem 0; }
 li { margin: .2rem 0; } small { opacity: .7; }
@@ -31,13 +31,14 @@ pub(super) fn of(run: &Run) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         page,
-        "<p>{} cases, {} pairs: {} passed, {} failed, {} known to fail, {} without meaning on their transport.</p>",
+        "<p>{} cases, {} pairs: {} passed, {} failed, {} known to fail, {} lack what they need, {} without meaning on their transport.</p>",
         run.cases.len(),
         run.cells.len(),
         run.count("passed"),
         run.count("failed"),
         run.count("known"),
-        run.count("skipped"),
+        run.count("lacking"),
+        run.count("apart"),
     );
     for transport in run.transports() {
         matrix(&mut page, run, transport);
@@ -67,8 +68,8 @@ fn matrix(page: &mut String, run: &Run, transport: &str) {
                 page.push_str("<td class=\"none\"></td>");
                 continue;
             };
-            let word = ["failed", "known"].into_iter().find(|word| cell.count(word) > 0).unwrap_or("passed");
-            let played = cell.outcomes.len() - cell.count("skipped");
+            let word = ["failed", "known", "lacking"].into_iter().find(|word| cell.count(word) > 0).unwrap_or("passed");
+            let played = cell.outcomes.len() - cell.count("apart");
             let _ = write!(page, "<td class=\"{word}\">{}/{played}</td>", cell.count("passed"));
         }
         page.push_str("</tr>\n");

@@ -169,8 +169,7 @@ impl Stage<'_> {
             self.bar.set_message(format!("{from} -> {to} {transport} {}", case.name));
             let start = Instant::now();
             let outcome = match self.play(place, case, number, &mut pair) {
-                Ok(None) => Outcome::Passed,
-                Ok(Some(lacks)) => Outcome::Skipped(lacks),
+                Ok(outcome) => outcome,
                 Err(error) => {
                     pair = None;
                     Outcome::Failed(format!("{error:#}"))
@@ -186,18 +185,18 @@ impl Stage<'_> {
         Cell { client, server, transport, outcomes }
     }
 
-    /// Plays a case; what is lacking for it, if anything is.
-    fn play(&self, place: &Place, case: &Case, number: usize, kept: &mut Option<Pair>) -> Result<Option<String>> {
+    /// Plays a case, if it can be.
+    fn play(&self, place: &Place, case: &Case, number: usize, kept: &mut Option<Pair>) -> Result<Outcome> {
         let transport = place.transport;
         if !case.transports.is_empty() && !case.transports.iter().any(|one| one == transport) {
-            return Ok(Some(format!("means nothing on {transport}")));
+            return Ok(Outcome::Apart(format!("means nothing on {transport}")));
         }
         let pair = match kept {
             Some(pair) => pair,
             None => kept.insert(self.start(place)?),
         };
         if let Some(lacks) = case.needs.iter().map(String::as_str).chain([transport]).find(|one| !pair.has(one)) {
-            return Ok(Some(format!("needs {lacks}")));
+            return Ok(Outcome::Lacking(format!("needs {lacks}")));
         }
         let address = match transport {
             "tcp" => "tcp:127.0.0.1:0".to_owned(),
@@ -210,7 +209,7 @@ impl Stage<'_> {
         } else {
             pair.reset()?;
         }
-        Ok(None)
+        Ok(Outcome::Passed)
     }
 
     fn start(&self, place: &Place) -> Result<Pair> {

@@ -17,7 +17,10 @@ pub(super) enum Outcome {
     Failed(String),
     /// It failed, as it is known to.
     Known(String),
-    Skipped(String),
+    /// It means nothing on the transport.
+    Apart(String),
+    /// An agent lacks what it needs.
+    Lacking(String),
 }
 
 impl Outcome {
@@ -36,14 +39,15 @@ impl Outcome {
             Outcome::Passed => "passed",
             Outcome::Failed(_) => "failed",
             Outcome::Known(_) => "known",
-            Outcome::Skipped(_) => "skipped",
+            Outcome::Apart(_) => "apart",
+            Outcome::Lacking(_) => "lacking",
         }
     }
 
     pub(super) fn why(&self) -> &str {
         match self {
             Outcome::Passed => "",
-            Outcome::Failed(why) | Outcome::Known(why) | Outcome::Skipped(why) => why,
+            Outcome::Failed(why) | Outcome::Known(why) | Outcome::Apart(why) | Outcome::Lacking(why) => why,
         }
     }
 }
@@ -144,10 +148,10 @@ impl fmt::Display for Run {
         writeln!(out, "clients down, servers across; target/xtask/conformance/report.html has every case")?;
         for cell in &self.cells {
             for (case, (outcome, _)) in self.cases.iter().zip(&cell.outcomes) {
-                if matches!(outcome, Outcome::Known(_)) {
+                if matches!(outcome, Outcome::Known(_) | Outcome::Lacking(_)) {
                     let (client, server) = (cell.client.name(), cell.server.name());
-                    let transport = cell.transport;
-                    writeln!(out, "known {client} -> {server} {transport} {}: {}", case.name, outcome.why())?;
+                    let (word, transport) = (outcome.word(), cell.transport);
+                    writeln!(out, "{word} {client} -> {server} {transport} {}: {}", case.name, outcome.why())?;
                 }
             }
         }
@@ -156,7 +160,8 @@ impl fmt::Display for Run {
         }
         // What is known to fail and does is as it should be; what means nothing on a transport is no test.
         let passed = self.count("passed") + self.count("known");
-        write!(out, "{passed} passed, {} failed, {} skipped", self.count("failed"), self.missing)
+        let skipped = self.missing + self.count("lacking");
+        write!(out, "{passed} passed, {} failed, {skipped} skipped", self.count("failed"))
     }
 }
 
@@ -171,8 +176,8 @@ mod tests {
         assert_eq!(failed().against(Some("why")), Outcome::Known("why".into()));
         assert_eq!(Outcome::Passed.against(None), Outcome::Passed);
         assert_eq!(Outcome::Passed.against(Some("why")).word(), "failed");
-        let skipped = Outcome::Skipped("y".into());
-        assert_eq!(skipped.against(Some("why")).word(), "skipped");
+        let lacking = Outcome::Lacking("y".into());
+        assert_eq!(lacking.against(Some("why")).word(), "lacking");
     }
 
     #[test]

@@ -28,6 +28,9 @@ const WIDTH: u32 = 820;
 #[derive(Deserialize)]
 struct Report {
     again: String,
+    /// Of hostlane's code.
+    #[serde(default)]
+    commit: Option<String>,
     machine: Machine,
     versions: BTreeMap<String, String>,
     rounds: usize,
@@ -63,6 +66,8 @@ struct Row {
     median: Option<f64>,
     least: Option<f64>,
     most: Option<f64>,
+    /// Of each round that was kept.
+    values: Vec<f64>,
     #[serde(default)]
     beside: BTreeMap<String, f64>,
     offered: bool,
@@ -82,12 +87,16 @@ impl Row {
         }
     }
 
-    fn figure(&self) -> String {
+    /// Of a run with so many rounds.
+    fn figure(&self, rounds: usize) -> String {
         match (self.median, self.least, self.most) {
             (Some(median), Some(least), Some(most)) => {
                 let mut figure = format!("{} ({}..{})", short(median), short(least), short(most));
                 for (name, value) in &self.beside {
                     let _ = write!(figure, ", {name} {}", short(*value)); // a string takes everything
+                }
+                if self.values.len() < rounds {
+                    let _ = write!(figure, ", {} of {rounds} rounds", self.values.len());
                 }
                 figure
             }
@@ -127,6 +136,7 @@ fn speed(row: &Row, lane: &Row) -> Option<f64> {
 struct Panel<'a> {
     language: &'a str,
     placement: &'a str,
+    rounds: usize,
     works: Vec<(&'a str, Vec<&'a Row>)>,
 }
 
@@ -135,7 +145,8 @@ fn panels(report: &Report) -> Vec<Panel<'_>> {
     for row in &report.results {
         let here = panels.iter().position(|p| p.language == row.language && p.placement == row.placement);
         let at = here.unwrap_or_else(|| {
-            panels.push(Panel { language: &row.language, placement: &row.placement, works: Vec::new() });
+            let (language, placement) = (&row.language, &row.placement);
+            panels.push(Panel { language, placement, rounds: report.rounds, works: Vec::new() });
             panels.len() - 1
         });
         let works = &mut panels[at].works;
@@ -187,13 +198,14 @@ fn describe(text: &mut String, name: &str, report: &Report) -> Result<()> {
     writeln!(text, "\n## `{name}`\n")?;
     writeln!(text, "{}; {rounds} rounds of {seconds} s. Again: `{}`", report.machine, report.again)?;
     let versions: Vec<String> = report.versions.iter().map(|(of, version)| format!("{of} {version}")).collect();
-    writeln!(text, "\nVersions: {}.", versions.join(", "))?;
+    let commit = report.commit.iter().map(|commit| format!(" hostlane's commit: {commit}.")).collect::<String>();
+    writeln!(text, "\nVersions: {}.{commit}", versions.join(", "))?;
     Ok(())
 }
 
 /// `stem`: of the plot, if there is one.
 fn table(text: &mut String, stem: Option<&str>, panel: &Panel<'_>) -> Result<()> {
-    let Panel { language, placement, works } = panel;
+    let Panel { language, placement, rounds, works } = panel;
     writeln!(text, "\n### {language}, {placement}\n")?;
     if let Some(stem) = stem {
         writeln!(text, "![{language}, {placement}: how fast each is, hostlane = 1](plots/{stem}.svg)\n")?;
@@ -209,12 +221,12 @@ fn table(text: &mut String, stem: Option<&str>, panel: &Panel<'_>) -> Result<()>
     }
     for program in programs {
         let cells = works.iter().map(|(_, rows)| {
-            rows.iter().find(|row| row.program == program).map_or_else(String::new, |row| row.figure())
+            rows.iter().find(|row| row.program == program).map_or_else(String::new, |row| row.figure(*rounds))
         });
         writeln!(text, "| {program} | {} |", cells.collect::<Vec<_>>().join(" | "))?;
     }
     for (work, rows) in works {
-        for row in rows.iter().filter(|row| row.median.is_none() && row.offered) {
+        for row in rows.iter().filter(|row| row.offered) {
             if let Some(failure) = &row.failure {
                 writeln!(text, "\n{}, `{work}`, failed: {}.", row.program, reason(failure))?;
             }
@@ -296,6 +308,7 @@ mod tests {
             median: Some(median),
             least: Some(median),
             most: Some(median),
+            values: vec![median; 2],
             beside: beside.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             offered: true,
             failure: None,
@@ -311,7 +324,7 @@ mod tests {
             row("x", "B/connection", 17_000.0, &[("threads", 1003.0)]),
         ];
         let works = vec![("rt64", rows[..2].iter().collect()), ("many", rows[2..].iter().collect())];
-        let panel = Panel { language: "go", placement: "anywhere", works };
+        let panel = Panel { language: "go", placement: "anywhere", rounds: 2, works };
         let (mut text, svg) = (String::new(), plot(&panel).unwrap());
         table(&mut text, Some("stem"), &panel).unwrap();
         assert!(svg.contains("rt64") && !svg.contains("many"));
@@ -319,13 +332,23 @@ mod tests {
         assert!(!text.contains("failed"), "{text}");
         assert!(text.contains("| x | 20.0 (20.0..20.0) | 17.0 k (17.0 k..17.0 k), threads 1003 |"), "{text}");
     }
+
     #[test]
     fn why_a_run_failed_is_below_its_table() {
         let mut failed = row("y", "us", 0.0, &[]);
         (failed.median, failed.failure) = (None, Some("it said nothing: not over after 23 s: program 0.3".into()));
-        let panel = Panel { language: "go", placement: "anywhere", works: vec![("rt64", vec![&failed])] };
+        let panel = Panel { language: "go", placement: "anywhere", rounds: 2, works: vec![("rt64", vec![&failed])] };
         let mut text = String::new();
         table(&mut text, Some("stem"), &panel).unwrap();
+        let mut some = row("z", "us", 1.0, &[]);
+        (some.values, some.failure) = (vec![1.0], Some("it ended".into()));
+        let panel = Panel { works: vec![("rt64", vec![&some])], ..panel };
+        let mut fewer = String::new();
+        table(&mut fewer, Some("stem"), &panel).unwrap();
+        assert!(
+            fewer.contains("| z | 1.00 (1.00..1.00), 1 of 2 rounds |\n\nz, `rt64`, failed: it ended.\n"),
+            "{fewer}"
+        );
         assert!(
             text.contains("| y | failed |\n\ny, `rt64`, failed: it said nothing: not over after 23 s.\n"),
             "{text}"

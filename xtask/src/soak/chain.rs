@@ -30,7 +30,7 @@ const LIMIT: u64 = 20_000;
 /// The sizes that chains are made of: as powers of two.
 const BITS: [u32; 6] = [6, 10, 13, 16, 18, 20];
 
-/// About how many bytes a chain has, and the least and most messages.
+/// About how many bytes a chain has that is not asked for more, and the least and most messages.
 const BYTES: u64 = 2 << 20;
 const COUNTS: [u64; 2] = [20, 400];
 
@@ -58,14 +58,15 @@ impl Chain {
     /// A chain that ends.
     pub(super) fn new(name: String, how: How, random: &mut Random) -> Chain {
         let bits = random.one(&BITS);
-        Chain::of_bits(name, how, bits, BYTES, random)
+        let chain = Chain::of_bits(name, how, bits, BYTES, random);
+        Chain { count: chain.count.min(COUNTS[1]), ..chain }
     }
 
     /// A chain of about so many bytes, whose bodies have up to two to the power of `bits` of them.
     pub(super) fn of_bits(name: String, how: How, bits: u32, bytes: u64, random: &mut Random) -> Chain {
         // Sizes are even by their logarithms.
         let mean = (1 << bits) / u64::from(bits + 1) + 1;
-        let count = (bytes / mean).clamp(COUNTS[0], COUNTS[1]);
+        let count = (bytes / mean).max(COUNTS[0]);
         let channel = if how == How::Send { random.one(&CHANNELS) } else { COMMAND };
         Chain { name, how, count, bits, seed: random.next() as u32, channel }
     }
@@ -182,9 +183,15 @@ mod tests {
     #[test]
     fn a_chain_has_about_the_bytes_it_should_have() {
         let mut random = Random::new(1, &[]);
-        for (bits, count) in [(6, 400), (13, 400), (16, 400), (18, 151), (20, 41)] {
-            let chain = Chain::of_bits("c".into(), How::Call, bits, BYTES, &mut random);
-            assert_eq!(chain.count, count, "{bits}");
+        for (bits, bytes, count) in
+            [(13, BYTES, 3578), (18, BYTES, 151), (18, 6 * BYTES, 911), (20, BYTES, 41), (20, 1, 20)]
+        {
+            let chain = Chain::of_bits("c".into(), How::Call, bits, bytes, &mut random);
+            assert_eq!(chain.count, count, "{bits} {bytes}");
+        }
+        for _ in 0..100 {
+            let chain = Chain::new("c".into(), How::Call, &mut random);
+            assert!(COUNTS[0] <= chain.count && chain.count <= COUNTS[1], "{chain:?}");
         }
     }
 }

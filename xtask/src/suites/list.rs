@@ -13,6 +13,10 @@ use crate::workspace::Workspace;
 const VALGRIND: (&str, &str) = ("valgrind", "apt-get install valgrind");
 const STRACE: (&str, &str) = ("strace", "apt-get install strace");
 const DENY: (&str, &str) = ("cargo-deny", "cargo install --locked cargo-deny@0.20.2");
+const GIT: (&str, &str) = ("git", "apt-get install git");
+
+/// Programs that suites need besides the toolchains, and how they are installed.
+pub(crate) const TOOLS: [(&str, &str); 4] = [VALGRIND, STRACE, DENY, GIT];
 
 /// How many files the demo sends when it runs as a test.
 const SOME_FILES: &str = "--files=12";
@@ -163,7 +167,7 @@ fn rust(full: bool) -> Vec<Suite> {
 /// The checks on the tree as a whole.
 fn tree() -> Vec<Suite> {
     let check = |name, command: &'static str| {
-        Suite::of(name, &[], move |workspace| Ok(vec![Counter::Plain.of(xtask(workspace, command)?)]))
+        Suite::of(name, &[], move |workspace| Ok(vec![Counter::Plain.of(xtask(workspace, command)?)])).with(GIT)
     };
     vec![check("generated", "check-gen"), check("layers", "check-layers"), check("hygiene", "check-hygiene")]
 }

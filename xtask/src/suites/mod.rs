@@ -10,6 +10,7 @@ pub(crate) mod sanitized;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use count::{Counter, Counts};
+pub(crate) use list::TOOLS;
 
 use crate::lang::{Lang, Profile};
 use crate::process;

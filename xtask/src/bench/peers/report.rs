@@ -13,6 +13,7 @@ use super::work::Work;
 use super::{Comparison, facts};
 use crate::bench::place::Placement;
 use crate::bench::statistics::{median, spread};
+use crate::ledger;
 use crate::workspace::Workspace;
 
 /// The rounds of one program at one work in one placement.
@@ -133,6 +134,7 @@ pub(super) struct Report {
     pub(super) noisy: bool,
     name: String,
     command: String,
+    commit: String,
     versions: BTreeMap<String, String>,
     notes: BTreeMap<String, String>,
     missing: Vec<String>,
@@ -154,6 +156,7 @@ impl Report {
             noisy: options.noisy,
             name: options.name.clone(),
             command: command(only, options),
+            commit: ledger::commit(workspace)?.0,
             versions: facts::versions(workspace, entries)?,
             notes: noted.map(|entry| (format!("{} {}", entry.group, entry.name), entry.note.clone())).collect(),
             missing: builds.missing().iter().map(|why| facts::without_folders(workspace, why)).collect(),
@@ -191,6 +194,7 @@ impl Report {
     fn json(&self) -> Value {
         json!({
             "again": self.command,
+            "commit": self.commit,
             "machine": facts::machine(),
             "versions": self.versions,
             "rounds": self.rounds,
@@ -276,6 +280,7 @@ pub(super) mod tests {
             noisy: false,
             name: "x".into(),
             command: "again".into(),
+            commit: "0123456789".into(),
             versions: BTreeMap::new(),
             notes: BTreeMap::new(),
             missing: Vec::new(),
