@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hostlane::{ConnectOptions, Level, ListenOptions, Listener, Peer};
+use hostlane::{Channel, ConnectOptions, Level, ListenOptions, Listener, Peer, Wait};
 #[cfg(unix)]
 pub use raw::Raw;
 
@@ -76,6 +76,25 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {SOON:?}: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Ends a server's thread by closing its peer, also when the test fails.
+pub struct Closing<'a>(pub &'a Peer);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Waits until no call is open.
+pub fn calm(peer: &Peer) {
+    until("no call is open", || {
+        // The end of a call that was given up is read by whoever reads.
+        let _ = peer.recv_on(Channel::ERROR, Wait::none());
+        let stats = peer.stats().unwrap();
+        stats.open_calls == 0 && stats.open_served == 0
+    });
 }
 
 /// The open descriptors of this process.

@@ -7,6 +7,7 @@ mod payload;
 mod plan;
 mod rng;
 mod side;
+mod told;
 mod wire;
 mod world;
 

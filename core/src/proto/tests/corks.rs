@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::hand::{kinds, post, takes};
-use super::level1::{acceptor, ask, level_1, pair, pair_of, result, take};
+use super::hand::{acceptor, ask, kinds, level_1, pair, pair_of, post, result, take, takes, write};
 use super::{Pair, connector, done};
+use crate::error::Code;
 use crate::limits::{CHANNEL_QUEUE, MESSAGE_OVERHEAD};
 use crate::proto::channel::Channel;
 use crate::proto::conn::Post;
@@ -236,9 +236,35 @@ fn a_channel_whose_senders_never_wait_has_none_wait_for_a_hold_either() {
     // Not even if the carrier takes only a part.
     pair.exchange();
     let message = Post::Message(Channel::DATA, With::default());
-    let step = super::level1::write(&mut pair, false, 3, message, Bytes::from_static(b"a part of it"), 20);
+    let step = write(&mut pair, false, 3, message, Bytes::from_static(b"a part of it"), 20);
     assert!(sent(&step));
     assert_eq!(pair.client.stats().pending_operations, 0);
     pair.exchange();
     assert_eq!(pair.server.stats().channels[1].messages_received, 3);
+}
+
+#[test]
+fn a_cork_holds_back_messages_alone() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let message = |len: usize| (Post::Message(Channel::DATA, With::default()), Bytes::from(vec![1; len]));
+    let (post, small) = message(10);
+    assert!(matches!(pair.client.post(1, post, small, pair.now, None), Some(Ok(Outcome::Sent))));
+    pair.exchange();
+    assert_eq!(pair.server.stats().channels[1].messages_received, 0);
+    pair.server.ping(1, pair.now, None);
+    pair.exchange();
+    assert!(matches!(result(&mut pair.server, 1), Ok(Outcome::Pong(_))));
+    // What has no credit is not to be written, however much it is.
+    for op in 2..12 {
+        let (post, large) = message(1 << 20);
+        pair.client.post(op, post, large, pair.now, None);
+    }
+    pair.exchange();
+    pair.client.stage();
+    assert!(!pair.client.wants_write());
+    // Nor do the last words wait for the cork.
+    pair.client.say_good_bye();
+    pair.exchange();
+    assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
 }

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, leaving, post, to_client, to_server};
-use super::level1::{acceptor, answer, ask, frame, level_1, pair, pair_of, reply, result, take, write};
+use super::hand::{
+    WHOLE, acceptor, answer, ask, frame, leaving, level_1, pair, pair_of, post, reply, result, take, to_client,
+    to_server, write,
+};
 use super::{SECOND, connector, done, drain_bytes, give};
 use crate::api::stats::ChannelStats;
-use crate::error::Code;
+use crate::error::{Code, Sent};
 use crate::limits::{MESSAGE_OVERHEAD, WINDOW, WINDOW_DATA};
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
@@ -323,4 +325,42 @@ fn what_was_dropped_is_told_with_the_next_message_and_never_less() {
     to_server(&mut pair, &[frame(kind::MESSAGE, WHOLE | 4, 2, 0, &less)]);
     assert_eq!(channel(&pair.server, DATA).dropped_by_peer, 4);
     assert_eq!(channel(&pair.client, COMMAND).send_credit, WINDOW);
+}
+
+#[test]
+fn a_call_counts_with_the_first_byte_that_leaves() {
+    let mut pair = pair();
+    // Queued, and taken back before anything of it left.
+    ask(&mut pair, 1, "never", None);
+    pair.client.cancel(1);
+    assert_eq!((result(&mut pair.client, 1).unwrap_err().sent(), pair.client.stats().calls), (Sent::No, 0));
+    // Staged, and then a byte at a time.
+    ask(&mut pair, 2, "staged", None);
+    pair.client.stage();
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+    pair.client.transmitted(1);
+    assert_eq!(pair.client.stats().calls, 1);
+
+    // Written from the caller's memory, all of it, a part of it, and for now nothing of it.
+    for (taken, calls) in [(usize::MAX, 1), (5, 1), (0, 0)] {
+        let mut pair = self::pair();
+        let post = Post::Request(Channel::COMMAND, With::default());
+        assert!(write(&mut pair, false, 1, post, Bytes::from_static(b"question"), taken).is_none());
+        assert_eq!(pair.client.stats().calls, calls);
+        pair.exchange();
+        assert_eq!((pair.client.stats().calls, pair.server.stats().calls_served), (1, 1));
+    }
+
+    // Gathered inside a cork.
+    let mut pair = self::pair();
+    pair.client.cork(true);
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let inline = pair.client.inline(&post, 1, pair.now).unwrap().expect("it is gathered");
+    assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
+    assert_eq!(pair.client.stats().calls, 0);
+    pair.client.cork(false);
+    pair.exchange();
+    assert_eq!(pair.client.stats().calls, 1);
 }

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::hand::descriptors;
-use super::level1::{acceptor, ask, frame, level_1, pair, pair_of, take};
+use super::hand::{acceptor, ask, descriptors, frame, level_1, pair, pair_of, take};
 use super::{Pair, SECOND, config, connector, done, give};
 use crate::error::Code;
 use crate::limits;

@@ -1,15 +1,17 @@
-//! Ends: keepalives to the moment, drains, last words, and what is left afterwards.
+//! Ends: keepalives to the moment, last words, and what is left afterwards.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, frames, kinds, leaving, post, to_client, to_server};
-use super::level1::{acceptor, answer, ask, frame, level_1, pair, pair_of, reply, result, take};
-use super::{SECOND, connector, done, drain_bytes, give};
+use super::hand::{
+    WHOLE, acceptor, ask, frame, frames, kinds, leaving, level_1, pair, pair_of, post, result, take, to_client,
+    to_server,
+};
+use super::{MOST_ROUNDS, SECOND, connector, drain_bytes, give};
 use crate::error::{Code, Error, Sent};
 use crate::proto::channel::Channel;
-use crate::proto::conn::Conn;
+use crate::proto::conn::{Conn, Post};
 use crate::proto::level1::wire::kind;
 use crate::proto::level1::{Proofs, With};
 use crate::proto::{Outcome, Secret};
@@ -58,121 +60,6 @@ fn a_keepalive_ends_with_reading() {
     assert_eq!(pair.client.next_timeout(), None);
     pair.pass(SECOND);
     assert_eq!(kinds(&mut pair.client), [kind::PING], "the one that was asked for");
-}
-
-#[test]
-fn a_drain_closes_once_and_behind_all_that_was_sent() {
-    let mut pair = pair();
-    let item = 64 * 1024;
-    for op in 0..40 {
-        assert!(post(&mut pair, op, Channel::COMMAND, item).is_none());
-    }
-    assert!(pair.client.drain(100, None).is_none());
-    // More than there is credit for: it goes on until the other side has taken it all.
-    pair.exchange();
-    assert!(pair.client.is_open() && pair.server.is_open());
-    let left = done(&mut pair.client).len();
-    assert!((1..40).contains(&left), "{left}");
-    for n in 0..40 {
-        assert_eq!(take(&mut pair.server).payload[0], n);
-        pair.exchange();
-    }
-    let ends = done(&mut pair.client);
-    assert_eq!(ends.len(), 40 - left + 1);
-    assert!(ends.iter().any(|(op, end)| *op == 100 && matches!(end, Ok(Outcome::Drained))));
-    assert_eq!(pair.server.end_error().unwrap().code(), Code::PeerClosed);
-
-    // The frames of the whole end, in order: of one in which nothing is to be waited for but the acknowledgement.
-    let mut pair = self::pair();
-    pair.client.drain(1, None);
-    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY]);
-    pair.client.handle_timeout(pair.now);
-    assert!(pair.client.is_open() && leaving(&mut pair.client).is_empty());
-    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY, kind::CLOSE]);
-    // And of one with a call.
-    let mut pair = self::pair();
-    ask(&mut pair, 1, "?", None);
-    pair.exchange();
-    pair.client.drain(2, None);
-    pair.client.drain(3, None);
-    assert_eq!(kinds(&mut pair.client), [kind::GOAWAY], "once");
-    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-    // The last call of the other side that was taken is told; there was none.
-    let leaves = leaving(&mut pair.client);
-    assert_eq!((leaves[0].0.kind, &leaves[0].1[..8]), (kind::GOAWAY, &[0; 8][..]));
-    assert!(pair.client.is_open(), "its own call is not over");
-    to_client(&mut pair, &[frame(kind::RESPONSE, WHOLE, 1, 1, b"r")]);
-    assert!(pair.client.is_open(), "and then, the CLOSE has not left");
-    pair.client.handle_timeout(pair.now);
-    pair.client.handle_timeout(pair.now);
-    assert_eq!(kinds(&mut pair.client), [kind::CLOSE], "once");
-    assert_eq!(done(&mut pair.client).len(), 3);
-    assert!(pair.client.finished());
-}
-
-#[test]
-fn a_drain_waits_for_the_calls_of_both_sides() {
-    for own in [false, true] {
-        let mut pair = pair();
-        if own {
-            ask(&mut pair, 1, "?", None);
-            pair.exchange();
-            let id = take(&mut pair.server).request().unwrap().id;
-            pair.client.drain(2, None);
-            pair.exchange();
-            assert!(pair.client.is_open() && pair.server.is_open());
-            answer(&mut pair.server, 3, id, None, "r", pair.now);
-            pair.exchange();
-            assert_eq!(done(&mut pair.client).len(), 2);
-        } else {
-            to_client(&mut pair, &[frame(kind::REQUEST, WHOLE, 1, 2, b"?")]);
-            take(&mut pair.client);
-            pair.client.drain(2, None);
-            drain_bytes(&mut pair.client);
-            to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-            assert_eq!(leaving(&mut pair.client)[0].1[..8], 2u64.to_le_bytes(), "the last that was taken");
-            assert!(pair.client.is_open());
-            answer(&mut pair.client, 3, 2, None, "r", pair.now);
-            assert_eq!(kinds(&mut pair.client), [kind::RESPONSE, kind::CLOSE]);
-            assert!(matches!(result(&mut pair.client, 2), Ok(Outcome::Drained)));
-        }
-    }
-}
-
-#[test]
-fn an_acknowledgement_is_taken_once_and_only_if_it_was_asked_for() {
-    let mut pair = pair();
-    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-    assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
-    let mut pair = self::pair();
-    ask(&mut pair, 1, "?", None);
-    pair.exchange();
-    pair.client.drain(2, None);
-    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-    assert!(pair.client.is_open());
-    to_client(&mut pair, &[frame(kind::DRAIN_ACK, 0, 0, 0, &[])]);
-    assert_eq!(pair.client.end_error().unwrap().code(), Code::ProtocolError);
-}
-
-#[test]
-fn an_acknowledgement_is_given_once_behind_all_that_was_started() {
-    let goaway = frame(kind::GOAWAY, 0, 0, 0, &[&u64::MAX.to_le_bytes()[..], &[0; 4]].concat());
-    let mut server = level_1(acceptor());
-    server.own.limits.max_calls = 1;
-    let mut pair = pair_of(level_1(connector()), server);
-    ask(&mut pair, 1, "?", None);
-    ask(&mut pair, 2, "waits", None);
-    pair.exchange();
-    to_client(&mut pair, &[goaway.clone(), goaway]);
-    assert_eq!(leaving(&mut pair.client), [], "a call waits for its place");
-    to_client(&mut pair, &[frame(kind::RESPONSE, WHOLE, 1, 1, b"r")]);
-    assert_eq!(kinds(&mut pair.client), [kind::REQUEST, kind::DRAIN_ACK]);
-    pair.client.handle_timeout(pair.now);
-    assert_eq!(leaving(&mut pair.client), [], "once");
-    assert_eq!(reply(&mut pair.client, 1), "r");
-    let refused = post(&mut pair, 3, Channel::DATA, 1).unwrap().unwrap_err();
-    assert_eq!(refused.code(), Code::Draining);
 }
 
 #[test]
@@ -315,4 +202,67 @@ fn the_handshake_is_over_when_both_are_ready_and_each_step_comes_once() {
 #[test]
 fn a_proof_is_not_shown() {
     assert_eq!(format!("{:?}", Proofs::new(b"secret", true, b"request", b"response")), "Proofs");
+}
+
+#[test]
+fn keepalive_reports_a_silent_peer_and_never_a_healthy_one() {
+    let mut client = level_1(connector());
+    client.own.limits.keepalive = Some(SECOND);
+    let mut pair = pair_of(client, level_1(acceptor()));
+    assert_eq!(pair.server.agreed().peer_keepalive, Some(SECOND));
+    for _ in 0..10 {
+        pair.pass(SECOND);
+        pair.exchange();
+    }
+    assert!(pair.client.is_open());
+    // However late this side itself comes, it asks before it judges.
+    pair.pass(100 * SECOND);
+    assert!(pair.client.is_open());
+    pair.pass(2 * SECOND);
+    assert_eq!(pair.client.end_error().unwrap().code(), Code::PeerUnresponsive);
+}
+
+#[test]
+fn a_closed_connection_is_not_taken_for_one_of_level_0() {
+    let mut pair = pair();
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
+    pair.client.close();
+    let error = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Closed, Sent::Maybe));
+    let error = pair.client.poll_stream_recv(3, id, None).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.sent()), (Code::Closed, Sent::Maybe));
+    assert!(matches!(pair.client.watch(2, 2, None), Some(Ok(Outcome::CallEnded))));
+}
+
+#[test]
+fn nothing_follows_the_last_words() {
+    let mut pair = pair();
+    for op in 0..20 {
+        let post = Post::Message(Channel::COMMAND, With::default());
+        pair.server.post(op, post, Bytes::from(vec![1; 64 * 1024]), pair.now, None);
+    }
+    pair.exchange();
+    let bad = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    give(&mut pair.client, &bad, pair.now);
+    let mut words = drain_bytes(&mut pair.client);
+    let left = (0..MOST_ROUNDS).find(|_| !matches!(pair.client.recv(99, None, None), Some(Ok(Outcome::Message(_)))));
+    assert!(left.is_some());
+    assert!(pair.client.finished());
+    words.extend(drain_bytes(&mut pair.client));
+    assert_eq!(words[4], 9, "a CLOSE and nothing else");
+    assert_eq!(words.len(), 16 + u32::from_le_bytes(words[..4].try_into().unwrap()) as usize);
+}
+
+#[test]
+fn a_close_is_not_answered_whatever_it_says() {
+    for code in [Code::Closed, Code::ProtocolError, Code::AuthenticationFailed] {
+        let mut pair = pair();
+        let number = u32::try_from(code.number()).unwrap();
+        let close = [&[5, 0, 0, 0, 9, 0, 0, 0][..], &[0; 8], &number.to_le_bytes(), b"x"].concat();
+        give(&mut pair.server, &close, pair.now);
+        let due = if code == Code::Closed { Code::PeerClosed } else { code };
+        assert_eq!(pair.server.end_error().unwrap().code(), due);
+        assert_eq!(drain_bytes(&mut pair.server), b"");
+        assert!(pair.server.finished());
+    }
 }

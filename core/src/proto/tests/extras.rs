@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, descriptors, frames, post, to_client, to_server};
-use super::level1::{acceptor, frame, level_1, pair, pair_of, take};
+use super::hand::{
+    WHOLE, acceptor, descriptors, frame, frames, level_1, pair, pair_of, post, take, to_client, to_server, write,
+};
 use super::{Pair, SECOND, connector, done, drain_bytes, give};
 use crate::error::Code;
 use crate::limits::{DESCRIPTOR_OVERHEAD, MAX_FDS, MAX_KEY, MESSAGE_OVERHEAD, WINDOW_DATA};
@@ -69,7 +70,7 @@ fn keys_and_traces_arrive_with_what_they_were_sent_with() {
         for (op, idempotency, trace) in [(1, "key", "trace"), (2, "key", ""), (3, "", "trace"), (4, "", "")] {
             let request = Post::Request(Channel::DATA, with_keys(idempotency, trace));
             if at_once {
-                super::level1::write(&mut pair, false, op, request, text.clone(), usize::MAX);
+                write(&mut pair, false, op, request, text.clone(), usize::MAX);
             } else {
                 assert!(pair.client.post(op, request, text.clone(), pair.now, None).is_none());
             }
@@ -105,7 +106,7 @@ fn a_deadline_is_told_in_what_is_left_of_it() {
         let request = Post::Request(Channel::DATA, With::new(until));
         pair.now += SECOND;
         if at_once {
-            super::level1::write(&mut pair, false, 1, request, Bytes::new(), usize::MAX);
+            write(&mut pair, false, 1, request, Bytes::new(), usize::MAX);
         } else {
             pair.client.post(1, request, Bytes::new(), pair.now, None);
         }

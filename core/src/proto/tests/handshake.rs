@@ -1,11 +1,12 @@
 //! The handshake between two machines: what it settles, and how it is refused.
 
-use super::level1::{acceptor, level_1, pair_of};
+use super::hand::{acceptor, ask, level_1, pair_of};
 use super::{Pair, SECOND, config, connector, drain_bytes, give};
 use crate::error::{Code, Error};
 use crate::limits;
+use crate::proto::Secret;
 use crate::proto::channel::Channel;
-use crate::proto::conn::Conn;
+use crate::proto::conn::{Conn, Role};
 use crate::proto::frame::Header;
 use crate::proto::offer::Level;
 
@@ -61,4 +62,64 @@ fn a_refusal_of_the_drivers_is_told() {
     drain_bytes(&mut client);
     client.refuse(Error::new(Code::PermissionDenied, "another user"));
     assert!(!client.wants_write(), "a client does not refuse with words");
+}
+
+#[test]
+fn levels_meet_at_the_highest_common_one() {
+    for (client, server, level) in [
+        (Level::Auto, Level::Auto, Some(1)),
+        (Level::Zero, Level::Auto, Some(0)),
+        (Level::Auto, Level::Zero, Some(0)),
+        (Level::One, Level::Zero, None),
+        (Level::Zero, Level::One, None),
+    ] {
+        let (mut c, mut s) = (config(connector()), config(acceptor()));
+        (c.own.level, s.own.level) = (client, server);
+        let pair = pair_of(c, s);
+        match level {
+            Some(level) => {
+                assert!(pair.client.is_open() && pair.server.is_open());
+                assert_eq!((pair.client.agreed().level, pair.server.agreed().level), (level, level));
+            }
+            None => assert_eq!(pair.client.end_error().unwrap().code(), Code::VersionMismatch),
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_proved_by_both_sides_or_the_connection_refused() {
+    let with = |role: Role, secret: Option<&str>, nonce: &str| {
+        let mut config = level_1(role);
+        config.secret = secret.map(|s| Secret::new(s).unwrap());
+        config.own.nonce = secret.map(|_| nonce.repeat(32));
+        config
+    };
+    let mut pair = pair_of(with(connector(), Some("k"), "a"), with(acceptor(), Some("k"), "b"));
+    assert!(pair.client.is_open() && pair.server.is_open());
+    ask(&mut pair, 1, "x", None);
+    for (client, server) in [(Some("k"), Some("other")), (Some("k"), None), (None, Some("k"))] {
+        let pair = pair_of(with(connector(), client, "a"), with(acceptor(), server, "b"));
+        let codes = [pair.client.end_error().map(Error::code), pair.server.end_error().map(Error::code)];
+        assert_eq!(codes, [Some(Code::AuthenticationFailed); 2], "{client:?} {server:?}");
+    }
+}
+
+#[test]
+fn no_ping_is_sent_before_ready() {
+    let mut client = level_1(connector());
+    client.secret = Some(Secret::new("k").unwrap());
+    client.own.nonce = Some("a".repeat(32));
+    client.own.limits.keepalive = Some(SECOND);
+    let mut server = level_1(acceptor());
+    server.secret = Some(Secret::new("k").unwrap());
+    server.own.nonce = Some("b".repeat(32));
+    let mut pair = Pair::apart(client, server);
+    let now = pair.now;
+    let request = drain_bytes(&mut pair.client);
+    give(&mut pair.server, &request, now);
+    let response = drain_bytes(&mut pair.server);
+    give(&mut pair.client, &response, now);
+    pair.client.handle_timeout(now + 2 * SECOND);
+    pair.exchange();
+    assert!(pair.client.is_open() && pair.server.is_open());
 }

@@ -1,15 +1,19 @@
 //! Two state machines and a pretended clock: everything about time, order and ends, without a socket.
 
+mod calls;
 mod corks;
 mod counters;
 mod doors;
+mod drains;
 mod ending;
 mod extras;
 mod hand;
 mod handshake;
-mod level1;
+mod items;
+mod level1_transcripts;
 mod level1_vectors;
 mod outcomes;
+mod pending;
 mod places;
 mod reading;
 mod receiving;

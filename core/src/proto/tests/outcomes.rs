@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use super::hand::descriptors;
-use super::level1::{acceptor, ask, pair, take};
+use super::hand::{acceptor, answer, ask, descriptors, pair, take};
 use super::{Pair, SECOND, code, config, connector, done, drain_bytes, give};
 use crate::error::{Code, Error, Result, Sent};
 use crate::limits;
@@ -296,7 +295,7 @@ fn how_a_stream_was_answered_outlives_the_connection() {
     let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), Bytes::new(), pair.now).unwrap();
     pair.exchange();
     let served = take(&mut pair.server).request().unwrap().id;
-    super::level1::answer(&mut pair.server, 1, served, Some(77), "why", pair.now);
+    answer(&mut pair.server, 1, served, Some(77), "why", pair.now);
     pair.exchange();
     pair.client.read_failed(Error::new(Code::ConnectionLost, "reset"));
     let error = pair.client.stream_recv(1, id, None).unwrap().unwrap_err();

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, kinds, leaving, takes, to_client, to_server};
-use super::level1::{acceptor, answer, ask, frame, level_1, pair, pair_of, reply, result, take, write};
-use super::{Pair, connector, done, drain_bytes};
+use super::hand::{
+    WHOLE, acceptor, answer, ask, frame, kinds, leaving, level_1, pair, pair_of, reply, result, take, takes, to_client,
+    to_server, write,
+};
+use super::{Pair, connector, done, drain_bytes, give};
 use crate::error::{Code, Error, Sent};
 use crate::limits;
 use crate::proto::Outcome;
@@ -237,4 +239,58 @@ fn a_call_above_the_limit_is_refused_and_its_credit_given_back() {
     to_server(&mut pair, &[ask(2003)]);
     assert_eq!(kinds(&mut pair.server), [kind::ERROR]);
     assert_eq!((pair.server.stats().calls_served, pair.server.stats().open_served), (3, 2));
+}
+
+#[test]
+fn calls_above_the_limit_wait_for_their_turn_and_all_are_served() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 2;
+    let mut pair = pair_of(level_1(connector()), server);
+    for op in 1..=5 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    assert_eq!((pair.client.stats().open_calls, pair.server.stats().open_served), (2, 2));
+    for op in 1..=5 {
+        let id = take(&mut pair.server).request().unwrap().id;
+        answer(&mut pair.server, 100 + op, id, None, "r", pair.now);
+        pair.exchange();
+        assert_eq!(reply(&mut pair.client, op), "r");
+    }
+}
+
+#[test]
+fn an_end_of_a_call_that_waits_for_its_place_takes_no_place_from_others() {
+    let mut server = level_1(acceptor());
+    server.own.limits.max_calls = 1;
+    let mut pair = pair_of(level_1(connector()), server);
+    for op in 1..=3 {
+        ask(&mut pair, op, "x", None);
+    }
+    pair.exchange();
+    // A peer that drains refuses all but the first; one that breaks the rules answers what it has not got.
+    let mut bytes = vec![12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    give(&mut pair.client, &bytes, pair.now);
+    let ends: Vec<_> = done(&mut pair.client).into_iter().map(|(op, r)| (op, r.unwrap_err().code())).collect();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert_eq!(pair.client.stats().open_calls, 1);
+    bytes = vec![0, 0, 0, 0, 18, 3, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+    give(&mut pair.client, &bytes, pair.now);
+    assert_eq!(pair.client.stats().open_calls, 1);
+}
+
+#[test]
+fn a_call_inside_a_cork_gives_its_place_back() {
+    let mut pair = pair();
+    pair.client.cork(true);
+    let post = Post::Request(Channel::COMMAND, With::default());
+    let inline = pair.client.inline(&post, 1, pair.now).unwrap().expect("it is gathered");
+    assert!(pair.client.gather(1, &post, &inline, b"q", None).is_none());
+    pair.client.cork(false);
+    pair.exchange();
+    let id = take(&mut pair.server).request().unwrap().id;
+    answer(&mut pair.server, 1, id, None, "r", pair.now);
+    pair.exchange();
+    assert_eq!(reply(&mut pair.client, 1), "r");
+    assert_eq!(pair.client.stats().open_calls, 0);
 }

@@ -1,7 +1,6 @@
 //! The reader alone: limits that a header gives away, messages in pieces, and the buffers that are read into.
 
-use super::hand::{WHOLE, descriptors};
-use super::level1::frame;
+use super::hand::{WHOLE, descriptors, frame};
 use crate::error::{Code, Result};
 use crate::limits::{MAX_CONTROL_FRAME, MAX_EXTENSIONS, MAX_FDS, MAX_SKIPPED_FRAME};
 use crate::proto::level1::Body;

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, post, to_server};
-use super::level1::{acceptor, frame, level_1, pair, pair_of, take};
-use super::{connector, done};
-use crate::limits::MESSAGE_OVERHEAD;
+use super::hand::{WHOLE, acceptor, ask, frame, level_1, pair, pair_of, post, take, to_server};
+use super::{connector, done, give};
+use crate::limits::{FRAGMENT, MESSAGE_OVERHEAD};
 use crate::proto::Outcome;
 use crate::proto::channel::Channel;
-use crate::proto::level1::Body;
+use crate::proto::conn::Post;
 use crate::proto::level1::wire::kind;
+use crate::proto::level1::{Body, With};
 use crate::proto::notice::Notice;
 
 #[test]
@@ -78,7 +78,7 @@ fn who_waits_for_something_to_be_there_is_told_when_it_is_and_takes_nothing() {
 #[test]
 fn many_are_taken_as_long_as_more_are_wanted_with_what_came_with_each() {
     let mut pair = pair();
-    super::level1::ask(&mut pair, 5, "?", None);
+    ask(&mut pair, 5, "?", None);
     for op in 1..=4 {
         post(&mut pair, op, Channel::DATA, 1);
     }
@@ -119,4 +119,24 @@ fn a_queue_that_nobody_empties_is_told_of_at_three_quarters_of_its_window() {
         }
     }
     assert_eq!(told, [(5, Some(Channel::DATA), false, 750, 1000)]);
+}
+
+#[test]
+fn a_large_message_does_not_hold_up_a_small_one_of_another_channel() {
+    let mut pair = pair();
+    let large = Bytes::from(vec![1; 8 << 20]);
+    pair.client.post(1, Post::Message(Channel::DATA, With::default()), large, pair.now, None);
+    pair.client.stage();
+    ask(&mut pair, 2, "small", None);
+    let mut written = 0;
+    while pair.server.stats().calls_served == 0 {
+        pair.client.stage();
+        let mut slices = Vec::new();
+        pair.client.slices(&mut slices);
+        let bytes: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).take(64 * 1024).collect();
+        pair.client.transmitted(bytes.len());
+        written += bytes.len();
+        assert!(written <= 3 * FRAGMENT && !bytes.is_empty(), "{written} bytes went first");
+        assert!(give(&mut pair.server, &bytes, pair.now).is_empty());
+    }
 }

@@ -1,6 +1,6 @@
 //! Level 1 towards a peer that breaks its rules, frame by frame.
 
-use super::level1::{answer, ask, frame, pair, result, take};
+use super::hand::{answer, ask, frame, pair, result, take};
 use super::{Pair, give};
 use crate::error::Code;
 use crate::proto::level1::wire::{flag, kind};

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, kinds, leaving, takes, to_client, to_server};
-use super::level1::{acceptor, answer, ask, frame, level_1, pair, pair_of, reply, take};
+use super::hand::{
+    WHOLE, acceptor, answer, ask, frame, kinds, leaving, level_1, pair, pair_of, reply, take, takes, to_client,
+    to_server,
+};
 use super::{Pair, connector, done};
 use crate::error::Code;
 use crate::limits;

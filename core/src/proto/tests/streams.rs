@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, frames, kinds, leaving, takes, to_client, to_server};
-use super::level1::{acceptor, answer, frame, level_1, narrow_stream, pair, pair_of, result, take};
+use super::hand::{
+    WHOLE, acceptor, answer, ask, frame, frames, kinds, leaving, level_1, narrow_stream, pair, pair_of, result, take,
+    takes, to_client, to_server,
+};
 use super::{Pair, SECOND, connector, done, drain_bytes};
 use crate::error::{Code, Sent};
 use crate::limits::MESSAGE_OVERHEAD;
@@ -353,7 +355,7 @@ fn an_end_that_has_come_stays_although_nothing_else_can_come() {
 fn a_call_that_ends_inside_its_request_is_cancelled_behind_it_and_forgotten() {
     // Its caller leaves: what comes for it after its end is late.
     let mut pair = pair();
-    super::level1::ask(&mut pair, 1, "half of it", None);
+    ask(&mut pair, 1, "half of it", None);
     pair.client.stage();
     takes(&mut pair.client, 20);
     pair.client.cancel(1);
@@ -376,4 +378,19 @@ fn a_call_that_ends_inside_its_request_is_cancelled_behind_it_and_forgotten() {
     assert_eq!(frames(&rest[rest.len() - 16..])[0].0.kind, kind::CANCEL);
     assert_eq!(next(&mut pair.client, id), "Timeout");
     assert_eq!(next(&mut pair.client, id), "CallEnded");
+}
+
+#[test]
+fn a_stream_whose_answer_cannot_come_any_more_was_lost() {
+    let mut pair = pair();
+    let item = Bytes::from_static(b"item");
+    let id = pair.client.open_stream(Channel::COMMAND, false, With::default(), item.clone(), pair.now).unwrap();
+    assert!(pair.client.stream_send(1, id, item.clone(), false, None).is_none());
+    pair.exchange();
+    pair.client.hung_up();
+    // What was sent before is still to be written: the connection has not ended, its calls have.
+    let late = pair.client.stream_send(2, id, item, false, None).unwrap().unwrap_err();
+    assert_eq!((late.code(), late.sent()), (Code::ConnectionLost, Sent::No));
+    let read = pair.client.stream_recv(3, id, None).unwrap().unwrap_err();
+    assert_eq!((read.code(), read.sent()), (Code::ConnectionLost, Sent::Maybe));
 }

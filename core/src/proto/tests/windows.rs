@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::hand::{WHOLE, frames, kinds, leaving, post, to_client, to_server};
-use super::level1::{acceptor, frame, level_1, pair, pair_of, take};
-use super::{Pair, connector, done, drain_bytes, give};
-use crate::error::Code;
+use super::hand::{
+    WHOLE, acceptor, frame, frames, kinds, leaving, level_1, pair, pair_of, post, result, take, to_client, to_server,
+};
+use super::{MOST_ROUNDS, Pair, connector, done, drain_bytes, give};
+use crate::error::{Code, Sent};
 use crate::limits::{MESSAGE_OVERHEAD, WINDOW, WINDOW_DATA, WINDOW_START, WINDOWS};
 use crate::proto::channel::Channel;
 use crate::proto::conn::{Conn, Post};
@@ -218,4 +219,103 @@ fn a_request_whose_caller_left_gives_its_credit_back_when_the_program_comes_to_i
     assert_eq!(got, [(Channel::DATA, 0), (Channel::DATA, 1)]);
     assert_eq!(take(&mut pair.server).payload[..], [2]);
     assert_eq!(kinds(&mut pair.server), [kind::ERROR, kind::CREDIT]);
+}
+
+#[test]
+fn credit_bounds_what_waits_and_comes_back_with_consumption() {
+    let mut pair = pair();
+    let payload = Bytes::from(vec![7; 64 * 1024]);
+    for op in 0..100 {
+        let post = Post::Message(Channel::COMMAND, With::default());
+        pair.client.post(op, post, payload.clone(), pair.now, None);
+    }
+    pair.exchange();
+    let waiting = pair.server.stats().receive_queue.bytes;
+    let most = WINDOW as usize + payload.len() + MESSAGE_OVERHEAD;
+    assert!(waiting >= WINDOW as usize && waiting <= most, "{waiting}");
+    // Another channel is not stopped by it.
+    pair.client.post(500, Post::Message(Channel::DATA, With::default()), Bytes::from_static(b"d"), pair.now, None);
+    pair.exchange();
+    assert!(matches!(pair.server.recv(1, Some(Channel::DATA), None), Some(Ok(_))));
+    for _ in 0..100 {
+        take(&mut pair.server);
+        pair.exchange();
+    }
+    assert_eq!(done(&mut pair.client).len(), 101);
+    assert_eq!(pair.server.stats().receive_queue.bytes, 0);
+}
+
+#[test]
+fn what_waits_for_credit_ends_with_what_comes() {
+    let mut pair = pair();
+    let payload = Bytes::from(vec![7; 64 * 1024]);
+    let send = |pair: &mut Pair, op, channel| {
+        pair.client.post(op, Post::Message(channel, With::default()), payload.clone(), pair.now, None)
+    };
+    for op in 0..40 {
+        assert!(send(&mut pair, op, Channel::COMMAND).is_none());
+    }
+    pair.exchange();
+    let left = done(&mut pair.client).len();
+    assert!((1..40).contains(&left), "{left}");
+    // Killed: the stream ends without CLOSE, and so does the credit that could have come.
+    pair.client.hung_up();
+    let ended = done(&mut pair.client);
+    assert_eq!(ended.len(), 40 - left);
+    for (op, outcome) in ended {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.code(), error.sent()), (Code::ConnectionLost, Sent::No), "{op}");
+    }
+    let refused = send(&mut pair, 40, Channel::COMMAND).unwrap().unwrap_err();
+    assert_eq!((refused.code(), refused.sent()), (Code::ConnectionLost, Sent::No));
+    assert_eq!(pair.client.stats().channels[0].send_queued, 0);
+    // What has credit leaves, until writing fails.
+    assert!(send(&mut pair, 41, Channel::DATA).is_none());
+    pair.exchange();
+    assert!(matches!(result(&mut pair.client, 41), Ok(Outcome::Sent)));
+}
+
+#[test]
+fn a_message_larger_than_the_window_passes() {
+    let mut pair = pair();
+    let payload: Bytes = (0..3_000_000u32).map(|n| n as u8).collect::<Vec<u8>>().into();
+    for _ in 0..3 {
+        pair.client.post(1, Post::Message(Channel::COMMAND, With::default()), payload.clone(), pair.now, None);
+        pair.exchange();
+        assert_eq!(take(&mut pair.server).payload, payload);
+        pair.exchange();
+        assert_eq!(done(&mut pair.client).len(), 1);
+    }
+}
+
+#[test]
+fn policies_say_what_happens_without_credit() {
+    let mut client = level_1(connector());
+    client.policies = vec![(Channel::DATA, Policy::Latest), (Channel::ERROR, Policy::Error)];
+    let mut pair = pair_of(client, level_1(acceptor()));
+    let send = |pair: &mut Pair, channel, n: u8, len: usize| {
+        pair.client.post(n.into(), Post::Message(channel, With::default()), Bytes::from(vec![n; len]), pair.now, None)
+    };
+    for n in 0..10 {
+        assert!(matches!(send(&mut pair, Channel::DATA, n, 1 << 20), Some(Ok(Outcome::Sent))));
+        pair.exchange();
+    }
+    let stats = pair.client.stats().channels[1];
+    assert!(stats.send_queued == 1 && stats.dropped > 0, "{stats:?}");
+    let mut seen = Vec::new();
+    while let Some(Ok(Outcome::Message(message))) = pair.server.recv(1, Some(Channel::DATA), None) {
+        assert!(seen.len() < MOST_ROUNDS);
+        seen.push(message.payload[0]);
+        pair.exchange();
+    }
+    pair.server.cancel(1);
+    assert_eq!(seen.last(), Some(&9));
+    assert_eq!(seen.len() as u64 + stats.dropped, 10);
+    assert_eq!(pair.server.stats().channels[1].dropped_by_peer, stats.dropped);
+    let mut blocked = None;
+    for n in 0..3 {
+        blocked = send(&mut pair, Channel::ERROR, n, 1 << 20);
+        pair.exchange();
+    }
+    assert_eq!(blocked.unwrap().unwrap_err().code(), Code::WouldBlock);
 }

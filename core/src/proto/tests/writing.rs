@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::level1::{answer, ask, pair, result, take};
+use super::hand::{answer, ask, pair, result, take};
 use super::{Pair, SECOND, code, done, drain_bytes, give};
 use crate::error::{Code, Sent};
 use crate::limits;
