@@ -34,12 +34,16 @@ type call struct {
 // shorter call, is therefore left to the timer to tell.
 const lastMoments = 20 * time.Millisecond
 
+// longest is what a deadline says at most, in milliseconds: a hundred years. More may be no
+// time.Duration, and later than any time.Time.
+const longest = 100 * 365 * 24 * 3600 * 1000
+
 func newCall(r *capi.Received, parent context.Context) *call {
 	c := &call{id: r.CallID, streams: r.Stream, parent: parent, message: r.Message}
 	if r.TimeoutMS >= 0 {
 		// Whole milliseconds, rounded down: a context that ends before the call does would have
 		// its handler abandon what should time out.
-		left := time.Duration(r.TimeoutMS+1) * time.Millisecond
+		left := time.Duration(min(r.TimeoutMS, longest)+1) * time.Millisecond
 		c.deadline = time.Now().Add(left)
 		c.late = c.deadline.Add(-min(lastMoments, left/2))
 	}

@@ -144,10 +144,14 @@ impl Wire {
 /// Whom this side trusts, and how it is trusted.
 #[derive(Args)]
 pub(crate) struct Access {
-    /// Authenticate with the secret in F, a file of yours that nobody else may read; tcp: needs it. With --level 1, and
-    /// on tcp: and unix:@name, it is proved and never sent
+    /// Both sides prove that they have the secret in F, a file of yours that nobody else may read; it is never sent. Level 1;
+    /// tcp: needs it
     #[arg(long, value_name = "F")]
     secret_file: Option<PathBuf>,
+
+    /// The client sends the token in F, which stock level-0 peers have instead of a secret; a file like that
+    #[arg(long, value_name = "F")]
+    token_file: Option<PathBuf>,
 
     /// Accept only this user at the other end, as the kernel reports it; repeatable; unix:@name needs it or a secret
     #[arg(long = "allow-uid", value_name = "UID")]
@@ -192,22 +196,13 @@ macro_rules! settings {
 settings!(ConnectOptions, ListenOptions);
 
 impl Access {
-    /// Puts it into `options`. On a name or a path the secret is the one that stock level-0 peers send and
-    /// demand, unless level 1 is; other addresses have no such peers.
-    pub(crate) fn apply<O: Settings>(&self, address: &Address, wire: &Wire, options: O) -> Result<O, Failure> {
-        let stock = matches!(address, Address::Name(_) | Address::Path(_)) && wire.level != WireLevel::One;
-        self.put(stock, options)
-    }
-
-    /// Puts it into the options of a side that speaks level 1 alone.
-    pub(crate) fn prove<O: Settings>(&self, options: O) -> Result<O, Failure> {
-        self.put(false, options)
-    }
-
-    fn put<O: Settings>(&self, stock: bool, mut options: O) -> Result<O, Failure> {
+    /// Puts it into `options`.
+    pub(crate) fn apply<O: Settings>(&self, mut options: O) -> Result<O, Failure> {
         if let Some(file) = &self.secret_file {
-            let secret = Secret::new(secret_text(file)?)?;
-            options = if stock { options.token(secret) } else { options.secret(secret) };
+            options = options.secret(Secret::new(secret_text(file)?)?);
+        }
+        if let Some(file) = &self.token_file {
+            options = options.token(Secret::new(secret_text(file)?)?);
         }
         Ok(if self.allow_uids.is_empty() { options } else { options.uids(&self.allow_uids) })
     }

@@ -26,7 +26,7 @@ impl Target {
     pub(crate) fn connect(&self, channels: &[Channel], until: Instant) -> Result<Peer, Failure> {
         let address: Address = self.address.parse()?;
         let options = self.wire.apply(ConnectOptions::new().channels(channels));
-        let options = self.access.apply(&address, &self.wire, options)?;
+        let options = self.access.apply(options)?;
         Ok(Peer::connect_with(&address, &options, until).map_err(|error| with_flags(error, &address))?)
     }
 }

@@ -75,7 +75,7 @@ fn a_server_with_a_secret_is_checked() {
     assert_eq!(verdicts(&done.expect(0), "ready/proof-reflected"), ("PASS".into(), "PASS".into()));
 
     let address = place.address("a");
-    let _stock = Server::start(&["echo", &address, "--secret-file", &file]);
+    let _stock = Server::start(&["echo", &address, "--token-file", &file]);
     let done = run(&["check", &address, "--token-file", &file, "--case", "handshake/token", "--case", "framing/empty"]);
     assert_eq!(verdicts(&done.expect(0), "handshake/token-wrong"), ("PASS".into(), "PASS".into()));
 }

@@ -183,6 +183,11 @@ fn secret_files_open_the_door() {
     let server = Server::start(&["listen", &address, "--secret-file", &right]);
     run(&["send", &address, "--data", "in", "--secret-file", &right]).expect(0);
     assert_eq!(server.out.json()["text"], "in");
+    let token = place.address("token");
+    let stock = Server::start(&["listen", &token, "--token-file", &right]);
+    run(&["send", &token, "--data", "sent", "--token-file", &right]).expect(0);
+    assert_eq!(stock.out.json()["text"], "sent");
+    run(&["send", &token, "--data", "out", "--token-file", &wrong]).expect(50);
     for arguments in
         [&["send", &address, "--data", "out"][..], &["send", &address, "--data", "out", "--secret-file", &wrong]]
     {

@@ -22,7 +22,12 @@ export class Aborts {
       ops.forEach(this.#cancel);
     };
     this.#signals.set(signal, { ops, listener });
-    signal.addEventListener('abort', listener, { once: true });
+    try {
+      signal.addEventListener('abort', listener, { once: true });
+    } catch (error) {
+      this.#signals.delete(signal);
+      throw error;
+    }
   }
 
   /** The operation has ended. */
@@ -30,8 +35,8 @@ export class Aborts {
     const known = this.#signals.get(signal);
     known?.ops.delete(op);
     if (known?.ops.size === 0) {
-      signal.removeEventListener('abort', known.listener);
       this.#signals.delete(signal);
+      signal.removeEventListener('abort', known.listener);
     }
   }
 }

@@ -122,9 +122,18 @@ export function callable(name: string, value: unknown): void {
   }
 }
 
+const LENGTH = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length') as { get: (this: Uint8Array) => number };
+
+/** How many bytes there are, whatever a program's own class says: more would be bytes of something else. */
+export function sizeOf(bytes: Uint8Array): number {
+  return LENGTH.get.call(bytes);
+}
+
 /** A signal, of whichever realm. */
 export function signal(value: AbortSignal | undefined): void {
-  if (value !== undefined && typeof (value as Partial<AbortSignal> | null)?.throwIfAborted !== 'function') {
+  const does = (name: 'throwIfAborted' | 'addEventListener' | 'removeEventListener') =>
+    typeof (value as Partial<AbortSignal> | null)?.[name] === 'function';
+  if (value !== undefined && !(does('throwIfAborted') && does('addEventListener') && does('removeEventListener'))) {
     throw wrong('signal', value, 'an AbortSignal');
   }
 }

@@ -1,5 +1,5 @@
 import { Aborts } from './aborts';
-import { OURS, onlyOptions } from './checks';
+import { OURS, onlyOptions, sizeOf } from './checks';
 import { inherited } from './deadline';
 import { HostlaneError } from './errors';
 import type { LinkEvent } from './link';
@@ -143,6 +143,16 @@ export class Context {
       const timeoutMs = start.inherits === true ? inherited(own) : own;
       const channel = start.channel === undefined ? -1 : channelOf(start.channel);
       const fds = start.fds === undefined || start.fds.length === 0 ? undefined : descriptorsOf(start.fds);
+      const operation: Operation = {
+        owner,
+        as: start.as ?? As.Message,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        signal,
+        sink: start.sink,
+      };
+      // Before anything is put: a signal is the program's, and what it does may start operations, or fail.
+      const op = this.#operation(operation);
       if (fds !== undefined) {
         this.flush();
         this.#outgoing.putNumbers(fds);
@@ -161,22 +171,15 @@ export class Context {
           if (typeof put === 'number') {
             length = put;
           } else {
-            length = put.length;
+            length = sizeOf(put);
             large = put;
           }
         } catch (error) {
           outgoing.back(mark);
+          this.#forget(op, operation);
           throw error;
         }
       }
-      const op = this.#operation({
-        owner,
-        as: start.as ?? As.Message,
-        resolve: resolve as (value: unknown) => void,
-        reject,
-        signal,
-        sink: start.sink,
-      });
       outgoing.add(verb, op, start.target, channel, length, timeoutMs, fds?.length ?? start.extra ?? 0, marks);
       start.sink?.taken?.();
       if (large === undefined && fds === undefined) {
@@ -193,16 +196,22 @@ export class Context {
       onlyOptions(...OPTIONS[Verb.SendBatch], options);
       const timeoutMs = timeoutOf(options);
       const { signal } = options;
-      this.flush();
-      const gathered = this.#outgoing.putMany(payloads);
-      const all = gathered ? undefined : payloads.map(bytesOf);
       const settle = resolve as (value: unknown) => void;
-      const op = this.#operation({ owner, as: As.Message, resolve: settle, reject, signal, sink: undefined });
+      const operation: Operation = { owner, as: As.Message, resolve: settle, reject, signal, sink: undefined };
+      const op = this.#operation(operation);
+      this.flush();
+      let all: Uint8Array[] | undefined;
+      try {
+        all = this.#outgoing.putMany(payloads) ? undefined : payloads.map(bytesOf);
+      } catch (error) {
+        this.#forget(op, operation);
+        throw error;
+      }
       if (all === undefined) {
         this.#outgoing.add(Verb.SendBatch, op, target, channel, this.#outgoing.mark, timeoutMs, payloads.length, 0);
         this.#schedule();
       } else {
-        const lengths = Uint32Array.from(all, ({ length }) => length);
+        const lengths = Uint32Array.from(all, sizeOf);
         this.#refill();
         this.#settleAll(this.native.sendBatch(op, target, channel, Buffer.concat(all), lengths, timeoutMs));
         this.heard?.();
@@ -215,7 +224,6 @@ export class Context {
     return new Promise<number>((resolve, reject) => {
       const { signal } = options;
       const timeoutMs = timeoutOf(options);
-      this.flush();
       const op = this.#operation({
         owner: new Owner(),
         as: As.Message,
@@ -224,6 +232,7 @@ export class Context {
         signal,
         sink: undefined,
       });
+      this.flush();
       this.#settleAll(this.native.connect(op, address, given, timeoutMs));
       this.heard?.();
     });
@@ -302,7 +311,12 @@ export class Context {
       this.native.hold(-1);
     }
     if (signal !== undefined) {
-      this.#aborts.add(signal, op);
+      try {
+        this.#aborts.add(signal, op);
+      } catch (error) {
+        this.#forget(op, operation);
+        throw error;
+      }
     }
     return op;
   }

@@ -1,4 +1,4 @@
-import { attached, boolean, invalid, list, looked, milliseconds, onlyOptions, signal, text, whole, wrong } from './checks';
+import { attached, boolean, invalid, list, looked, milliseconds, onlyOptions, signal, sizeOf, text, whole, wrong } from './checks';
 import type { NativeOptions } from './native';
 
 /** The channels every connection offers by default. A program's own channels start at 256. */
@@ -175,7 +175,10 @@ export function bytesOf(data: Payload): Uint8Array {
   if (!(data instanceof Uint8Array)) {
     throw wrong('data', data, 'a Uint8Array or a string');
   }
-  if (data.length === 0) {
+  if (sizeOf(data) !== data.length) {
+    throw wrong('data', data, 'a Uint8Array with the length that it has');
+  }
+  if (sizeOf(data) === 0) {
     attached('data', data);
   }
   // Another thread may write to shared memory while it is read: take the copy where that is allowed.

@@ -1,4 +1,4 @@
-import { detached, wrong } from './checks';
+import { detached, sizeOf, wrong } from './checks';
 import { ROW } from './native';
 import type { Verb } from './native';
 import type { Marks, Payload } from './options';
@@ -61,12 +61,11 @@ export class Outgoing {
     } else if (!(data instanceof Uint8Array)) {
       throw wrong('data', data, 'a Uint8Array or a string');
     }
-    if (data.length > LARGE) {
+    if (sizeOf(data) > LARGE) {
       // Another thread may write to shared memory while it is read: take the copy where that is allowed.
       return data.buffer instanceof SharedArrayBuffer ? Buffer.from(data) : data;
     }
-    this.#copy('data', data);
-    return data.length;
+    return this.#copy('data', data);
   }
 
   /** Puts payloads as one batch; `false`, and nothing, if they find no room. Nothing else is gathered then. */
@@ -107,20 +106,22 @@ export class Outgoing {
       return 0;
     }
     const bytes = typeof mark === 'string' ? Buffer.from(mark) : mark;
-    if (!(bytes instanceof Uint8Array) || bytes.length === 0 || bytes.length > MARKS / 2) {
+    if (!(bytes instanceof Uint8Array) || sizeOf(bytes) === 0 || sizeOf(bytes) > MARKS / 2) {
       throw wrong(name, mark, 'a Uint8Array or a string, neither empty nor long');
     }
-    this.#copy(name, bytes);
-    return bytes.length;
+    return this.#copy(name, bytes);
   }
 
-  #copy(name: string, bytes: Uint8Array): void {
+  /** How many bytes it copied. */
+  #copy(name: string, bytes: Uint8Array): number {
+    const length = sizeOf(bytes);
     try {
       this.out.set(bytes, this.#used);
     } catch {
       throw detached(name);
     }
-    this.#used += bytes.length;
+    this.#used += length;
+    return length;
   }
 
   /** Where the payloads end, to go back to with `back`. */

@@ -20,6 +20,13 @@ async function refused(...cases) {
   }
 }
 
+/** A pair whose server answers with what it is asked. */
+async function echoing(t) {
+  const made = await pair(t);
+  made.server.serve((message) => message.data).catch(() => {});
+  return made;
+}
+
 test('what is no address is refused', async () => {
   for (const open of [connect, listen, Link.open]) {
     for (const wrong of [5, undefined, null, {}, Buffer.from('x'), ['x'], Symbol('x')]) {
@@ -153,6 +160,52 @@ test('options and arguments of a wrong type are refused by name', async (t) => {
   const call = client.request('still here', wait);
   await (await server.recv(wait)).reply('fine');
   assert.equal((await call).data.toString(), 'fine');
+});
+
+test('an operation that its signal refuses leaves nothing behind for the next one', async (t) => {
+  const { client: peer } = await echoing(t);
+  const { client: other } = await echoing(t);
+  const broken = () => {
+    throw new RangeError('no listeners here');
+  };
+  // Tokens of a program's own: not all of a signal, or one that fails, or one that starts operations itself.
+  const inner = [];
+  const starting = {
+    throwIfAborted() {},
+    addEventListener() {
+      inner.push(other.request('from within', wait));
+    },
+    removeEventListener() {},
+  };
+  const failing = { throwIfAborted() {}, addEventListener: broken, removeEventListener: broken };
+  await refused([() => peer.request('of the failed call', { ...wait, signal: { throwIfAborted() {} } }), 'signal is']);
+  for (let round = 0; round < 2; round += 1) {
+    const failed = [
+      peer.request('of the failed call', { ...wait, signal: failing }),
+      peer.sendBatch(['of the', 'failed batch'], { ...wait, signal: failing }),
+      peer.request(5, { ...wait, signal: starting }),
+    ].map((call) => call.then(assert.fail, (error) => error.name));
+    const answers = [peer.request('hello', { ...wait, signal: starting }), other.request('hello', wait)];
+    assert.deepEqual(await Promise.all(failed), ['RangeError', 'RangeError', 'HostlaneError']);
+    for (const answer of answers) {
+      assert.equal((await answer).data.toString(), 'hello');
+    }
+  }
+  assert.equal(inner.length, 4);
+  for (const answer of inner) {
+    assert.equal((await answer).data.toString(), 'from within');
+  }
+});
+
+test('bytes are as many as there are, whatever their class says', async (t) => {
+  const { client: peer } = await echoing(t);
+  await peer.request('something else that was sent before', wait);
+  for (const said of [44, 3, -5, NaN, 1.5, 2 ** 33]) {
+    const bytes = Object.defineProperty(new Uint8Array(10).fill(0x2e), 'length', { value: said });
+    const [answer, beside] = await Promise.all([peer.request(bytes, wait), peer.request('hello', wait)]);
+    assert.equal(answer.data.toString(), '.'.repeat(10));
+    assert.equal(beside.data.toString(), 'hello');
+  }
 });
 
 test('nothing is made by new that comes from elsewhere', async (t) => {

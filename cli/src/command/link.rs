@@ -121,8 +121,8 @@ impl Link {
     fn options(&self) -> Result<LinkOptions, Failure> {
         let mut channels = Channel::DEFAULT.to_vec();
         channels.extend(self.channel.filter(|channel| !Channel::DEFAULT.contains(channel)));
-        let connect = self.access.prove(self.keepalive.apply(ConnectOptions::new().channels(&channels)))?;
-        let listen = self.access.prove(self.keepalive.apply(ListenOptions::new().channels(&channels)))?;
+        let connect = self.access.apply(self.keepalive.apply(ConnectOptions::new().channels(&channels)))?;
+        let listen = self.access.apply(self.keepalive.apply(ListenOptions::new().channels(&channels)))?;
         let options = LinkOptions::new()
             .connection(connect, listen)
             .reconnect(!self.no_reconnect)

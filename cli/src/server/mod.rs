@@ -74,7 +74,7 @@ impl Place {
         if !self.channels.is_empty() {
             options = options.channels(&self.channels);
         }
-        let options = self.access.apply(&address, &self.wire, self.wire.apply(options))?;
+        let options = self.access.apply(self.wire.apply(options))?;
         let caught = Caught::new()?;
         let listener = Listener::bind_with(&address, &options).map_err(|error| args::with_flags(error, &address))?;
         let listener = Arc::new(listener);

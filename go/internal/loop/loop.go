@@ -18,6 +18,7 @@ package loop
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +36,7 @@ type Loop struct {
 	out     outgoing
 	spinner spinner
 	batch   batch // used by whoever drains
+	left    bool  // by whoever drained last: the context has more
 
 	mu sync.Mutex
 	// leading tells that a goroutine drains the context, or parks to do so; chief is its
@@ -290,12 +292,28 @@ func (l *Loop) sendAway() bool {
 	return readable(l.fd)
 }
 
-// resign makes room for the next leader; until there is one the guard watches.
+// resign makes room for the next leader; until there is one the guard watches. What is left
+// changes nothing about the descriptor: a goroutine of its own leads until all is taken.
 func (l *Loop) resign() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leading, l.chief = false, nil
+	l.chief = nil
+	if l.left {
+		go l.goOn()
+		return
+	}
+	l.leading = false
 	l.watch()
+}
+
+// goOn leads where somebody left something.
+func (l *Loop) goOn() {
+	l.drain()
+	for l.left {
+		runtime.Gosched() // those who were woken go first
+		l.drain()
+	}
+	l.resign()
 }
 
 // standBy is the goroutine of the guard: it drains what comes while nobody leads. It
@@ -311,20 +329,22 @@ func (l *Loop) standBy() {
 		l.mu.Unlock()
 		if leads {
 			l.drain()
-			l.mu.Lock()
-			l.leading = false
-			l.watch()
-			l.mu.Unlock()
+			l.resign()
 		}
 		return false
 	})
 	l.fail(capi.OSFailure("wait for the context", err))
 }
 
-// drain hands out everything the context has and returns how many goroutines it
-// woke. Only who leads calls it.
+// turns are those in which a leader takes what the context has, at most: a peer that never
+// stops sending would keep a goroutine from its own result for as long as it likes.
+const turns = 8
+
+// drain hands out what the context has, says in left whether that was not all, and returns
+// how many goroutines it woke. Only who leads calls it.
 func (l *Loop) drain() (woken int) {
-	for {
+	l.left = false
+	for turn := 1; ; turn++ {
 		n, more, failure := l.Context.Process(l.batch.events[:])
 		if failure != nil {
 			return woken + l.fail(failure)
@@ -346,7 +366,7 @@ func (l *Loop) drain() (woken int) {
 		if woken > 1 {
 			l.ExpectMany()
 		}
-		if !more {
+		if l.left = more && turn == turns; l.left || !more {
 			return woken
 		}
 	}

@@ -152,8 +152,7 @@ impl Peer {
                 let mut request = self.cli(workspace);
                 request.args(["--format", "raw", "request", "--deadline", "5s"]);
                 if let Some(secret) = secret {
-                    // Else a secret may be sent as a token, which level 0 has.
-                    request.args(["--level", "1", "--secret-file"]).arg(secret);
+                    request.arg("--secret-file").arg(secret);
                 }
                 request.args(["{address}", "--data", "{payload}"]);
                 return Ok(request);
