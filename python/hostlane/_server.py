@@ -41,6 +41,9 @@ __all__ = ["Server"]
 _BUDGET = 256
 """Operations taken from the context at a time."""
 
+_ROUNDS = 8
+"""How often in a row, before what came is handled."""
+
 _LONGEST = 2**31 - 1
 """The most milliseconds of one poll; who waits longer polls again."""
 
@@ -74,6 +77,8 @@ class Server:
         # What belongs to the thread that serves.
         self._clients: set[Client] = set()
         self._accepting = True
+        # Whether the context may have more, whatever its descriptor says.
+        self._more = False
         self._draining = 0
 
     # --- the loop --------------------------------------------------------------------------------
@@ -89,18 +94,25 @@ class Server:
             self._close()
 
     def _turn(self, timeout: float | None = None) -> None:
-        """Waits until operations have ended, and tells who asked."""
+        """Waits until operations have ended, and tells who asked.
+
+        A client that never stops sending does not keep the others waiting: after some rounds
+        what came of them is handled first.
+        """
         milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), _LONGEST)
+        if self._more:
+            milliseconds = 0
         for descriptor, _ in self._poll.poll(milliseconds):
             if descriptor == self._bell:
                 os.eventfd_read(self._bell)
-        more = True
-        while more:
-            ended, failed, more = self.context.process(self, _BUDGET)
+        for _ in range(_ROUNDS):
+            ended, failed, self._more = self.context.process(self, _BUDGET)
             for op, value in ended:
                 self._end(op, (value, None))
             for op, error in failed or ():
                 self._end(op, (None, error))
+            if not self._more:
+                break
 
     def _handle(self) -> None:
         """Has the messages answered that came, as far as there is room."""
