@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("HOSTLANE_TARGET", ROOT / "target")).resolve()
 FOLDER = ROOT / "tests/conformance/agents"
+EXAMPLES = ROOT / "examples"
 
 PROGRAMS: dict[str, list[str]] = {
     "rust": [f"{TARGET}/debug/conformance-agent"],
@@ -34,6 +35,21 @@ PROGRAMS: dict[str, list[str]] = {
     ],
     "go": [f"{TARGET}/go/debug/conformance-agent"],
 }
+
+ECHOES: dict[str, list[str]] = {
+    "rust": [f"{TARGET}/debug/echo"],
+    "c": [f"{TARGET}/cmake/c-echo"],
+    "cpp": [f"{TARGET}/cmake/cpp-echo"],
+    "python": [
+        f"{TARGET}/venv/bin/python",
+        "-c",
+        "import sys, hostlane\nhostlane.listen(sys.argv[1]).serve(lambda m, _: m.view() if m.is_request else None)",
+    ],
+    "python-aio": [f"{TARGET}/venv/bin/python", f"{EXAMPLES}/python/aio_echo.py"],
+    "node": ["node", f"{EXAMPLES}/node/echo.mjs"],
+    "go": [f"{TARGET}/go/debug/echo"],
+}
+"""Examples, and in Python a line: each language's own loop serves all clients, where it has one."""
 
 SILENCE = 25.0
 """Seconds an agent may take for an answer that names no limit; its own waits end before."""

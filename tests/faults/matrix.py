@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from harness import missing
 
 import cgroup
 
 ALL = ("rust", "c", "cpp", "python", "python-aio", "node", "go")
 RUST = ("rust",)
+
+LATE = 2
+"""Seconds behind its deadline in which a wait has to end, on a machine that does much else."""
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -41,15 +44,23 @@ def fails(*command: str) -> bool:
         return True
 
 
-def lacks(what: bool, reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(what, reason=reason)
+def needs(*tools: str, permitted: bool = True, why: str = "") -> pytest.MarkDecorator:
+    """A row that is skipped where a tool is missing (which fails where `CI` is set), or where something is not permitted
+    by the kernel or to this user: `why` says what."""
+    absent = [tool for tool in tools if missing(tool)]
+    return pytest.mark.skipif(
+        bool(absent) or not permitted, reason=f"{', '.join(absent)}: not installed" if absent else f"needs {why}"
+    )
 
 
-needs_strace = lacks(shutil.which("strace") is None, "strace is missing")
-needs_cc = lacks(shutil.which("cc") is None, "a C compiler is missing")
-needs_root = lacks(os.geteuid() != 0, "needs root: another user, or a mount of its own")
-needs_setpriv = lacks(os.geteuid() != 0 or shutil.which("setpriv") is None, "needs root and setpriv")
-needs_pids = lacks(
-    not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), "needs root and checkpoint/restore in the kernel"
+ROOT = os.geteuid() == 0
+
+needs_strace = needs("strace")
+needs_cc = needs("cc")
+needs_root = needs(permitted=ROOT, why="root: another user")
+needs_mounts = needs("unshare", "mount", permitted=ROOT, why="root: mounts of its own")
+needs_setpriv = needs("setpriv", permitted=ROOT, why="root: another user")
+needs_pids = needs(
+    permitted=os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), why="root and checkpoint/restore in the kernel"
 )
-needs_cgroup = lacks(not cgroup.AVAILABLE, "needs root and a group of memory that may be divided")
+needs_cgroup = needs(permitted=cgroup.AVAILABLE, why="root and a group of memory that may be divided")

@@ -90,7 +90,8 @@ is done to them, or of one moment, and have only the latter.
 
 Faults of the system are made by `strace` (a system call fails, or kills its process), by limits of the running process, by a
 mount, a network and a group of memory of its own, by `setpriv`, and by libraries before the C library
-([`shims`](../tests/faults/shims)). A row that needs what is not here is skipped and says what is missing.
+([`shims`](../tests/faults/shims)). A row that needs what the kernel or the user does not permit is
+skipped and says what that is; so is one whose tool is not installed, but where `CI` is set that is a failure.
 Languages in parentheses are played with `--full` only.
 
 """

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from pathlib import Path
 
 import level0
 import pytest
-from harness import wait_until
+from harness import Server, wait_until
 from level0 import MAX_PAYLOAD
-from level1 import Type, control
+from level1 import Flag, Frame, Type, control
 from level1 import message as encode
-from peer1 import RawLevel1, hello
+from peer1 import Level1Client, probe
+from raw1 import RawLevel1, hello
 from wire import Wire
 
+from agents import ECHOES
 from balance import MIB, Serving, Vitals
 from matrix import row
 
@@ -24,6 +28,8 @@ FOREIGN = {
     "json": b'{"jsonrpc":"2.0","method":"initialize","id":1}\n',
     "zeros": bytes(64),
 }
+
+FLOODERS = 4
 
 SLOW = 250
 """Clients that never finish their handshake; fewer than a listener has places for."""
@@ -88,7 +94,7 @@ def test_f16_the_end_behind_every_byte(serving: Serving, lang: str) -> None:
     request = hello()
     rest = control(Type.READY) + encode(Type.MESSAGE, level0.DATA, 0, b"7.whole") + encode(Type.REQUEST, 1, 1, b"cut")
     with serving.survives():
-        for at in range(0, len(request), 3):
+        for at in range(len(request)):
             with Wire.connect(serving.path) as wire:
                 wire.send(request[:at])
         before = serving.agent.ask("seen", "server")
@@ -203,3 +209,36 @@ def test_f23_floods_of_control_frames(serving: Serving, lang: str) -> None:
                 assert sorted((end.type, end.id) for end in ends if end) == [(Type.ERROR, call) for call in calls]
             else:
                 raw.closed("control_flood")
+
+
+@row(
+    "F23",
+    fault=f"{FLOODERS} clients send a message of 16 MiB each, a byte a frame, as fast as they can, for 3 s",
+    holds="a client that came before, and those that come meanwhile, are served within 1 s",
+)
+def test_f23_floods_of_pieces(tmp_path: Path, lang: str) -> None:
+    pieces = Frame(Type.MESSAGE, Flag.NONE, 2, 0, b"x").encode() * 4000
+    path = str(tmp_path / "s")
+    with contextlib.ExitStack() as stack:
+        server = Server(tmp_path, [*ECHOES[lang], path], path)
+        stack.callback(server.kill)
+        keeper = stack.enter_context(Level1Client(path))
+        over = threading.Event()
+
+        def flood(raw: RawLevel1) -> None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+                while not over.is_set():
+                    raw.send(pieces, 1.0)
+
+        for _ in range(FLOODERS):
+            raw = stack.enter_context(RawLevel1.opened(path))
+            raw.send(Frame(Type.MESSAGE, Flag.FIRST, 2, 0, (16 * MIB).to_bytes(4, "little") + b"x").encode())
+            thread = threading.Thread(target=flood, args=[raw])
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(over.set)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            assert keeper.request(b"in the flood", 1.0) == b"in the flood"
+            assert probe(path, 1.0) < 1.0
+        assert server.alive()

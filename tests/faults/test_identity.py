@@ -6,12 +6,14 @@ import contextlib
 import json
 import os
 import socket
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import hello1
 import level0
 import pytest
-from peer1 import INSTANCE, RawLevel1
+from raw1 import INSTANCE, RawLevel1
 from relay import Edit, connect, hello, listen, opening, relay
 from stock import Background
 from wire import Wire
@@ -206,34 +208,68 @@ DOWNGRADES: list[Change] = [
 ]
 
 
-def flipped(bit: int) -> Edit:
-    def change(payload: bytes) -> bytes:
+Longest = list[int]
+"""Bytes of the longest message of either side so far: numbers in it are not always of as many digits."""
+
+
+def noted(longest: Longest, side: int, change: Callable[[bytearray], None] | None = None) -> Edit:
+    """The message of one side, as it came or changed; how long it was is kept."""
+
+    def note(payload: bytes) -> bytes:
+        longest[side] = max(longest[side], len(payload))
         changed = bytearray(payload)
-        changed[bit // 8 % len(changed)] ^= 1 << bit % 8
+        if change is not None:
+            change(changed)
         return bytes(changed)
 
-    return opening(change)
+    return opening(note)
 
 
-def flips(step: int) -> list[Change]:
-    return [(side, flipped(bit)) for side in (0, 1) for bit in range(0, 8 * 300, step)]
+def flipped(longest: Longest, side: int, bit: int) -> Edit:
+    def flip(payload: bytearray) -> None:
+        payload[bit // 8 % len(payload)] ^= 1 << bit % 8
+
+    return noted(longest, side, flip)
 
 
-def between(door: socket.socket, there: str, side: int, edit: Edit | None) -> None:
-    """Relays one connection, and changes one message of its handshake."""
-    relay(door.accept()[0], connect(there), False, edit if side == 0 else None, edit if side == 1 else None)
+def flips(longest: Longest, step: int) -> Iterator[Change]:
+    """Of each message, to the end of the longest that came meanwhile."""
+    for side in (0, 1):
+        bit = 0
+        while bit < 8 * longest[side]:
+            yield side, flipped(longest, side, bit)
+            bit += step
 
 
-def changed_handshakes(calling: Calling, other: Agent, elsewhere: Path, changes: list[Change]) -> None:
+def between(door: socket.socket, there: str, edits: dict[int, Edit]) -> None:
+    """Relays one connection, and edits messages of its handshake."""
+    relay(door.accept()[0], connect(there), False, edits.get(0), edits.get(1))
+
+
+def changed_handshakes(
+    calling: Calling, other: Agent, elsewhere: Path, changes: Callable[[Longest], Iterable[Change]]
+) -> None:
     agent = calling.agent
     with calling.survives():
         for number, (server, client) in enumerate(((other, agent), (agent, other))):
             there, here = str(elsewhere / f"{number}.sock"), str(elsewhere / f"{number}-edited.sock")
             server.ask("listen", "server", address=there, secret=CANARY)
+            longest = [0, 0]
             with listen(here) as door:
                 door.settimeout(5.0)
-                for at, (side, edit) in enumerate(changes):
-                    relaying = Background(lambda side=side, edit=edit: between(door, there, side, edit))
+
+                def unchanged() -> None:
+                    edits = {side: noted(longest, side) for side in (0, 1)}
+                    relaying = Background(lambda: between(door, there, edits))
+                    client.ask("connect", address=here, secret=CANARY)
+                    assert client.ask("call", text="in")["text"] == "in"
+                    client.ask("reset")
+                    relaying.result()
+
+                unchanged()
+                assert min(longest) > 300, f"{longest} bytes are no handshake with proofs"
+                for at, (side, edit) in enumerate(changes(longest)):
+                    relaying = Background(lambda side=side, edit=edit: between(door, there, {side: edit}))
                     try:
                         client.ask("connect", address=here, secret=CANARY, timeout_ms=2000)
                     except Failed as failed:
@@ -242,12 +278,8 @@ def changed_handshakes(calling: Calling, other: Agent, elsewhere: Path, changes:
                         raise AssertionError(f"change {at} of side {side} is taken")
                     client.ask("reset")
                     relaying.result()
-                relaying = Background(lambda: between(door, there, 0, None))
-                client.ask("connect", address=here, secret=CANARY)
-                assert client.ask("call", text="in")["text"] == "in"
-                client.ask("reset")
-                relaying.result()
-            assert server.ask("seen", "server")["requests"] == 1
+                unchanged()
+            assert server.ask("seen", "server")["requests"] == 2
             server.ask("reset", "server")
 
 
@@ -257,13 +289,13 @@ def changed_handshakes(calling: Calling, other: Agent, elsewhere: Path, changes:
     holds="connecting fails at once, whatever was changed, and no call gets through; without a change it works",
 )
 def test_f49_a_handshake_that_was_changed(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
-    changed_handshakes(calling, start("rust"), elsewhere, DOWNGRADES + flips(101))
+    changed_handshakes(calling, start("rust"), elsewhere, lambda longest: chain(DOWNGRADES, flips(longest, 101)))
 
 
 @pytest.mark.full
 @row("F49", fault="every bit of the handshake is flipped, one at a time", holds="the same", langs=RUST)
 def test_f49_every_bit_of_a_handshake(calling: Calling, start: Start, elsewhere: Path, lang: str) -> None:
-    changed_handshakes(calling, start("rust"), elsewhere, flips(1))
+    changed_handshakes(calling, start("rust"), elsewhere, lambda longest: flips(longest, 1))
 
 
 @row(

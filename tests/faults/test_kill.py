@@ -1,4 +1,4 @@
-"""Killed at every system call of a whole conversation."""
+"""Killed at the system calls of a whole conversation, at one after the other."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ without a word."""
 
 LARGE = 300_000
 """Bytes of a payload in more than one frame."""
+
+MET = 0.75
+"""The part of the system calls of one run that have to be met when the run is made again for each of them: how often a
+program waits and wakes depends on the machine."""
+
+SOCKETS = {"socket", "bind", "listen", "linkat", "connect", "accept4", "sendto", "sendmsg", "recvfrom", "shutdown", "close", "unlinkat"}  # fmt: skip
+"""What every run calls at least once if one does."""
 
 TOLD = 1.0
 """Seconds in which a survivor has to be told of a death, on a machine that runs strace."""
@@ -99,9 +106,8 @@ class Conversation:
             self.step(end, "reset", {}, {})
 
 
-def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang: str) -> tuple[int, int]:
-    """Kills a `victim_lang` agent at every system call of the conversation; how many points there are, and how many
-    were reached."""
+def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang: str) -> None:
+    """Kills a `victim_lang` agent at each system call that it makes in a conversation."""
     address = str(place / "s.sock")
     survivor = start(survivor_lang)
     calling = Calling(survivor, place)
@@ -125,6 +131,24 @@ def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang:
         survivor.ask("reset", "server")
         return took
 
+    def killed(name: str, at: int) -> bool:
+        """Whether the conversation came so far."""
+        victim = start(victim_lang)
+        inject = Trace(
+            victim.pid, place / "logs/kill", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={at}"
+        )
+        victim.expected_to_die = True
+        conversation = roles(victim)
+        try:
+            conversation.run(address)
+        except AssertionError as error:
+            raise AssertionError(f"killed at {name} number {at}: {error}") from error
+        finally:
+            victim.close()
+            inject.end()
+            Agent.running.remove(victim)
+        return conversation.dead
+
     try:
         first = start(victim_lang)
         trace = Trace(first.pid, place / "logs/calls")
@@ -134,41 +158,26 @@ def sweep(start: Start, place: Path, victim_lang: str, role: str, survivor_lang:
         assert not conversation.dead, "nobody was killed yet"
         first.close()
         points = [(name, at) for name, count in trace.calls().items() for at in range(1, count + 1)]
-        reached = 0
         with balanced(survivor, place, probe):
-            for name, at in points:
-                victim = start(victim_lang)
-                inject = Trace(
-                    victim.pid, place / "logs/kill", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={at}"
-                )
-                victim.expected_to_die = True
-                conversation = roles(victim)
-                try:
-                    conversation.run(address)
-                    reached += conversation.dead
-                except AssertionError as error:
-                    raise AssertionError(f"killed at {name} number {at}: {error}") from error
-                finally:
-                    victim.close()
-                    inject.end()
-                    Agent.running.remove(victim)
+            met = [point for point in points if killed(*point) or killed(*point)]
     finally:
         calling.close()
-    return len(points), reached
+    print(f"{victim_lang} as {role}: {len(met)} of {len(points)} points")
+    assert len(points) > 20 and len(met) >= len(points) * MET, f"of {len(points)} only {met}"
+    never = SOCKETS & {name for name, _ in points} - {name for name, _ in met}
+    assert not never, f"nobody was killed at {never}"
 
 
 @needs_strace
 @pytest.mark.parametrize("role", ["server", "client"])
 @row(
     "F01",
-    fault="kill -9 at every system call of a conversation with calls both ways, a nested one, messages, a stream, pieces, a drain",
+    fault=f"kill -9 at the system calls that a run of a conversation makes, with calls both ways, a nested one, messages, a stream, pieces, a drain: at the first, the second and so on of each name, each in a run of its own, which not always comes so far; {MET:.0%} are met at least, and each name that has to do with sockets",
     holds="the survivor, in Rust, is told within 1 s, by an error that is true; what it got is whole; the next process serves the same address",
     full=tuple(lang for lang in ALL if lang not in ("rust", "c")),
 )
-def test_f01_killed_at_every_system_call(start: Start, place: Path, lang: str, role: str) -> None:
-    points, reached = sweep(start, place, lang, role, "rust")
-    print(f"{lang} as {role}: {reached} of {points} points")
-    assert points > 20 and reached > points * 0.6
+def test_f01_killed_at_system_calls(start: Start, place: Path, lang: str, role: str) -> None:
+    sweep(start, place, lang, role, "rust")
 
 
 @needs_strace
@@ -176,14 +185,13 @@ def test_f01_killed_at_every_system_call(start: Start, place: Path, lang: str, r
 @pytest.mark.parametrize("role", ["server", "client"])
 @row(
     "F01",
-    fault="kill -9 at every system call of a Rust peer",
+    fault="kill -9 at the system calls of a Rust peer, in the same way",
     holds="the survivor in each language is told within 1 s, by an error that is true, and keeps nothing",
     langs=ALL[1:],
     full=ALL[1:],
 )
 def test_f01_the_survivor_of_every_kill(start: Start, place: Path, lang: str, role: str) -> None:
-    points, reached = sweep(start, place, "rust", role, lang)
-    assert points > 20 and reached > points * 0.6
+    sweep(start, place, "rust", role, lang)
 
 
 @row(

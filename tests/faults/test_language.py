@@ -11,7 +11,7 @@ import pytest
 from level0 import DATA
 from level1 import Type
 from level1 import message as encode
-from peer1 import RawLevel1
+from raw1 import RawLevel1
 from wire import Wire
 
 from agents import PROGRAMS, Agent, Failed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from agents import Agent, Died, Failed
 from balance import KEEPALIVE, NOTICED, Calling
 from conftest import AS_NOBODY, Start, by_another_user, rust_server
-from matrix import ALL, fails, lacks, needs_cc, needs_setpriv, row
+from matrix import ALL, fails, needs, needs_cc, needs_setpriv, row
 from shim import Shim
 from tracing import settle
 
@@ -30,9 +29,11 @@ with socket.socket() as any:
 
 OWN_NETWORK = ("unshare", "--net", "--")
 
-needs_network = lacks(
-    shutil.which("nsenter") is None or fails(*OWN_NETWORK, sys.executable, "-c", LOOPBACK, "1"),
-    reason="needs root and namespaces: a network of its own",
+needs_network = needs(
+    "unshare",
+    "nsenter",
+    permitted=not fails(*OWN_NETWORK, sys.executable, "-c", LOOPBACK, "1"),
+    why="root and namespaces: a network of its own",
 )
 
 

@@ -17,7 +17,7 @@ from harness import wait_until
 from agents import Agent
 from balance import KEEPALIVE, NOTICED, Calling, Serving
 from conftest import Serve, Start, rust_server
-from matrix import needs_pids, needs_strace, row
+from matrix import LATE, needs_pids, needs_strace, row
 from tracing import Trace, settle
 
 TRANSFERS = "readv,writev,recvfrom,sendto,recvmsg,sendmsg,sendmmsg,poll,ppoll,epoll_wait,epoll_pwait,epoll_pwait2,accept,accept4"
@@ -75,7 +75,7 @@ def test_f02_stopped_while_idle(calling: Calling, start: Start, elsewhere: Path)
 @row(
     "F02",
     fault="the other side is stopped while this one sends more than every buffer holds; later it goes on",
-    holds="timeout at the deadline; then the connection goes on, nothing lost or out of order, or it ends with an error",
+    holds=f"timeout not before the deadline and within {LATE} s of it; then the connection goes on, nothing lost or out of order, or it ends with an error",
 )
 def test_f02_stopped_while_it_is_sent_to(calling: Calling, start: Start, elsewhere: Path) -> None:
     server = start("rust")
@@ -86,7 +86,8 @@ def test_f02_stopped_while_it_is_sent_to(calling: Calling, start: Start, elsewhe
         agent.ask("connect", address=path)
         assert agent.ask("call", text="warm")["text"] == "warm"
         with stopped(server):
-            agent.fails("timeout", op="send", count=4000, size=65536, timeout_ms=400, within=10.0)
+            failed = agent.fails("timeout", op="send", count=4000, size=65536, timeout_ms=400, within=0.4 + LATE)
+            assert failed.ms >= 395, failed
         assert agent.ask("call", text="and now")["text"] == "and now"
         assert server.ask("seen", "server")["ordered"]
         agent.ask("reset")
@@ -183,8 +184,8 @@ def with_number(pid: int) -> subprocess.Popen[bytes]:
 
 @row(
     "F08",
-    fault="a program with a listener, a connection each way and a call under way executes another program",
-    holds="every descriptor but the standard ones is closed by it",
+    fault="a program that has a listener, a connection each way and a call under way could execute another one",
+    holds="the kernel would close every descriptor but the standard ones: each is marked for it; none is executed here",
 )
 def test_f08_a_program_that_is_executed_inherits_nothing(serving: Serving, lang: str) -> None:
     agent = serving.agent

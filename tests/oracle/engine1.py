@@ -1,24 +1,23 @@
 """One side of a level-1 conversation without I/O: bytes and time in, bytes and finished operations out.
 
-It plays by the rules of `docs/protocol.md` and judges the other side by them. `peer1.py` gives it a
-socket, `replay1.py` the transcripts. Every operation has a name of its caller's choice, under which
-`done` reports how it ended.
+It plays by the rules of `docs/protocol.md` and judges the other side by them. Its first messages are those of
+`handshake1.py`; what it keeps is in `engine1_state.py`. `peer1.py` gives it a socket, `replay1.py` the
+transcripts. Every operation has a name of its caller's choice, under which `done` reports how it ended.
 """
 
 from __future__ import annotations
 
-import hmac
 import os
-import tomllib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import hello1
 import level0
-from hello1 import Hello, Limits
+from engine1_state import Call, Credit, Delivered, Done, Outgoing, Window
+from errors import NUMBERS, end_of_call, end_of_connection
+from handshake1 import Handshake
+from hello1 import Limits
 from level0 import CONTROL, MAX_HANDSHAKE, Violation
 from level1 import (
     MAX_FDS,
@@ -38,123 +37,6 @@ from level1 import (
 )
 
 MAX_UNREAD_PONGS = 1024  # and PINGs of one's own without an answer
-_TABLE = Path(__file__).resolve().parents[2] / "core" / "errors.toml"
-NUMBERS: dict[str, int] = {r["name"]: r["number"] for r in tomllib.loads(_TABLE.read_text("utf-8"))["error"]}
-ERROR_NAMES = {number: name for name, number in NUMBERS.items()}
-
-
-OF_CALLS = {"remote_error", "call_abandoned", "cancelled", "timeout", "queue_full", "draining"}
-OF_OPENINGS = {"permission_denied", "timeout", "queue_full"}
-
-
-def end_of_call(code: int) -> str:
-    """What a caller is told of ERROR or REFUSE (section 15)."""
-    name = ERROR_NAMES.get(code)
-    return name if name in OF_CALLS else "remote_error"
-
-
-def end_of_connection(code: int, *, ready: bool) -> str:
-    """What a program is told of CLOSE (section 15)."""
-    name = ERROR_NAMES.get(code)
-    if name is None:
-        return "connection_lost"
-    if name == "closed":
-        return "peer_closed"
-    return name if 300 <= code < 400 or name in ({"peer_unresponsive"} if ready else OF_OPENINGS) else "connection_lost"
-
-
-@dataclass(frozen=True)
-class Done:
-    """How an operation ended: `reply`, `pong`, `drained`, `sent`, or an error name."""
-
-    op: Any
-    outcome: str
-    payload: bytes = b""
-    sent: str | None = None
-    code: int | None = None
-
-
-@dataclass(frozen=True)
-class Delivered:
-    channel: int
-    payload: bytes
-    call: int | None = None
-    stream: bool = False
-    fin: bool = False
-    extensions: Extensions = field(default_factory=Extensions)
-
-    @property
-    def charge(self) -> int:
-        return charge(len(self.payload), self.extensions.fds or 0)
-
-
-@dataclass
-class Credit:
-    """What this side may still send."""
-
-    total: int
-    charged: int = 0
-
-    def may_begin(self) -> bool:
-        return self.charged < self.total
-
-
-@dataclass
-class Window:
-    """What this side allows to be sent to it."""
-
-    size: int
-    total: int = -1
-    charged: int = 0
-    taken: int = 0
-
-    def __post_init__(self) -> None:
-        self.total = self.size
-
-    def begin(self, charged: int) -> None:
-        if self.charged >= self.total:
-            raise wrong(f"{self.charged} charged of {self.total}", "credit_exceeded")
-        self.charged += charged
-
-    def take(self, charged: int) -> int | None:
-        """The program took a message; the new total, when it is time to tell it."""
-        self.taken += charged
-        if self.taken + self.size - self.total < (self.size + 1) // 2:
-            return None
-        self.total = self.taken + self.size
-        return self.total
-
-
-@dataclass
-class Outgoing:
-    op: Any
-    kind: Type
-    payload: bytes
-    flags: int = 0
-    extensions: Extensions | None = None
-    call: Call | None = None
-
-    @property
-    def charge(self) -> int:
-        return charge(len(self.payload), self.extensions.fds or 0 if self.extensions else 0)
-
-
-@dataclass
-class Call:
-    """A call of either side while it is open."""
-
-    op: Any
-    channel: int
-    stream: bool
-    credit: Credit
-    window: Window
-    id: int = 0
-    deadline: float | None = None
-    fin_in: bool = False
-    fin_out: bool = False
-    items: deque[bytes] = field(default_factory=deque)
-    finished: bool = False  # the program may learn that no item follows
-    queue: deque[Outgoing] = field(default_factory=deque)
 
 
 class Engine:
@@ -176,19 +58,12 @@ class Engine:
     ) -> None:
         self.connector = connector
         self.limits = limits or Limits()
-        self.secret, self.token = secret, token
-        self.demand = demand or secret is not None
-        self.features, self.levels = list(features), list(levels)
-        self.grease, self.cut = grease, cut
-        self.instance = entropy(16).hex()
-        self.nonce = entropy(16).hex() if secret is not None else None
-        self.channels, self.peer_id = list(channels), peer_id
-
-        self.level: int | None = None
-        self.agreed: list[str] = []
+        self.secret, self.grease, self.cut = secret, grease, cut
+        self.handshake = Handshake(
+            connector, channels, limits=self.limits, features=features, secret=secret, token=token, demand=demand,
+            levels=levels, peer_id=peer_id, grease=grease, entropy=entropy,
+        )  # fmt: skip
         self.theirs_limits = Limits()
-        self.request = self.response = b""
-        self.prove = self.proved = False
         self.ready_in = self.ready_out = False
         self.ended: tuple[str, ...] | None = None
         self.close_text = ""
@@ -226,23 +101,17 @@ class Engine:
         self.draining = self.drain_acked = False
         self.peer_draining = self.ack_due = False
         if connector:
-            self._ask()
+            self.out += level0.Frame(CONTROL, self.handshake.ask()).encode()
 
     # ------------------------------------------------------------ the handshake
 
-    def _ask(self) -> None:
-        members: dict[str, Any] = {}
-        self.offered: Hello | None = None
-        if self.levels:
-            extra = {"grease_member": [7]} if self.grease else {}
-            features = [*self.features, "grease-feature"] if self.grease else self.features
-            value = hello1.offer(
-                self.instance, versions=self.levels, features=features, limits=self.limits, nonce=self.nonce, **extra
-            )
-            self.offered = hello1.parse_offer(value)
-            members["hostlane"] = value
-        self.request = level0.encode_request(self.channels, self.token, **members)
-        self.out += level0.Frame(CONTROL, self.request).encode()
+    @property
+    def level(self) -> int | None:
+        return self.handshake.level
+
+    @property
+    def channels(self) -> list[int]:
+        return self.handshake.channels
 
     def _hello(self) -> None:
         frame = self.hello.next()
@@ -251,9 +120,9 @@ class Engine:
         if frame.channel != CONTROL:
             raise Violation(f"handshake on channel {frame.channel}", "bad_handshake", "unknown_channel")
         if self.connector:
-            self._answered(frame.payload)
+            self.handshake.answered(frame.payload)
         else:
-            self._asked(frame.payload)
+            self.out += level0.Frame(CONTROL, self.handshake.asked(frame.payload)).encode()
         rest = bytes(self.hello.buffer)
         self.hello.buffer.clear()
         if self.level == 1:
@@ -263,56 +132,19 @@ class Engine:
             self.hello.limit = level0.MAX_PAYLOAD
             self.hello.feed(rest)
 
-    def _asked(self, payload: bytes) -> None:
-        self.request = payload
-        request = level0.parse_request(payload)
-        response = level0.agree(request, self.channels, self.peer_id, self.token)
-        offered = None
-        if "hostlane" in request.extra or self.demand:
-            offered = hello1.decide(
-                request.extra.get("hostlane"), features=self.features, secret=self.secret, demand=self.demand
-            )
-        members = {}
-        if offered is not None and self.levels:
-            self.level, self.theirs_limits, self.agreed = 1, offered.limits, offered.features
-            members["hostlane"] = hello1.grant(
-                self.instance, features=self.agreed, limits=self.limits, nonce=self.nonce
-            )
-            self.prove = self.secret is not None
-        else:
-            self.level = 0
-        self.channels = response.channels
-        self.response = level0.encode_response(self.channels, self.peer_id, **members)
-        self.out += level0.Frame(CONTROL, self.response).encode()
-
-    def _answered(self, payload: bytes) -> None:
-        self.response = payload
-        response = level0.parse_response(payload, self.channels)
-        self.channels, self.peer_id = response.channels, response.peer_id
-        if self.offered is None or "hostlane" not in response.extra:
-            if self.demand:
-                raise Violation("the acceptor grants level 0 alone", "version_mismatch")
-            self.level = 0
-            return
-        granted = hello1.parse_grant(response.extra["hostlane"], self.offered)
-        self.level, self.theirs_limits, self.agreed = 1, granted.limits, granted.features
-        if self.secret is not None and granted.nonce is None:
-            raise Violation("the acceptor has no secret", "authentication_failed")
-        self.prove = self.secret is not None
-
     def _begin_level1(self) -> None:
+        self.theirs_limits = self.handshake.theirs_limits
         for channel in self.channels:
             self.credit[channel] = Credit(self.theirs_limits.window)
             self.windows[channel] = Window(self.limits.window)
             self.queues[channel] = deque()
-        if not self.prove:
+        if not self.handshake.prove:
             self._send_ready()
         elif self.connector:
             self._send_proof()
 
     def _send_proof(self) -> None:
-        assert self.secret is not None
-        self.out += control(Type.AUTH, hello1.proof(self.secret, self.connector, self.request, self.response))
+        self.out += control(Type.AUTH, self.handshake.proof())
 
     def _send_ready(self) -> None:
         self.out += control(Type.READY)
@@ -321,13 +153,7 @@ class Engine:
             self.out += Frame(0x75, 0x43, 999, 12345, b"grease").encode()
 
     def _auth(self, given: bytes) -> None:
-        if not self.prove or self.proved:
-            raise wrong("AUTH that nobody asked for")
-        assert self.secret is not None
-        right = hello1.proof(self.secret, not self.connector, self.request, self.response)
-        if not hmac.compare_digest(given, right):
-            raise wrong("the proof is wrong", "authentication_failed")
-        self.proved = True
+        self.handshake.check(given)
         if not self.connector:
             self._send_proof()
         self._send_ready()
@@ -341,7 +167,7 @@ class Engine:
         """These bytes arrived, so many descriptors with the first of them."""
         if self.ended:
             return
-        if "fds" in self.agreed:
+        if "fds" in self.handshake.agreed:
             self.descriptors += descriptors
         self.last_arrival, self.pinged_idle = self.now, False
         try:
@@ -408,7 +234,7 @@ class Engine:
         handler()
 
     def _ready(self) -> None:
-        if self.prove and not self.proved:
+        if self.handshake.unproved():
             raise wrong("READY before the proof")
         self.ready_in = True
 
@@ -455,7 +281,7 @@ class Engine:
         if m.channel not in self.channels:
             raise wrong(f"channel {m.channel}", "unknown_channel")
         begins = m.type in (Type.MESSAGE, Type.REQUEST)
-        if m.flags & Flag.FDS and not (begins and "fds" in self.agreed):
+        if m.flags & Flag.FDS and not (begins and "fds" in self.handshake.agreed):
             raise wrong("descriptors were not agreed, or come with an answer or item")
         if (m.extensions.fds or 0) > self.descriptors:
             raise wrong(f"{m.extensions.fds} descriptors are announced, {self.descriptors} came")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine1 import NUMBERS
+from errors import NUMBERS
 from gen_level1_script import (
     Q,
     R,

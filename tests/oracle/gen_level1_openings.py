@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import level0
-from engine1 import NUMBERS
-from gen_level1 import A, B
+from errors import NUMBERS
+from gen_level1_hello import A, B
 from gen_level1_script import (
     SERVED,
     M,

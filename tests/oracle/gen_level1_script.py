@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import level0
-from gen_level1 import A, B
+from gen_level1_hello import A, B
 from gen_vectors import Bytes, hexed, text
 from hello1 import grant, offer
 from level0 import CONTROL, encode_request, encode_response

@@ -1,6 +1,6 @@
 """Writes tests/vectors/framing/*.json and tests/vectors/level1/*.json. The inputs are listed here, in
-`gen_handshakes.py` and in `gen_transcripts.py`, those of level 1 in `gen_level1.py` and the
-`gen_level1_*.py` beside it; the expectations are what the oracle answers.
+`gen_handshakes.py` and in `gen_transcripts.py`, those of level 1 in the `gen_level1_*.py`; the
+expectations are what the oracle answers.
 
     python3 tests/oracle/gen_vectors.py            rewrites the files
     python3 tests/oracle/gen_vectors.py --check    fails when a file differs from what would be written
@@ -241,9 +241,10 @@ def files() -> dict[str, str]:
 
 
 def level1_files() -> dict[str, str]:
-    from gen_level1 import controls, extensions, grants, offers, proofs
-    from gen_level1 import frames as level1_frames
+    from gen_level1_hello import grants, offers, proofs
     from gen_level1_transcripts import transcripts
+    from gen_level1_wire import controls, extensions
+    from gen_level1_wire import frames as level1_frames
 
     kinds = {
         "frames": ("Byte streams, and the control frames and messages they hold.", level1_frames()),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from errors import NUMBERS
 from level0 import COMMAND, CONTROL, Violation, parse_refusal
 from stock import Disconnected, StockClient, Wire
 
@@ -21,10 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("HOSTLANE_BIN", ROOT / "target/debug/hostlane")).resolve()
 EXAMPLE_ECHO = Path(os.environ.get("HOSTLANE_EXAMPLE_ECHO", BIN.parent / "echo")).resolve()
 EXAMPLE_REQUEST = Path(os.environ.get("HOSTLANE_EXAMPLE_REQUEST", BIN.parent / "request")).resolve()
-
-NUMBERS: dict[str, int] = {
-    row["name"]: row["number"] for row in tomllib.loads((ROOT / "core/errors.toml").read_text("utf-8"))["error"]
-}
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 5.0, what: str = "the condition") -> Any:
@@ -34,6 +33,45 @@ def wait_until(condition: Callable[[], Any], timeout: float = 5.0, what: str = "
         assert time.monotonic() < deadline, f"{what} did not hold within {timeout} s"
         time.sleep(0.002)
     return value
+
+
+PACKAGES = {
+    "cc": "gcc", "mount": "mount", "nsenter": "util-linux", "setpriv": "util-linux", "strace": "strace",
+    "unshare": "util-linux",
+}  # fmt: skip
+"""The programs that some tests run, and what they come with."""
+
+
+def missing(tool: str) -> bool:
+    """Whether a program is not installed: an error where `CI` is set, and nobody would miss the tests that need it."""
+    if shutil.which(tool):
+        return False
+    if os.environ.get("CI", "false") not in ("", "false"):
+        raise RuntimeError(f"{tool} is missing: apt-get install {PACKAGES[tool]}")
+    return True
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of it that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def crowded(server: socket.socket) -> Iterator[list[socket.socket]]:
+    """The backlog of a listening socket is made as short as can be; the clients that fill it."""
+    server.listen(0)
+    with ExitStack() as stack:
+        waiting: list[socket.socket] = []
+        while True:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            try:
+                sock.connect(server.getsockname())
+            except BlockingIOError:
+                break
+            waiting.append(sock)
+        yield waiting
 
 
 class Process:
@@ -107,8 +145,7 @@ class Process:
 
     def cpu(self) -> float:
         """Seconds of processor time used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_time(self.pid)
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -203,6 +240,7 @@ def say(text: str) -> None:
 
 
 __all__ = [
-    "BIN", "COMMAND", "EXAMPLE_ECHO", "NUMBERS", "ROOT", "Disconnected", "Process", "Server", "Violation",
-    "assert_closed", "assert_fails", "connects", "echo_server", "hostlane", "mode", "refusal", "say", "wait_until",
+    "BIN", "COMMAND", "EXAMPLE_ECHO", "ROOT", "Disconnected", "Process", "Server", "Violation",
+    "assert_closed", "assert_fails", "connects", "crowded", "echo_server", "hostlane", "missing", "mode",
+    "processor_time", "refusal", "say", "wait_until",
 ]  # fmt: skip

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from harness import BIN, NUMBERS
+from errors import ERROR_NAMES
+from harness import BIN
 
 LIBRARY = Path(os.environ.get("HOSTLANE_LIB", BIN.parent / "libhostlane.so")).resolve()
-NAMES = {number: name for name, number in NUMBERS.items()} | {0: "ok"}
+NAMES = ERROR_NAMES | {0: "ok"}
 
 
 class LaneError(Exception):

@@ -11,7 +11,9 @@ from typing import Any
 
 import hello1
 import level0
-from engine1 import NUMBERS, Delivered, Done, Engine
+from engine1 import Engine
+from engine1_state import Delivered, Done
+from errors import NUMBERS
 from gen_vectors import raw
 from hello1 import Limits
 from level1 import Assembler, Decoder, Frame, Message, Type, control, parse_control

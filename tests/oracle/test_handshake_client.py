@@ -102,7 +102,7 @@ def test_a_token_goes_where_the_stock_client_puts_it(tmp_path: Path, listening: 
         return request.auth_token
 
     other = scripted(listening, answer)
-    process = call(tmp_path, listening, "--secret-file", str(secret))
+    process = call(tmp_path, listening, "--token-file", str(secret))
     assert other.result() == "s3cret"
     assert_fails(process, "authentication_failed")
     assert "s3cret" not in process.err

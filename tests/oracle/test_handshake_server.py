@@ -56,7 +56,7 @@ def test_request_with_a_token(tmp_path: Path, case: dict[str, Any]) -> None:
     path, secret = str(tmp_path / "s.sock"), tmp_path / "secret"
     secret.write_text(case["server"]["auth_token"], "utf-8")
     secret.chmod(0o600)
-    server = Server(tmp_path, [BIN, "listen", path, "--secret-file", secret], path)
+    server = Server(tmp_path, [BIN, "listen", path, "--token-file", secret], path)
     try:
         check(server, case)
     finally:
@@ -79,7 +79,7 @@ def test_a_missing_and_a_wrong_token_get_the_same_answer(tmp_path: Path) -> None
     path, secret = str(tmp_path / "s.sock"), tmp_path / "secret"
     secret.write_text("s3cret")
     secret.chmod(0o600)
-    server = Server(tmp_path, [BIN, "listen", path, "--secret-file", secret], path)
+    server = Server(tmp_path, [BIN, "listen", path, "--token-file", secret], path)
     try:
         texts = []
         for token in (None, "wrong", "s3cre", "s3cret2"):

@@ -12,12 +12,13 @@ import pytest
 
 import hello1
 import level0
-from engine1 import NUMBERS
+from errors import NUMBERS
 from gen_vectors import LEVEL1, raw
 from harness import BIN, Process, assert_fails, hostlane
 from level0 import CONTROL, encode_response, parse_request
 from level1 import HEADER, WHOLE, Extensions, Flag, Frame, Message, Type, control, frames_of, message, parse_control
-from peer1 import INSTANCE, EchoServer, Level1Server, RawLevel1, echo
+from peer1 import EchoServer, Level1Server, echo
+from raw1 import INSTANCE, RawLevel1
 from stock import Background
 
 GRANTS = json.loads((LEVEL1 / "grants.json").read_text("utf-8"))["cases"]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine1 import NUMBERS
+from errors import NUMBERS
 from harness import BIN, Server
 from level1 import Frame, Type, control, frames_of, message
-from peer1 import Level1Client, RawLevel1
+from peer1 import Level1Client
+from raw1 import RawLevel1
 
 
 def test_messages_are_printed(tmp_path: Path, path: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from hello1 import Limits
 from level1 import Type
-from peer1 import CallFailed, EchoServer, Ended, Level1Client, Level1Peer, Level1Server, RawLevel1, echo
+from peer1 import CallFailed, EchoServer, Ended, Level1Client, Level1Peer, Level1Server, echo
+from raw1 import RawLevel1
 from stock import Background, Disconnected, StockClient, StockServer
 
 MIB = 1 << 20

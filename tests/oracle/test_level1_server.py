@@ -16,7 +16,8 @@ from harness import BIN, Server
 from hello1 import Limits, offer
 from level0 import CONTROL, parse_response
 from level1 import NO_LAST, Extensions, Flag, Frame, Type, control, frames_of, message
-from peer1 import INSTANCE, Ended, Level1Client, RawLevel1, probe
+from peer1 import Ended, Level1Client, probe
+from raw1 import INSTANCE, RawLevel1
 from stock import Background, StockClient, Wire
 
 MIB = 1 << 20

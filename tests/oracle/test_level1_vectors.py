@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import gen_level1
+import gen_level1_wire
 import hello1
 from engine1 import Engine
 from gen_vectors import LEVEL1, raw
@@ -49,7 +49,7 @@ def test_how_bytes_are_cut_changes_nothing(case: dict[str, Any]) -> None:
     want = (case["expect"]["items"], case["expect"]["end"])
 
     def decoded(chunks: list[bytes]) -> Any:
-        return gen_level1.decode(chunks, case["eof"], case["max_message"], case["ready"])
+        return gen_level1_wire.decode(chunks, case["eof"], case["max_message"], case["ready"])
 
     assert decoded([data]) == want
     if len(data) < 40_000:

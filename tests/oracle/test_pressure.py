@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BIN, Process, Server, assert_fails, say, wait_until
+from harness import BIN, Process, Server, assert_fails, crowded, say, wait_until
 from lane import Lane, LaneListener, fails
 from level0 import COMMAND, CONTROL, DATA, Frame, encode_control
 from stock import Background, StockPeer, StockServer, Wire, echo
@@ -20,31 +20,19 @@ from stock import Background, StockPeer, StockServer, Wire, echo
 PING = Frame(CONTROL, encode_control("ping")).encode()
 
 
-@pytest.fixture
-def crowded(path: str) -> Iterator[tuple[StockServer, list[socket.socket]]]:
-    """A stock server and the clients that fill its backlog."""
-    waiting: list[socket.socket] = []
-    with StockServer(path) as server:
-        server.sock.listen(0)
-        try:
-            while True:
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                waiting.append(sock)
-                sock.setblocking(False)
-                sock.connect(path)
-        except BlockingIOError:
-            waiting.pop().close()
-        yield server, waiting
-    for sock in waiting:
-        sock.close()
-
-
 Crowd = tuple[StockServer, list[socket.socket]]
 
 
-def test_a_full_backlog_ends_at_the_deadline_without_spinning(tmp_path: Path, crowded: Crowd) -> None:
+@pytest.fixture
+def crowd(path: str) -> Iterator[Crowd]:
+    """A stock server and the clients that fill its backlog."""
+    with StockServer(path) as server, crowded(server.sock) as waiting:
+        yield server, waiting
+
+
+def test_a_full_backlog_ends_at_the_deadline_without_spinning(tmp_path: Path, crowd: Crowd) -> None:
     before = _processor_time_of_ended_children()
-    process = Process(tmp_path, [BIN, "request", crowded[0].path, "--data", "x", "--deadline", "1s"])
+    process = Process(tmp_path, [BIN, "request", crowd[0].path, "--data", "x", "--deadline", "1s"])
     assert_fails(process, "timeout", status=124)
     took = time.monotonic() - process.began
     used = _processor_time_of_ended_children() - before
@@ -58,8 +46,8 @@ def _processor_time_of_ended_children() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def test_a_full_backlog_that_empties_in_time(tmp_path: Path, crowded: Crowd) -> None:
-    server, waiting = crowded
+def test_a_full_backlog_that_empties_in_time(tmp_path: Path, crowd: Crowd) -> None:
+    server, waiting = crowd
     process = Process(tmp_path, [BIN, "--format", "raw", "request", server.path, "--data", "x", "--deadline", "5s"])
     wait_until(lambda: _waits_with_a_socket(process), what="the client trying")
     for _ in waiting:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BIN, Process, Server, assert_fails, connects, echo_server, wait_until
+from harness import BIN, Process, Server, assert_fails, connects, echo_server, missing, wait_until
 from stock import StockClient, StockServer
 
 
@@ -55,7 +54,7 @@ def test_the_socket_is_private_at_every_look(tmp_path: Path) -> None:
     assert seen == [str(0o600)]
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="without strace the watcher above has to do")
+@pytest.mark.skipif(missing("strace"), reason="without strace the watcher above has to do")
 def test_the_order_of_system_calls(tmp_path: Path) -> None:
     """The mode is set before the socket listens and before it has its name; the umask is never touched."""
     place = tmp_path / "place"
