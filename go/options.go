@@ -28,9 +28,10 @@ func WithChannels(channels ...Channel) Option {
 	return func(o *options) { o.capi.Channels, o.capi.HasChannels = numbers, true }
 }
 
-// WithAuthToken sets the shared secret, 1 to 4096 bytes. A listener accepts only
-// clients that present it (others get ErrAuthenticationFailed); a dialler presents
-// it. It travels in clear, so it is accepted on private local sockets only.
+// WithAuthToken sets the token of stock level-0 peers, 1 to 4096 bytes; programs of
+// hostlane have [WithSecret]. A listener accepts only clients that present it (others get
+// ErrAuthenticationFailed); a dialler presents it. It travels in clear, so it is accepted
+// on private local sockets only.
 func WithAuthToken(token string) Option {
 	return func(o *options) { o.capi.AuthToken, o.capi.HasAuthToken = token, true }
 }

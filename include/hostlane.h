@@ -909,7 +909,8 @@ typedef struct {
      */
     int64_t handshake_timeout_ms;
     /**
-     * Shared secret, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
+     * Token for a stock level-0 server, sent in clear, 1 to 4096 bytes of UTF-8; for other programs of hostlane there is
+     * `secret`. NULL: none. Empty but not NULL is refused.
      */
     const char *auth_token;
     /**
@@ -1259,7 +1260,8 @@ typedef struct {
      */
     int64_t handshake_timeout_ms;
     /**
-     * Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
+     * Token that stock level-0 clients have to send, in clear, 1 to 4096 bytes of UTF-8; for other programs of hostlane
+     * there is `secret`. NULL: none. Empty but not NULL is refused.
      */
     const char *auth_token;
     /**

@@ -67,7 +67,8 @@ pub struct hostlane_connect_options_t {
     pub channels_len: usize,
     /// Limit of the whole handshake, in milliseconds, beside the timeout of the call. 0: 5000.
     pub handshake_timeout_ms: i64,
-    /// Shared secret, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
+    /// Token for a stock level-0 server, sent in clear, 1 to 4096 bytes of UTF-8; for other programs of hostlane there is
+    /// `secret`. NULL: none. Empty but not NULL is refused.
     pub auth_token: *const c_char,
     /// Length of `auth_token`, in bytes.
     pub auth_token_len: usize,
@@ -121,7 +122,8 @@ pub struct hostlane_listen_options_t {
     pub channels_len: usize,
     /// Limit of one client's whole handshake, in milliseconds. 0: 5000.
     pub handshake_timeout_ms: i64,
-    /// Shared secret every client has to show, 1 to 4096 bytes of UTF-8. NULL: none. Empty but not NULL is refused.
+    /// Token that stock level-0 clients have to send, in clear, 1 to 4096 bytes of UTF-8; for other programs of hostlane
+    /// there is `secret`. NULL: none. Empty but not NULL is refused.
     pub auth_token: *const c_char,
     /// Length of `auth_token`, in bytes.
     pub auth_token_len: usize,
