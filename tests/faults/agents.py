@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness import EXAMPLE_ECHO
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("HOSTLANE_TARGET", ROOT / "target")).resolve()
 FOLDER = ROOT / "tests/conformance/agents"
@@ -37,7 +39,7 @@ PROGRAMS: dict[str, list[str]] = {
 }
 
 ECHOES: dict[str, list[str]] = {
-    "rust": [f"{TARGET}/debug/echo"],
+    "rust": [str(EXAMPLE_ECHO)],
     "c": [f"{TARGET}/cmake/c-echo"],
     "cpp": [f"{TARGET}/cmake/cpp-echo"],
     "python": [

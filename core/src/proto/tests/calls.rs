@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::hand::{answer, ask, frame, one_of_two_started, pair, reply, result, take, write};
+use super::hand::{answer, ask, asked, frame, one_of_two_started, pair, reply, result, take, write};
 use super::{SECOND, done, give};
 use crate::error::{Code, Error, Sent};
 use crate::proto::channel::Channel;
@@ -57,9 +57,7 @@ fn both_sides_call_each_other_and_back() {
 #[test]
 fn a_program_may_fail_a_call_with_code_and_data() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     answer(&mut pair.server, 1, id, Some(77), "why", pair.now);
     pair.exchange();
     let error = result(&mut pair.client, 1).unwrap_err();
@@ -134,9 +132,7 @@ fn an_end_by_the_other_clock_is_a_deadline_too() {
 #[test]
 fn a_cancel_is_seen_and_a_late_reply_dropped_and_counted() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     // The reply and the cancel cross.
     answer(&mut pair.server, 1, id, None, "late", pair.now);
     pair.client.cancel(1);
@@ -213,9 +209,7 @@ fn a_call_whose_request_leaves_before_the_last_words_may_have_been_seen() {
 #[test]
 fn an_unanswered_call_that_is_let_go_tells_its_caller() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     pair.server.abandon_served(id);
     pair.exchange();
     let error = result(&mut pair.client, 1).unwrap_err();
@@ -225,9 +219,7 @@ fn an_unanswered_call_that_is_let_go_tells_its_caller() {
 #[test]
 fn an_answer_leaves_although_nobody_waits_for_that() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     answer(&mut pair.server, 2, id, None, "all the same", pair.now);
     pair.server.cancel(2);
     assert_eq!(result(&mut pair.server, 2).unwrap_err().sent(), Sent::Maybe);

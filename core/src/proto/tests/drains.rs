@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::hand::{
-    WHOLE, acceptor, answer, ask, frame, kinds, leaving, level_1, one_of_two_started, pair, pair_of, post, reply,
-    result, take, to_client, write,
+    WHOLE, acceptor, answer, ask, asked, frame, kinds, leaving, level_1, one_of_two_started, pair, pair_of, post,
+    reply, result, take, to_client, write,
 };
 use super::{SECOND, connector, done, drain_bytes, give};
 use crate::error::{Code, Error, Sent};
@@ -17,9 +17,7 @@ use crate::proto::level1::{Answer, With};
 #[test]
 fn a_drain_finishes_what_was_started_on_both_sides() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     assert!(pair.server.drain(2, None).is_none());
     pair.exchange();
     let post = Post::Request(Channel::COMMAND, With::default());
@@ -45,9 +43,7 @@ fn crossing_drains_succeed() {
 #[test]
 fn an_answer_written_at_once_completes_a_drain() {
     let mut pair = pair();
-    ask(&mut pair, 1, "x", None);
-    pair.exchange();
-    let id = take(&mut pair.server).request().unwrap().id;
+    let id = asked(&mut pair);
     assert!(pair.server.drain(2, None).is_none());
     pair.exchange();
     let post = Post::Answer(Answer { id, status: None });

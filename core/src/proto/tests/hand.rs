@@ -71,6 +71,13 @@ pub(super) fn ask(pair: &mut Pair, op: OpId, text: &'static str, deadline: Optio
     assert!(pair.client.post(op, post, Bytes::from_static(text.as_bytes()), pair.now, at).is_none());
 }
 
+/// The client's first call, which the server has taken: its id.
+pub(super) fn asked(pair: &mut Pair) -> u64 {
+    ask(pair, 1, "x", None);
+    pair.exchange();
+    take(&mut pair.server).request().unwrap().id
+}
+
 pub(super) fn take(conn: &mut Conn) -> Delivery {
     match conn.recv(9999, None, None) {
         Some(Ok(Outcome::Message(delivery))) => delivery,
